@@ -1,0 +1,42 @@
+"""Reads the data that describes the API: Kubernetes' stable groups and our own `hypernetes.io`."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+
+Schema = dict[str, Any]
+Column = dict[str, Any]
+
+
+def _read(name: str) -> Any:
+    return orjson.loads((files("hypernetes.api") / "facts" / name).read_bytes())
+
+
+@cache
+def _ours() -> dict[str, Any]:
+    ours: dict[str, Any] = _read("hypernetes.json")
+    return ours
+
+
+@cache
+def schemas() -> dict[str, Schema]:
+    """Every type by its full name (`io.k8s.api.core.v1.Pod`), in OpenAPI v2 form; `$ref` is a bare full name."""
+    types: dict[str, Schema] = _read("schemas.json")
+    for name, properties in _ours()["properties"].items():
+        types[name]["properties"].update(properties)
+    types.update(_ours()["schemas"])
+    return types
+
+
+@cache
+def resources() -> list[dict[str, Any]]:
+    """Every resource and subresource (`pods/status`) with its kind, scope, verbs, short names and categories."""
+    return [*_read("resources.json"), *_ours()["resources"]]
+
+
+@cache
+def columns() -> dict[str, list[Column]]:
+    """The columns of a kind's server-side table, keyed by the kind in lowerCamelCase."""
+    return {**_read("columns.json"), **_ours()["columns"]}

@@ -1,0 +1,1 @@
+"""Models of the API groups, generated from facts/ (see `hypernetes.api.generate`)."""

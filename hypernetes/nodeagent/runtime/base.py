@@ -1,0 +1,245 @@
+"""What hn-agent asks of a machine runtime.
+
+A machine is one pod's VM. It outlives hn-agent: `Runtime.adopt` finds the machines that run, and a machine keeps its
+containers' output and exit states until they are acknowledged. A fake that passes the same suite
+(`tests/integration/runtime/suite.py`) serves unit and scale tests.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class MachineError(Exception):
+    """A machine or something in it can't be had. `reason` is a stable CamelCase word (`BootFailed`, `NoSuchCommand`,
+    `OutOfMemory`, `DiskFull`, `LinkLost`), `message` is for the pod's owner and says what to do next."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    tap_fd: int  # an open tap queue; the runtime passes it on and the caller closes it
+    mac_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """What a machine is made of. `id` is the pod's UID, also the name of its state directory."""
+
+    id: str
+    memory_bytes: int  # the guest's memory, rounded up to a class by the caller
+    cpus: int
+    nic: Nic | None
+    scratch_bytes: int  # of the disk that holds writable layers, emptyDirs and spooled output
+    label: str = ""  # for people: tenant/namespace/name
+
+
+@dataclass(frozen=True, slots=True)
+class GuestNetwork:
+    address: str  # with prefix length: 10.0.0.5/24
+    gateway: str
+    mtu: int
+    service_cidr: str  # routed into the guest's service namespace
+    dns_address: str  # in service_cidr; ends at hn-init
+    kubernetes_address: str  # in service_cidr; port 443 ends at hn-init
+
+
+@dataclass(frozen=True, slots=True)
+class GuestConfig:
+    hostname: str
+    network: GuestNetwork | None
+    share_process_namespace: bool = False
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of a container. `source` is a volume's name: one of `attach_disk(volume=…)`, `write_volume` or
+    `make_volume`."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    sub_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    id: str  # unique in the machine: name and attempt, "web.0"
+    image_disk: str  # the id given to attach_disk for the image's squashfs
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: Sequence[int] = ()
+    tty: bool = False
+    stdin: bool = False
+    read_only_root: bool = False
+    privileged: bool = False
+    add_capabilities: Sequence[str] = ()
+    drop_capabilities: Sequence[str] = ()
+    no_new_privileges: bool = False
+    mounts: Sequence[Mount] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)  # written into the root before start: /etc/hosts, …
+    memory_bytes: int | None = None
+    cpu_millis: int | None = None
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    id: str
+    state: ContainerState
+    started_at: float | None = None  # seconds since the epoch, by the guest's clock
+    finished_at: float | None = None
+    exit_code: int | None = None  # 128 + n after signal n
+    oom_killed: bool = False
+    message: str = ""  # why it could not be started
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of a container's output, in order per stream. `sequence` is acknowledged once it is on disk."""
+
+    container_id: str
+    stream: str  # "stdout" or "stderr"
+    time: float  # when hn-init read it, by the guest's clock
+    data: bytes
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    status: ContainerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class MachineGone:
+    """The machine ended: its process is dead or its link is lost for good. The last event of a machine."""
+
+    reason: str
+    message: str
+
+
+Event = Output | Exited | MachineGone
+
+
+class ByteStream(Protocol):
+    """Bytes both ways, flow-controlled."""
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def close_write(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Process(Protocol):
+    """A command that runs in a container."""
+
+    stdin: ByteStream
+
+    def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """("stdout" | "stderr", data) until both ended; with a tty all is stdout."""
+
+    async def resize(self, columns: int, rows: int) -> None: ...
+
+    async def signal(self, number: int) -> None: ...
+
+    async def wait(self) -> int:
+        """The exit code. Raises MachineError where the command couldn't be started (`NoSuchCommand`)."""
+
+
+class GuestServices(Protocol):
+    """What hn-agent answers when the guest asks; a runtime is given one per machine."""
+
+    async def resolve(self, question: bytes) -> bytes:
+        """The answer to a DNS message in wire form (at most 64 KiB)."""
+
+    async def connect(self, address: str, port: int) -> ByteStream:
+        """A connection from the guest to the `kubernetes` address. Raises OSError."""
+
+
+class Machine(Protocol):
+    id: str
+    pid: int  # of the hypervisor
+    boot_id: str
+
+    async def configure(self, config: GuestConfig) -> None:
+        """Identity and network of the guest; sets its clock and reseeds its random pool. Once, before containers."""
+
+    async def attach_disk(self, disk_id: str, path: Path, *, read_only: bool, volume: str | None = None) -> None:
+        """Gives the guest a disk: an image (squashfs) or, with `volume`, a file system to mount under that name."""
+
+    async def detach_disk(self, disk_id: str) -> None: ...
+
+    async def make_volume(self, name: str, *, memory: bool = False, size_bytes: int | None = None) -> None:
+        """An empty directory for the pod's life: on the scratch disk, or in memory."""
+
+    async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Content and mode by relative path, in guest memory; replaces what was there atomically (`..data` link)."""
+
+    async def set_services(self, haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> None:
+        """The service tables of this pod, in force when the call returns. Before the first call nothing answers."""
+
+    async def start_container(self, spec: ContainerSpec) -> None:
+        """Returns when the command runs. Raises MachineError (`NoSuchCommand`, `NotExecutable`)."""
+
+    async def signal_container(self, container_id: str, number: int) -> None:
+        """A signal to the container's first process; one that is gone is no error."""
+
+    async def remove_container(self, container_id: str) -> None:
+        """Frees an exited container's writable layer and forgets its state."""
+
+    async def attach(self, container_id: str) -> Process:
+        """The standard streams of a running container."""
+
+    async def exec(
+        self, container_id: str, argv: Sequence[str], *, tty: bool = False, stdin: bool = False
+    ) -> Process: ...
+
+    async def forward(self, port: int, address: str = "127.0.0.1") -> ByteStream:
+        """A TCP connection made inside the guest, to an address of the pod. Raises MachineError."""
+
+    async def containers(self) -> list[ContainerStatus]:
+        """What runs and what exited and is not removed; the truth after adoption."""
+
+    def events(self) -> AsyncIterator[Event]:
+        """Output and exits, from the first unacknowledged on; one consumer. Ends after MachineGone."""
+
+    async def acknowledge(self, sequence: int) -> None:
+        """Output up to `sequence` is on disk: the guest may forget it."""
+
+    async def memory_used(self) -> int:
+        """Bytes the guest uses."""
+
+    async def shutdown(self, timeout: float) -> None:
+        """Powers off, by force after `timeout` seconds, and removes all the machine's state. Idempotent."""
+
+
+class Runtime(Protocol):
+    async def create(self, spec: MachineSpec, services: GuestServices) -> Machine:
+        """Boots a machine until hn-init answers. Raises MachineError; leaves nothing behind then."""
+
+    async def adopt(self, services: Mapping[str, GuestServices]) -> dict[str, Machine]:
+        """Machines that run already, by id, reconnected; those not in `services` are shut down and removed."""
+
+    async def version(self) -> str:
+        """For node status: `qemu://7.2.22`."""
+
+    async def close(self) -> None:
+        """Lets go of all machines without stopping them."""

@@ -1,0 +1,1 @@
+"""Providers of tenants' layer-2 networks."""

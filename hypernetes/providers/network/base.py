@@ -1,0 +1,81 @@
+"""What a network provider does: tenants' layer-2 networks, and the ports of pods in them.
+
+Two processes use it. hn-controllers calls the cluster-wide half (`ensure_network`, `delete_network`), hn-agent the
+half of its node (`open`, `plug`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a crash at any point.
+`tests/integration/networks/suite.py` holds every provider to this.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class NetworkError(Exception):
+    """A request the provider can't fulfil. `reason` is a stable CamelCase word, `message` says what to do next."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    name: str
+    cidr: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """One Network of one tenant. (`tenant_uid`, `name`) identifies it; two tenants may have equal CIDRs."""
+
+    tenant: str
+    tenant_uid: str
+    name: str
+    uid: str
+    subnets: tuple[Subnet, ...]
+    service_cidr: str  # of the tenant; never leaves a pod, so the network refuses to route it
+    segment_id: int = 0  # VXLAN network identifier, from the Network's status; 0 in `ensure_network` of a new one
+    provider_network_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A pod's place in a network: the address and MAC its claim (kind Port) holds."""
+
+    id: str  # the pod's UID
+    network: NetworkSpec
+    subnet: Subnet
+    address: str
+    mac_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PluggedPort:
+    """A port on this node. `tap_fd` is an open tap queue that the caller passes to QEMU and then closes."""
+
+    tap_fd: int
+    tap_name: str
+    mtu: int
+
+
+class NetworkProvider(Protocol):
+    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> int:
+        """Makes the network exist, cluster-wide; returns its segment id. Raises NetworkError."""
+
+    async def delete_network(self, network: NetworkSpec) -> None:
+        """Removes what `ensure_network` made. A network that is gone already is no error."""
+
+    async def open(self) -> None:
+        """Prepares this node: what must be there before the first port (filters, forwarding). Idempotent."""
+
+    async def plug(self, port: PortSpec) -> PluggedPort:
+        """Wires a port into its network on this node and pins its MAC and address. Raises NetworkError."""
+
+    async def unplug(self, port_id: str) -> None:
+        """Removes a port from this node, and what was there for it alone. A port that is gone is no error."""
+
+    async def sweep(self, keep: frozenset[str]) -> None:
+        """Removes every port of this node whose id is not in `keep`, and tenants' leftovers that hold no port."""
+
+    async def close(self, *, remove: bool) -> None:
+        """Ends the provider's work; with `remove` takes away all it made on this node (`hn down`)."""
