@@ -1,0 +1,125 @@
+"""DIR/pki: `ca.crt`, `ca.key`, and `<role>.crt`, `<role>.key` for each role.
+
+Files are replaced by rename, so a reader sees the old or the new one and never half of one. Key and certificate are
+two files: a reader that catches the new key with the old certificate finds that they don't match, keeps what it has,
+and looks again (`contexts.HotContext`).
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from cryptography import x509
+
+from hypernetes.pki.certificates import (
+    LEAF_LIFETIME,
+    Authority,
+    CertificateError,
+    Profile,
+    key_pem,
+    load_certificate,
+    load_key,
+    new_key,
+    renewal_due,
+)
+from hypernetes.pki.roles import profile_of
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replaces a file that only its owner may read, atomically and durably."""
+    _replace(path, content, 0o600)
+
+
+def write_public(path: Path, content: bytes) -> None:
+    """Replaces a file that everybody may read, atomically and durably."""
+    _replace(path, content, 0o644)
+
+
+class PkiDirectory:
+    """The certificates of one cluster. Only one process at a time may write them (`hn up` locks DIR)."""
+
+    def __init__(self, path: Path, cluster_id: str) -> None:
+        self.path = path
+        self.cluster_id = cluster_id
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.path / "ca.crt"
+
+    def certificate(self, role: str) -> Path:
+        return self.path / f"{role}.crt"
+
+    def key(self, role: str) -> Path:
+        return self.path / f"{role}.key"
+
+    @cached_property
+    def authority(self) -> Authority:
+        """The authority that is there. Raises FileNotFoundError, CertificateError."""
+        return Authority.from_pem(self.ca_certificate.read_bytes(), (self.path / "ca.key").read_bytes())
+
+    def ensure_authority(self, now: datetime) -> None:
+        """Makes the authority at first start. The key is written first: a certificate says that both are there."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.ca_certificate.exists():
+            authority = Authority.create(self.cluster_id, now)
+            write_private(self.path / "ca.key", key_pem(authority.key))
+            write_public(self.ca_certificate, authority.pem)
+            self.__dict__.pop("authority", None)
+
+    def ensure(
+        self, role: str, now: datetime, *, addresses: Iterable[str] = (), lifetime: timedelta = LEAF_LIFETIME
+    ) -> bool:
+        """Issues the role's certificate if it is missing, due, damaged or says something else than it should.
+
+        Returns whether it was issued.
+        """
+        profile = profile_of(role, self.cluster_id, addresses)
+        if self._is_good(role, profile, now):
+            return False
+        key = new_key()
+        certificate = self.authority.issue(profile, key.public_key(), now, lifetime)
+        write_private(self.key(role), key_pem(key))
+        write_public(self.certificate(role), certificate)
+        return True
+
+    def _is_good(self, role: str, profile: Profile, now: datetime) -> bool:
+        try:
+            certificate = load_certificate(self.certificate(role).read_bytes())
+            key = load_key(self.key(role).read_bytes())
+        except (FileNotFoundError, CertificateError):
+            return False
+        return (
+            certificate.public_key() == key.public_key()
+            and self.authority.issued(certificate)
+            and not renewal_due(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
+            and _says(certificate, self.authority, profile)
+        )
+
+
+def _says(certificate: x509.Certificate, authority: Authority, profile: Profile) -> bool:
+    """Whether a certificate says what `profile` does: compared with one issued from it, extension by extension."""
+    wanted = load_certificate(authority.issue(profile, new_key().public_key(), certificate.not_valid_before_utc))
+    return certificate.subject == wanted.subject and list(certificate.extensions) == list(wanted.extensions)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made 0600
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
