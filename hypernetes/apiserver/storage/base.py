@@ -1,8 +1,10 @@
 """What the API server asks of a store, and what it may rely on.
 
 A store is one ordered map, key -> (value, revision of its last write), with one revision counter for everything in it.
-Every successful write takes the next revision; a transaction takes one. Revisions start above 0 and never go back,
-also across restarts. `tests/integration/storage/` holds every implementation to this.
+Every successful write takes the next revision; a transaction takes one (none if it changes nothing, such as a side
+write that deletes an absent key). Revisions start above 0 and never go back, also across restarts. A revision that
+isn't reached yet, an update from revision 0, or one key twice in a transaction is a caller's bug: ValueError.
+`tests/integration/storage/` holds every implementation to this.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +46,10 @@ class ValueTooLarge(StoreError):
 
 class Unavailable(StoreError):
     """The store does not answer. The write may or may not have happened."""
+
+
+class CannotOpen(StoreError):
+    """The store can't be used: in use by another process, damaged, not ours. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
