@@ -1,0 +1,176 @@
+"""Follows all objects of one kind: a list, then a watch from where the list was, for as long as the process lives.
+
+    list ──► replace ──► watch from its revision ──► put / remove, one by one
+     ▲                        │ ended, broken: again from the last revision seen, with back-off
+     └──── 410 Expired ◄──────┘
+
+No event is lost, since a watch resumes after the last revision that was applied; none is told twice, since a version
+that is known already is no change. What happened while a revision was too old to resume from shows as the difference
+between the cache and the new list.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+import orjson
+import structlog
+
+from hypernetes.api.object import Object
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.client.backoff import Backoff
+from hypernetes.client.cache import Cache, Change
+from hypernetes.client.errors import TransportError, is_reason
+from hypernetes.client.keys import Key, key_of_metadata
+from hypernetes.client.rest import Client, Selection, resource_of
+from hypernetes.client.watching import BOOKMARK, RawEvent
+
+T = TypeVar("T", bound=Object)
+ChangeHandler = Callable[[Key, T | None, T | None], None]
+KeyHandler = Callable[[Key], None]
+
+_BACKOFF = Backoff(first=0.2, longest=15.0)  # seconds
+_HEALTHY_AFTER = 5.0  # seconds: a watch that lasted as long ends a series of failures
+_log = structlog.get_logger(__name__)
+
+
+class Informer(Generic[T]):
+    """Objects given out are shared: read-only.
+
+    Handlers are called from `run`, in the order of revisions, and must not block. `resource` is for a kind whose model
+    is not its own (`model` may read the metadata only).
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        model: type[T],
+        *,
+        tenant: str | None = "*",
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
+        resource: Resource | None = None,
+    ) -> None:
+        self._client = client
+        self._selection = Selection(resource or resource_of(model), tenant, namespace, label_selector, field_selector)
+        self._cache: Cache[T] = Cache(model, indexes)
+        self._change_handlers: list[ChangeHandler[T]] = []
+        self._key_handlers: list[KeyHandler] = []
+        self._synced = asyncio.Event()
+        self._revision = ""  # up to which every change is in the cache
+        self._tenant = "" if tenant in (None, "*") else str(tenant)
+
+    @property
+    def resource(self) -> Resource:
+        return self._selection.resource
+
+    @property
+    def resource_version(self) -> str:
+        """Everything up to here is in the cache; "" before the first list."""
+        return self._revision
+
+    @property
+    def synced(self) -> bool:
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Until the first list is in the cache and its handlers have been called."""
+        await self._synced.wait()
+
+    def get(self, key: Key) -> T | None:
+        return self._cache.get(key)
+
+    def keys(self) -> list[Key]:
+        return self._cache.keys()
+
+    def items(self) -> list[tuple[Key, T]]:
+        return list(self._cache.items())
+
+    def by_index(self, index: str, value: str) -> list[T]:
+        """KeyError for an index the informer wasn't made with."""
+        return self._cache.by_index(index, value)
+
+    def index_keys(self, index: str, value: str) -> list[Key]:
+        """As `by_index`, without parsing the objects."""
+        return self._cache.index_keys(index, value)
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._cache
+
+    def on_change(self, handler: ChangeHandler[T]) -> None:
+        """Calls handler(key, old, new) for each change; old None is a new object, new None a deleted one."""
+        self._change_handlers.append(handler)
+
+    def on_key(self, handler: KeyHandler) -> None:
+        """Calls handler(key) for each change; the objects aren't parsed for it."""
+        self._key_handlers.append(handler)
+
+    async def run(self) -> None:
+        """Until cancelled. The server's absence, restart or refusal is waited out with back-off."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            try:
+                if not self._revision:
+                    await self._list()
+                await self._watch()
+                failures = 0
+            except (StatusError, TransportError) as error:
+                if is_reason(error, "Expired", "Gone") or (isinstance(error, StatusError) and error.code == 410):
+                    self._revision = ""
+                elif loop.time() - started >= _HEALTHY_AFTER:
+                    failures = 0
+                _log.info(
+                    "watch interrupted", resource=self.resource.group_resource, error=str(error), failures=failures
+                )
+                await asyncio.sleep(_BACKOFF.delay(failures))
+                failures += 1
+
+    async def _list(self) -> None:
+        listing = await self._client.list_raw(self._selection)
+        head = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
+        objects = {}
+        for item in listing.items:
+            metadata = item["metadata"]
+            key = key_of_metadata(metadata, self._tenant)
+            objects[key] = (orjson.dumps({**head, **item}), metadata["resourceVersion"])
+        changes = self._cache.replace(objects)
+        self._revision = listing.resource_version
+        for change in changes:
+            self._tell(change)
+        self._synced.set()
+
+    async def _watch(self) -> None:
+        async for event in self._client.watch_raw(self._selection, self._revision):
+            self._apply(event)
+
+    def _apply(self, event: RawEvent) -> None:
+        if event.type != BOOKMARK:
+            key = key_of_metadata(event.fields["metadata"], self._tenant)
+            if event.type == "DELETED":
+                change = self._cache.remove(key)
+            else:
+                change = self._cache.put(key, event.data, event.resource_version)
+            # Before the handlers: they may ask how far the cache is.
+            self._revision = event.resource_version
+            if change is not None:
+                self._tell(change)
+        else:
+            self._revision = event.resource_version
+
+    def _tell(self, change: Change) -> None:
+        for key_handler in self._key_handlers:
+            key_handler(change.key)
+        if not self._change_handlers:
+            return
+        old = None if change.old is None else self._cache.parse(change.key, change.old)
+        new = None if change.new is None else self._cache.parse(change.key, change.new)
+        for handler in self._change_handlers:
+            handler(change.key, old, new)

@@ -1,0 +1,120 @@
+"""Which keys need work. A key is in the queue once, however often it is added, and in the hands of one worker only.
+
+    add ──► waiting ──► get ──► processing ──► done
+                                  │  added meanwhile: dirty, so done puts it back to waiting
+
+Its size is bounded by the number of keys there are.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from hypernetes.client.backoff import Backoff
+
+K = TypeVar("K", bound=Hashable)
+
+_BACKOFF = Backoff(first=0.01, longest=60.0)  # seconds
+
+
+class WorkQueue(Generic[K]):
+    def __init__(self, name: str, backoff: Backoff = _BACKOFF) -> None:
+        self.name = name
+        self._backoff = backoff
+        self._waiting: deque[K] = deque()
+        self._dirty: set[K] = set()  # waiting, or to be put back when done
+        self._processing: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._getters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, is worked on or has a timer."""
+        return not (self._waiting or self._processing or self._timers)
+
+    def failures(self, key: K) -> int:
+        return self._failures.get(key, 0)
+
+    def add(self, key: K) -> None:
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._enqueue(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Adds the key later. Of several such calls the earliest counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def add_rate_limited(self, key: K) -> float:
+        """Adds the key after a time that doubles with each failure in a row; returns it (seconds)."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = self._backoff.delay(failures)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key's work succeeded: its next failure is the first again."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key; the caller must call `done` with it."""
+        while not self._waiting:
+            getter = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            try:
+                await getter
+            except asyncio.CancelledError:
+                # Woken and cancelled at once: the key must not lie there without anyone knowing.
+                if getter.done() and not getter.cancelled():
+                    self._wake()
+                raise
+            finally:
+                if getter in self._getters:
+                    self._getters.remove(getter)
+        key = self._waiting.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._enqueue(key)
+
+    def close(self) -> None:
+        """Cancels all timers; for an owner that stops."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _due(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def _enqueue(self, key: K) -> None:
+        self._waiting.append(key)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return

@@ -1,0 +1,127 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from hypernetes.api.models.core_v1 import ConfigMap
+from hypernetes.api.status import StatusError
+from hypernetes.client.errors import Interrupted, Unreachable
+from hypernetes.client.informer import Informer
+from hypernetes.client.keys import Key
+from tests.unit.client.fake_api import GONE, FakeApi, bookmark, config_map, line
+
+pytestmark = pytest.mark.looptime
+A, B = Key("acme", "web", "a"), Key("acme", "web", "b")
+
+
+class Story:
+    """An informer that runs, and what it told."""
+
+    def __init__(self, api: FakeApi, **options: Any) -> None:
+        self.informer: Informer[ConfigMap] = Informer(api, ConfigMap, **options)  # type: ignore[arg-type]
+        self.told: list[tuple[str, str | None, str | None]] = []
+        self.informer.on_change(self._note)
+
+    def _note(self, key: Key, old: ConfigMap | None, new: ConfigMap | None) -> None:
+        versions = [obj and obj.metadata.resource_version for obj in (old, new)]
+        self.told.append((key.name, versions[0], versions[1]))
+
+
+@asynccontextmanager
+async def running(api: FakeApi, **options: Any) -> AsyncIterator[Story]:
+    """Long enough (in virtual time) for every back-off to pass."""
+    story = Story(api, **options)
+    task = asyncio.create_task(story.informer.run())
+    try:
+        await asyncio.sleep(120)
+        yield story
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_list_then_the_watch_from_its_revision() -> None:
+    api = FakeApi(
+        [(5, [config_map("a", 3)])], [[line("ADDED", config_map("b", 6)), line("DELETED", config_map("a", 7))]]
+    )
+    async with running(api) as story:
+        assert api.watched_from == ["5"]
+        assert story.told == [("a", None, "3"), ("b", None, "6"), ("a", "3", None)]
+        assert story.informer.keys() == [B]
+        assert story.informer.resource_version == "7"
+        assert story.informer.synced
+
+
+async def test_a_broken_watch_resumes_after_the_last_event_and_repeats_none() -> None:
+    broken = [line("ADDED", config_map("a", 6)), Interrupted("connection reset")]
+    resumed = [line("MODIFIED", config_map("a", 6)), line("MODIFIED", config_map("a", 8))]
+    api = FakeApi([(5, [])], [broken, resumed])
+    async with running(api) as story:
+        assert api.watched_from == ["5", "6"]
+        assert story.told == [("a", None, "6"), ("a", "6", "8")]
+
+
+async def test_a_bookmark_moves_the_place_to_resume_from() -> None:
+    api = FakeApi([(5, [])], [[bookmark(90), FakeApi.END], []])
+    async with running(api):
+        assert api.watched_from == ["5", "90"]
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [GONE, StatusError("Expired", "too old"), StatusError("", "gone", code=410)],
+    ids=["event", "reason", "code"],
+)
+async def test_an_expired_revision_is_bridged_by_a_new_list(expiry: Any) -> None:
+    second = (40, [config_map("b", 30), config_map("c", 31)])
+    first = (5, [config_map("a", 3), config_map("b", 4), config_map("c", 31)])
+    api = FakeApi([first, second], [[expiry], []])
+    async with running(api) as story:
+        assert api.watched_from == ["5", "40"]
+        assert story.told[3:] == [("a", "3", None), ("b", "4", "30")]
+
+
+async def test_a_server_that_is_away_is_waited_for() -> None:
+    api = FakeApi([Unreachable("refused")] * 5 + [(5, [config_map("a", 3)])], [[Unreachable("refused")], []])
+    async with running(api) as story:
+        assert story.informer.synced
+        assert api.watched_from == ["5", "5"]
+
+
+async def test_what_is_no_watch_event_ends_the_watch_and_not_the_informer() -> None:
+    api = FakeApi([(5, [])], [[b"<html>bad gateway</html>"], [line("ADDED", config_map("a", 6))]])
+    async with running(api) as story:
+        assert story.told == [("a", None, "6")]
+
+
+async def test_indexes_follow_the_objects() -> None:
+    events = [
+        line("ADDED", config_map("b", 6, color="red")),
+        line("MODIFIED", config_map("a", 7, color="blue")),
+        line("ADDED", config_map("c", 8, color="red")),
+        line("DELETED", config_map("c", 9, color="red")),
+    ]
+    api = FakeApi([(5, [config_map("a", 3, color="red")])], [events])
+    by_color = {"color": lambda obj: [obj.data["color"]]}
+    async with running(api, indexes=by_color) as story:
+        assert story.informer.index_keys("color", "red") == [B]
+        assert [obj.metadata.name for obj in story.informer.by_index("color", "blue")] == ["a"]
+        assert story.informer.by_index("color", "green") == []
+
+
+async def test_two_tenants_objects_of_one_name_are_two() -> None:
+    api = FakeApi([(5, [config_map("a", 3), config_map("a", 4, tenant="globex")])], [[]])
+    async with running(api) as story:
+        assert story.informer.keys() == [A, Key("globex", "web", "a")]
+
+
+async def test_objects_are_shared_while_unchanged_and_complete() -> None:
+    api = FakeApi([(5, [config_map("a", 3, color="red")])], [[]])
+    async with running(api) as story:
+        obj = story.informer.get(A)
+        assert obj is story.informer.get(A)
+        assert obj is not None
+        assert obj.data == {"color": "red"}
+        assert story.informer.get(B) is None
