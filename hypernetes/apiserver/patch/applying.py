@@ -1,0 +1,69 @@
+"""Chooses the patch's kind by its content type, and puts what goes wrong into upstream's terms."""
+
+import copy
+from typing import Any
+
+import orjson
+
+from hypernetes.api.status import StatusError, cause
+from hypernetes.apiserver.patch import json_patch, merge_patch, strategic
+from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
+from hypernetes.apiserver.schema import KindSchema
+from hypernetes.apiserver.schema.bodies import media_type
+
+JSON = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+CONTENT_TYPES = (JSON, MERGE, STRATEGIC)
+
+
+def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema: KindSchema) -> dict[str, Any]:
+    """The patched object, not yet decoded (see `decode`); `original` stays as it is.
+
+    `body` is bytes, or a parsed patch. StatusError: 415 for another content type, 400 for what is no patch, 422 for one
+    that doesn't fit, 413 for too many operations.
+    """
+    kind = content_type.partition(";")[0].strip().lower() and media_type(content_type)
+    if kind not in CONTENT_TYPES:
+        raise StatusError(
+            "UnsupportedMediaType",
+            f"the body of the request was in an unknown format - accepted media types: {', '.join(CONTENT_TYPES)}",
+        )
+    patch = _parse(body) if isinstance(body, bytes) else copy.deepcopy(body)
+    try:
+        if kind == JSON:
+            return _object(json_patch.apply(original, patch))
+        if kind == MERGE:
+            return merge_patch.apply(original, patch)
+        return strategic.apply(original, patch, schema.root)
+    except MalformedPatch as error:
+        raise StatusError("BadRequest", f"invalid patch: {error}") from error
+    except InapplicablePatch as error:
+        raise StatusError(
+            "Invalid", f"the server rejected our request due to an error in our request: {error}"
+        ) from error
+
+
+def decode(schema: KindSchema, patched: dict[str, Any], field_validation: str) -> tuple[dict[str, Any], list[str]]:
+    """`schema.decode` of a patched object. What it can't read is the patch's fault: 422 with a cause for `patch`."""
+    try:
+        return schema.decode(patched, field_validation)
+    except StatusError as error:
+        raise StatusError(
+            "Invalid",
+            f'"" is invalid: patch: Invalid value: {error.message}',
+            causes=[cause("FieldValueInvalid", "patch", f"Invalid value: {error.message}")],
+        ) from error
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise StatusError("BadRequest", f"the patch is not valid JSON: {error}") from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InapplicablePatch("the result is not an object")
+    return value
