@@ -1,0 +1,30 @@
+"""What a request asks to do, and what the answer is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """One request. `resource` is "" for paths that are no resource (discovery, health, …), where `path` counts.
+
+    `tenant` is the one in the path ("*": all), or else the user's own. `path` has no tenant prefix. `name` is "" where
+    the path has none (list, create, …).
+    """
+
+    tenant: str
+    verb: str  # get, list, watch, create, update, patch, delete, deletecollection
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    reason: str = ""  # for people; never says what another tenant has
+
+
+ALLOWED = Decision(True)

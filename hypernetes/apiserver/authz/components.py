@@ -1,0 +1,85 @@
+"""What our own processes may do, and what a tenant's administrator may not: data, one line per need."""
+
+from functools import lru_cache
+
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver.authz.rules import ANY, CHANGE, READ, WRITE, Rule
+
+HYPERNETES = "hypernetes.io"
+_COORDINATION = "coordination.k8s.io"
+_SYSTEM = (SYSTEM_TENANT,)
+_EVENTS = Rule(("create", *CHANGE), ("events",), ("", "events.k8s.io"))
+_ELECTION = Rule(
+    ("get", "list", "watch", "create", *CHANGE),
+    ("leases",),
+    (_COORDINATION,),
+    tenants=_SYSTEM,
+    namespaces=("kube-system",),
+)
+
+SCHEDULER = (
+    Rule(READ, ("pods", "nodes", "namespaces", "services", "replicationcontrollers")),
+    Rule(READ, ("replicasets", "deployments"), ("apps",)),
+    Rule(READ, ("tenants",), (HYPERNETES,)),
+    Rule(("create",), ("pods/binding", "bindings")),
+    Rule(CHANGE, ("pods/status",)),
+    _EVENTS,
+    _ELECTION,
+)
+
+# Controllers create, change and delete every kind: namespaces and owners take what they hold with them. What they
+# never need: to enter a pod, to mint a credential, or to make a tenant.
+CONTROLLERS_NEVER = (
+    Rule((ANY,), ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")),
+    Rule((ANY,), ("serviceaccounts/token",)),
+    Rule((ANY,), ("tenants/certificate",), (HYPERNETES,)),
+    Rule(("create",), ("tenants",), (HYPERNETES,)),
+)
+
+# A tenant's administrator rules the tenant, except over what the provider keeps in it: where pods run and what became
+# of them (the scheduler counts by it), which addresses are taken, and the nodes.
+TENANT_NEVER = (
+    Rule(WRITE, ("nodes", "nodes/status")),
+    Rule((ANY,), ("nodes/proxy",)),
+    Rule(("create",), ("bindings", "pods/binding")),
+    Rule(WRITE, ("pods/status",)),
+    Rule(WRITE, ("networks/status",), ("", HYPERNETES)),
+    Rule(WRITE, ("ports",), (HYPERNETES,)),
+    Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate"), (HYPERNETES,)),
+)
+
+
+@lru_cache(maxsize=4096)
+def node_rules(node: str) -> tuple[Rule, ...]:
+    """What the agent of one node may. It writes its own Node and Lease, and of pods what became of them."""
+    return (
+        Rule(
+            READ, ("pods", "services", "endpoints", "configmaps", "secrets", "serviceaccounts", "namespaces", "nodes")
+        ),
+        Rule(READ, ("endpointslices",), ("discovery.k8s.io",)),
+        Rule(READ, ("networks",), ("", HYPERNETES)),
+        Rule(READ, ("tenants",), (HYPERNETES,)),
+        Rule((*READ, "create", *CHANGE, "delete"), ("ports",), (HYPERNETES,)),
+        Rule(CHANGE, ("pods/status",)),
+        Rule(("delete",), ("pods",)),
+        Rule(("create",), ("serviceaccounts/token",)),
+        Rule(("create",), ("nodes",), tenants=_SYSTEM, names=("", node)),
+        Rule(CHANGE, ("nodes", "nodes/status"), tenants=_SYSTEM, names=(node,)),
+        Rule(
+            ("create",),
+            ("leases",),
+            (_COORDINATION,),
+            tenants=_SYSTEM,
+            namespaces=("kube-node-lease",),
+            names=("", node),
+        ),
+        Rule(
+            ("get", *CHANGE),
+            ("leases",),
+            (_COORDINATION,),
+            tenants=_SYSTEM,
+            namespaces=("kube-node-lease",),
+            names=(node,),
+        ),
+        _EVENTS,
+    )
