@@ -1,7 +1,8 @@
 """What a network provider does: tenants' layer-2 networks, and the ports of pods in them.
 
 Two processes use it. hn-controllers calls the cluster-wide half (`ensure_network`, `delete_network`), hn-agent the
-half of its node (`open`, `plug`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a crash at any point.
+half of its node (`open`, `plug`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a crash at any
+point.
 `tests/integration/networks/suite.py` holds every provider to this.
 """
 

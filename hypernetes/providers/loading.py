@@ -1,0 +1,24 @@
+"""Finds providers by entry point, so that a third party ships its own as a package of its own.
+
+factory = load("network", "local")
+provider = factory(cluster_id=…, node_name=…, state_dir=…)
+"""
+
+from importlib.metadata import entry_points
+from typing import Any
+
+
+class NoSuchProviderError(LookupError):
+    """No installed package has a provider of this name."""
+
+
+def load(area: str, name: str) -> Any:
+    """The factory of provider `name` in the group `hypernetes.providers.<area>`; its arguments are the area's.
+
+    Raises NoSuchProviderError, which names those that there are.
+    """
+    found = entry_points(group=f"hypernetes.providers.{area}")
+    if name not in found.names:
+        known = ", ".join(sorted(found.names)) or "none"
+        raise NoSuchProviderError(f"there is no {area} provider {name!r}; installed are: {known}")
+    return found[name].load()

@@ -1,0 +1,108 @@
+"""Tenants' routers: a network namespace each, with the tenant's bridges, gateways and way out.
+
+Every function finds what is there and makes or removes the rest, so that it may be repeated after a crash at any line.
+All of them run under `namespaces.machine_lock`.
+"""
+
+from collections.abc import Container
+from typing import Any
+
+from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortSpec
+from hypernetes.providers.network.local import bridges, filters, links, names, namespaces, nft, ports, uplinks
+from hypernetes.providers.network.local.addressing import gateways, pin
+
+_SETTINGS = (
+    ("ip_forward", "1"),  # first: it resets others
+    ("conf/all/arp_ignore", "1"),  # a bridge answers for its own gateways only
+    ("conf/all/arp_announce", "2"),
+    ("conf/all/rp_filter", "1"),
+    ("conf/all/accept_redirects", "0"),
+    ("conf/all/send_redirects", "0"),
+    ("conf/all/accept_source_route", "0"),
+)
+
+
+def plug(cluster_id: str, node_name: str, port: PortSpec) -> PluggedPort:
+    """Wires a port, and makes its tenant's router and its network's bridge at the first one. Raises NetworkError."""
+    addresses = gateways(port.network)
+    source = pin(port, names.tap(port.id))
+    router = names.router(cluster_id, port.network.tenant_uid)
+    namespaces.ensure(router)
+    with namespaces.entered(router):
+        _set_up(filters.with_port(source))
+    uplinks.ensure(cluster_id, router)
+    with namespaces.entered(router), links.connected() as netlink:
+        _refuse_services(netlink, port.network)
+        bridge = bridges.ensure(netlink, port.network, addresses)
+        return ports.plug(netlink, bridge, source, names.owner(node_name, port.id))
+
+
+def _set_up(more: list[nft.Command]) -> None:
+    """Settings and filters of the router that the thread is in; before it has a link that could carry anything."""
+    for family in ("all", "default"):
+        links.set_if_present(f"ipv6/conf/{family}/disable_ipv6", "1")
+    for setting, value in _SETTINGS:
+        links.setting(f"ipv4/{setting}").write_text(value)
+    links.set_if_present("bridge/bridge-nf-call-iptables", "0")  # frames inside a network are no router's business
+    links.set_if_present("bridge/bridge-nf-call-arptables", "0")
+    nft.apply([*filters.router(), *more])
+
+
+def _refuse_services(netlink: Any, network: NetworkSpec) -> None:
+    """Services are served inside each pod; what asks for one here comes from a pod that hasn't its tables yet."""
+    netlink.route("replace", dst=network.service_cidr, type="unreachable")
+
+
+def restore(cluster_id: str) -> None:
+    """Puts the filters and settings of all routers in force again, as this version has them."""
+    for router in _routers(cluster_id):
+        with namespaces.entered(router):
+            _set_up([])
+
+
+def _routers(cluster_id: str) -> list[str]:
+    return [name for name in namespaces.names(names.router_prefix(cluster_id)) if namespaces.exists(name)]
+
+
+def routers_by_tap(cluster_id: str) -> dict[str, str]:
+    """Which router holds which port, also of ports whose tap went with its machine."""
+    found: dict[str, str] = {}
+    for router in _routers(cluster_id):
+        with namespaces.entered(router):
+            found.update(dict.fromkeys(ports.chains(), router))
+    return found
+
+
+def unplug(router: str, tap: str) -> None:
+    """Removes a port, then its bridge and router if it was the last."""
+    if namespaces.exists(router):
+        with namespaces.entered(router), links.connected() as netlink:
+            ports.remove(netlink, tap)
+    _remove_if_empty(router)
+
+
+def sweep(cluster_id: str, node_name: str, keep: Container[str]) -> None:
+    """Removes this node's ports that are not kept, and whatever holds no port, of whichever node."""
+    for router in namespaces.names(names.router_prefix(cluster_id)):
+        if namespaces.exists(router):
+            with namespaces.entered(router), links.connected() as netlink:
+                for port_id, tap in ports.owned(netlink, node_name).items():
+                    if port_id not in keep:
+                        ports.remove(netlink, tap)
+                ports.remove_stale_chains(netlink)
+        _remove_if_empty(router)
+
+
+def _remove_if_empty(router: str) -> None:
+    if namespaces.exists(router):
+        with namespaces.entered(router), links.connected() as netlink:
+            if bridges.remove_empty(netlink):
+                return
+            # A QEMU that still ends may hold the namespace open: its uplink must go now, by itself.
+            if uplink := links.find(netlink, names.UPLINK):
+                netlink.link("del", index=uplink.index)
+    namespaces.remove(router)
+
+
+def any_left(cluster_id: str) -> bool:
+    return bool(namespaces.names(names.router_prefix(cluster_id)))
