@@ -14,7 +14,7 @@ the file anew tells what of the last commit is there. A full disk refuses writes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ class SqliteStore:
             raise Unavailable("the store is closed")
         return self._revision
 
-    async def watch(self, prefix: str, after: int) -> AsyncIterator[list[Change]]:
+    async def watch(self, prefix: str, after: int) -> AsyncGenerator[list[Change], None]:
         self._database.check_watchable(prefix, after)
         position = after
         while not self._closing:
