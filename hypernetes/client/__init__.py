@@ -14,8 +14,10 @@ Imports `hypernetes.api` only. Errors: `StatusError` is the server's refusal, `T
 
 from hypernetes.client.credentials import ClientConfig
 from hypernetes.client.errors import REQUEST_ERRORS, Interrupted, TransportError, Unreachable, is_reason
+from hypernetes.client.events import EventRecorder
 from hypernetes.client.informer import Informer
 from hypernetes.client.keys import Key, key_of
+from hypernetes.client.leaderelection import LeaderElector, LeadershipLost
 from hypernetes.client.rest import Client, Listing
 from hypernetes.client.workqueue import WorkQueue
 
@@ -23,9 +25,12 @@ __all__ = [
     "REQUEST_ERRORS",
     "Client",
     "ClientConfig",
+    "EventRecorder",
     "Informer",
     "Interrupted",
     "Key",
+    "LeaderElector",
+    "LeadershipLost",
     "Listing",
     "TransportError",
     "Unreachable",
