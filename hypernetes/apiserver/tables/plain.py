@@ -1,0 +1,30 @@
+"""Cells of kinds that need no thought."""
+
+from datetime import datetime
+from typing import Any
+
+from hypernetes.apiserver.tables.ages import age_of
+
+Object = dict[str, Any]
+
+
+def name_and_age(obj: Object, now: datetime) -> list[Any]:
+    return [obj["metadata"]["name"], age_of(obj, now)]
+
+
+def phase(obj: Object, now: datetime) -> list[Any]:
+    """Namespaces and tenants."""
+    return [obj["metadata"]["name"], obj.get("status", {}).get("phase", ""), age_of(obj, now)]
+
+
+def config_map(obj: Object, now: datetime) -> list[Any]:
+    entries = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
+    return [obj["metadata"]["name"], entries, age_of(obj, now)]
+
+
+def secret(obj: Object, now: datetime) -> list[Any]:
+    return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), age_of(obj, now)]
+
+
+def lease(obj: Object, now: datetime) -> list[Any]:
+    return [obj["metadata"]["name"], obj.get("spec", {}).get("holderIdentity") or "", age_of(obj, now)]

@@ -1,0 +1,103 @@
+"""Builds Table, PartialObjectMetadata and PartialObjectMetadataList from objects."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from hypernetes.api import facts
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver.tables import endpoints, events, networks, nodes, plain, pods, services, workloads
+from hypernetes.apiserver.tables.ages import age_of
+
+Object = dict[str, Any]
+Cells = Callable[[Object, datetime], list[Any]]
+
+INCLUDE_NONE, INCLUDE_METADATA, INCLUDE_OBJECT = "None", "Metadata", "Object"  # the values of ?includeObject=
+
+# (kind, its key in facts/columns.json, its cells)
+_KINDS: dict[str, tuple[str, Cells]] = {
+    "ConfigMap": ("configMap", plain.config_map),
+    "Deployment": ("deployment", workloads.deployment),
+    "Endpoints": ("endpoint", endpoints.endpoints),
+    "EndpointSlice": ("endpointSlice", endpoints.endpoint_slice),
+    "Event": ("event", events.event),
+    "Lease": ("lease", plain.lease),
+    "Namespace": ("namespace", plain.phase),
+    "Network": ("network", networks.network),
+    "Node": ("node", nodes.node),
+    "Pod": ("pod", pods.pod),
+    "Port": ("port", networks.port),
+    "ReplicaSet": ("replicaSet", workloads.replica_set),
+    "ReplicationController": ("replicationController", workloads.replication_controller),
+    "Scale": ("scale", workloads.scale),
+    "Secret": ("secret", plain.secret),
+    "Service": ("service", services.service),
+    "ServiceAccount": ("serviceAccount", plain.name_and_age),
+    "Tenant": ("tenant", plain.phase),
+}
+_OTHER_COLUMNS = [
+    {"name": "Name", "type": "string", "format": "name", "priority": 0},
+    {"name": "Age", "type": "string", "format": "", "priority": 0},
+]
+
+
+def table(
+    kind: str, objects: Iterable[Object], now: datetime, *, list_metadata: Object | None = None,
+    include: str = INCLUDE_METADATA, version: str = "v1", with_columns: bool = True,
+) -> Object:  # fmt: skip
+    """A Table with one row per object, each of that kind; `list_metadata` is the list's resourceVersion and so on.
+
+    In a watch only the first event's table has columns. `include` is the request's ?includeObject; StatusError 400
+    for a value that it can't have.
+    """
+    columns, cells = _of_kind(kind)
+    return {
+        "kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": list_metadata or {},
+        "columnDefinitions": columns if with_columns else [],
+        "rows": [_row(obj, cells, now, include, version) for obj in objects],
+    }  # fmt: skip
+
+
+def partial_metadata(obj: Object, version: str = "v1") -> Object:
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": obj.get("metadata", {}),
+    }
+
+
+def partial_metadata_list(objects: Iterable[Object], list_metadata: Object, version: str = "v1") -> Object:
+    return {
+        "kind": "PartialObjectMetadataList", "apiVersion": f"meta.k8s.io/{version}", "metadata": list_metadata,
+        "items": [partial_metadata(obj, version) for obj in objects] or None,
+    }  # fmt: skip
+
+
+def _row(obj: Object, cells: Cells, now: datetime, include: str, version: str) -> Object:
+    row: Object = {"cells": cells(obj, now)}
+    if obj.get("kind") == "Pod":
+        conditions = pods.row_conditions(obj)
+        if conditions:
+            row["conditions"] = conditions
+    if include == INCLUDE_METADATA:
+        row["object"] = partial_metadata(obj, version)
+    elif include == INCLUDE_OBJECT:
+        row["object"] = obj
+    elif include == INCLUDE_NONE:
+        row["object"] = None
+    else:
+        raise StatusError("BadRequest", f"unrecognized includeObject value: {include!r}")
+    return row
+
+
+@cache
+def _of_kind(kind: str) -> tuple[list[facts.Column], Cells]:
+    if kind not in _KINDS:
+        return [{**column, "description": ""} for column in _OTHER_COLUMNS], _name_and_age
+    key, cells = _KINDS[kind]
+    return [{**column, "description": f"{column['name']} of the {kind}."} for column in facts.columns()[key]], cells
+
+
+def _name_and_age(obj: Object, now: datetime) -> list[Any]:
+    return [obj["metadata"].get("name", ""), age_of(obj, now)]

@@ -1,0 +1,36 @@
+"""Cells of services."""
+
+from datetime import datetime
+from typing import Any
+
+from hypernetes.apiserver.tables.ages import age_of
+from hypernetes.apiserver.tables.labels import NONE, labels
+
+Object = dict[str, Any]
+
+
+def service(obj: Object, now: datetime) -> list[Any]:
+    spec = obj.get("spec", {})
+    ports = ",".join(_port(port) for port in spec.get("ports") or ())
+    return [
+        obj["metadata"]["name"], spec.get("type", ""), spec.get("clusterIP") or NONE, _external(obj),
+        ports or NONE, age_of(obj, now), labels(spec.get("selector")),
+    ]  # fmt: skip
+
+
+def _port(port: Object) -> str:
+    number = f"{port['port']}:{port['nodePort']}" if port.get("nodePort") else str(port["port"])
+    return f"{number}/{port.get('protocol', 'TCP')}"
+
+
+def _external(obj: Object) -> str:
+    spec = obj.get("spec", {})
+    own = spec.get("externalIPs") or []
+    kind = spec.get("type")
+    if kind == "ExternalName":
+        return str(spec.get("externalName", ""))
+    if kind in ("LoadBalancer", "NetworkProvider"):
+        ingress = (obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
+        given = [entry.get("ip") or entry.get("hostname") or "" for entry in ingress]
+        return ",".join([*filter(None, given), *own]) or "<pending>"
+    return ",".join(own) or NONE
