@@ -124,6 +124,8 @@ class LeaderElector:
             deadline = renewed + self._timing.renew_deadline
             await asyncio.sleep(min(self._timing.retry_period, deadline - loop.time()))
             started = loop.time()
+            if started >= deadline:
+                return
             try:
                 # Counts from before the write: others measure from when it arrived.
                 async with asyncio.timeout_at(deadline):
