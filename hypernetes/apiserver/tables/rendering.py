@@ -5,10 +5,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from hypernetes.api import facts
+from hypernetes.api import facts, times
+from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.tables import endpoints, events, networks, nodes, plain, pods, services, workloads
-from hypernetes.apiserver.tables.ages import age_of
 
 Object = dict[str, Any]
 Cells = Callable[[Object, datetime], list[Any]]
@@ -43,19 +43,22 @@ _OTHER_COLUMNS = [
 
 
 def table(
-    kind: str, objects: Iterable[Object], now: datetime, *, list_metadata: Object | None = None,
-    include: str = INCLUDE_METADATA, version: str = "v1", with_columns: bool = True,
+    resource: Resource, objects: Iterable[Object], include: str = INCLUDE_METADATA, *, now: datetime | None = None,
+    list_metadata: Object | None = None, version: str = "v1", with_columns: bool = True,
 ) -> Object:  # fmt: skip
-    """A Table with one row per object, each of that kind; `list_metadata` is the list's resourceVersion and so on.
+    """A Table with one row per object; `list_metadata` is the list's resourceVersion and so on.
 
-    In a watch only the first event's table has columns. `include` is the request's ?includeObject; StatusError 400
-    for a value that it can't have.
+    Ages are counted to `now`, by default the clock's. In a watch only the first event's table has columns. `include` is
+    the request's ?includeObject; StatusError 400 for a value that it can't have.
     """
-    columns, cells = _of_kind(kind)
+    if include not in (INCLUDE_NONE, INCLUDE_METADATA, INCLUDE_OBJECT):
+        raise StatusError("BadRequest", f"unrecognized includeObject value: {include!r}")
+    moment = now or times.now()
+    columns, cells = _of_kind(resource.kind)
     return {
         "kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": list_metadata or {},
         "columnDefinitions": columns if with_columns else [],
-        "rows": [_row(obj, cells, now, include, version) for obj in objects],
+        "rows": [_row(obj, cells, moment, include, version) for obj in objects],
     }  # fmt: skip
 
 
@@ -84,20 +87,18 @@ def _row(obj: Object, cells: Cells, now: datetime, include: str, version: str) -
         row["object"] = partial_metadata(obj, version)
     elif include == INCLUDE_OBJECT:
         row["object"] = obj
-    elif include == INCLUDE_NONE:
-        row["object"] = None
     else:
-        raise StatusError("BadRequest", f"unrecognized includeObject value: {include!r}")
+        row["object"] = None
     return row
 
 
 @cache
 def _of_kind(kind: str) -> tuple[list[facts.Column], Cells]:
-    if kind not in _KINDS:
-        return [{**column, "description": ""} for column in _OTHER_COLUMNS], _name_and_age
-    key, cells = _KINDS[kind]
-    return [{**column, "description": f"{column['name']} of the {kind}."} for column in facts.columns()[key]], cells
+    key, cells = _KINDS.get(kind, ("", plain.name_and_age))
+    columns = facts.columns()[key] if key else _OTHER_COLUMNS
+    return [_column(kind, column) for column in columns], cells
 
 
-def _name_and_age(obj: Object, now: datetime) -> list[Any]:
-    return [obj["metadata"].get("name", ""), age_of(obj, now)]
+def _column(kind: str, column: facts.Column) -> facts.Column:
+    form = "name" if column["name"] == "Name" else column["format"]
+    return {**column, "format": form, "description": f"{column['name']} of the {kind}."}

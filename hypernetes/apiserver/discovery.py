@@ -1,0 +1,156 @@
+"""Discovery: which groups, versions and resources there are, in the old documents and the aggregated one.
+
+Built from rows of the scheme, so that a tenant's own set (custom resources) is another instance of the same class.
+"""
+
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from hypernetes.api import scheme
+from hypernetes.api.scheme import Resource, Subresource
+from hypernetes.apiserver.documents import Document
+
+KUBERNETES_MAJOR, KUBERNETES_MINOR = "1", "36"  # the API that facts/ describes
+_AGGREGATED_VERSIONS = ("v2", "v2beta1")
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class Discovery:
+    """The discovery documents of one set of resources."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._groups: dict[str, dict[str, list[Resource]]] = {}  # group -> version -> resources by name
+        for resource in sorted(resources, key=lambda each: each.name):
+            self._groups.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
+        self._aggregated: dict[tuple[bool, str], Document] = {}
+
+    def api_versions(self, address: str) -> dict[str, Any]:
+        """`/api`; `address` is the host and port by which clients reach the server."""
+        return {
+            "kind": "APIVersions", "versions": list(self._groups.get("", {})),
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        }  # fmt: skip
+
+    def group_list(self) -> dict[str, Any]:
+        """`/apis`"""
+        groups = [self._group(name) for name in sorted(self._groups) if name]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+    def group(self, name: str) -> dict[str, Any] | None:
+        """`/apis/<group>`; None where there is no such group."""
+        return {"kind": "APIGroup", "apiVersion": "v1", **self._group(name)} if name and name in self._groups else None
+
+    def resource_list(self, group: str, version: str) -> dict[str, Any] | None:
+        """`/api/<version>` (group "") or `/apis/<group>/<version>`; None where there is no such version."""
+        found = self._groups.get(group, {}).get(version)
+        if found is None:
+            return None
+        rows = sorted((row for resource in found for row in _rows(resource)), key=lambda row: row["name"])
+        # upstream's list of the core group says no apiVersion
+        head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {})}
+        return {**head, "groupVersion": found[0].api_version, "resources": rows}
+
+    def aggregated(self, core: bool, version: str = "v2") -> Document:
+        """All of `/api` (core) or `/apis` in one document, as `apidiscovery.k8s.io/<version>`."""
+        if (core, version) not in self._aggregated:
+            names = [name for name in sorted(self._groups) if (name == "") is core]
+            value = {
+                "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {},
+                "items": [self._aggregated_group(name) for name in names],
+            }  # fmt: skip
+            media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+            self._aggregated[core, version] = Document.of(value, media)
+        return self._aggregated[core, version]
+
+    def group_versions(self) -> list[tuple[str, str]]:
+        return [(group, version) for group in sorted(self._groups) for version in self._groups[group]]
+
+    def resources(self, group: str, version: str) -> list[Resource]:
+        return self._groups.get(group, {}).get(version, [])
+
+    def _group(self, name: str) -> dict[str, Any]:
+        versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in self._groups[name]]
+        return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+    def _aggregated_group(self, name: str) -> dict[str, Any]:
+        versions = [
+            {"version": version, "resources": [_aggregated(resource) for resource in found], "freshness": "Current"}
+            for version, found in self._groups[name].items()
+        ]
+        return {"metadata": {"name": name} if name else {}, "versions": versions}
+
+
+@cache
+def built_in() -> Discovery:
+    """The discovery of the resources that the scheme serves."""
+    return Discovery(scheme.served())
+
+
+def aggregated_version(accept: str | None) -> str | None:
+    """The version of the aggregated document that a client asks for first, None for the old documents."""
+    for entry in (accept or "").split(","):
+        media, *parameters = (part.strip() for part in entry.split(";"))
+        asked = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if media not in ("application/json", "*/*", "application/*"):
+            continue
+        if asked.get("g") != "apidiscovery.k8s.io" or asked.get("as") != "APIGroupDiscoveryList":
+            return None
+        if asked.get("v") in _AGGREGATED_VERSIONS:
+            return asked["v"]
+    return None
+
+
+@cache
+def version() -> dict[str, str]:
+    """`/version`: the Kubernetes version that clients adapt to, with ours as build metadata."""
+    machine = platform.machine()
+    return {
+        "major": KUBERNETES_MAJOR, "minor": KUBERNETES_MINOR,
+        "gitVersion": f"v{KUBERNETES_MAJOR}.{KUBERNETES_MINOR}.0+hypernetes.{metadata.version('hypernetes')}",
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}", "compiler": platform.python_implementation().lower(),
+        "platform": f"{platform.system().lower()}/{_MACHINES.get(machine, machine)}",
+    }  # fmt: skip
+
+
+def _rows(resource: Resource) -> list[dict[str, Any]]:
+    row: dict[str, Any] = {
+        "name": resource.name, "singularName": resource.singular, "namespaced": resource.namespaced,
+        "kind": resource.kind, "verbs": list(resource.verbs), **_optional(resource),
+    }  # fmt: skip
+    return [row, *(_subresource_row(resource, each) for _, each in sorted(resource.subresources.items()))]
+
+
+def _subresource_row(resource: Resource, subresource: Subresource) -> dict[str, Any]:
+    return {
+        "name": f"{resource.name}/{subresource.name}", "singularName": "", "namespaced": resource.namespaced,
+        **_other_group(subresource), "kind": subresource.kind, "verbs": list(subresource.verbs),
+    }  # fmt: skip
+
+
+def _optional(resource: Resource) -> dict[str, Any]:
+    optional = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
+    return {key: value for key, value in optional.items() if value}
+
+
+def _other_group(subresource: Subresource) -> dict[str, str]:
+    return {"group": subresource.group, "version": subresource.version} if subresource.version else {}
+
+
+def _aggregated(resource: Resource) -> dict[str, Any]:
+    subresources = [
+        {
+            "subresource": each.name, "verbs": list(each.verbs),
+            "responseKind": {"group": each.group, "version": each.version, "kind": each.kind},
+        }
+        for _, each in sorted(resource.subresources.items())
+    ]  # fmt: skip
+    return {
+        "resource": resource.name, "responseKind": {"group": "", "version": "", "kind": resource.kind},
+        "scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": resource.singular,
+        "verbs": list(resource.verbs), **_optional(resource),
+        **({"subresources": subresources} if subresources else {}),
+    }  # fmt: skip
