@@ -67,33 +67,23 @@ class Database:
         """Opens or makes the file; CannotOpen says why it can't."""
         self._path = path
         self._broken: Unavailable | None = None
+        self.revision: int
+        self.compacted: int
         self._lock = _lock(path)
         try:
-            self._connection = self._connect()
-            self.revision: int
-            self.compacted: int
-            self.revision, self.compacted, self._leases = self._execute(
-                "SELECT revision, compacted, leases FROM state"
-            )[0]
+            self._connection = _connect(path)
+            state = self._connection.execute("SELECT revision, compacted, leases FROM state").fetchone()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise CannotOpen(
+                f"{path} can't be opened as a store: {error}; restore it from a backup or name another"
+            ) from error
         except BaseException:
             os.close(self._lock)
             raise
+        self.revision, self.compacted, self._leases = state
         self._lease_floor = self._leases  # what came before this process is not known
         self._committed = (self.revision, self._leases)
-
-    def _connect(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                _prepare(connection, self._path)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise CannotOpen(
-                f"{self._path} can't be opened as a store: {error}; restore it from a backup or name another"
-            ) from error
-        return connection
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # what is acknowledged is in the WAL already
@@ -291,6 +281,16 @@ def _lock(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
