@@ -1,0 +1,204 @@
+"""The `hn` command."""
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import structlog
+
+from hypernetes.api.status import StatusError
+from hypernetes.cli import doctor as doctor_module
+from hypernetes.cli import status as status_module
+from hypernetes.cli import tenants
+from hypernetes.cli import up as up_module
+from hypernetes.cli.down import down as bring_down
+from hypernetes.cli.errors import CommandError
+from hypernetes.cli.layout import Layout, node_names
+from hypernetes.cli.programs import Options
+from hypernetes.cli.progress import echo
+from hypernetes.cli.tables import table
+from hypernetes.client import REQUEST_ERRORS
+
+Result = TypeVar("Result")
+
+dir_option = click.option(
+    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=Path("data"), show_default=True,
+    help="Where the cluster keeps everything.",
+)  # fmt: skip
+guest_option = click.option(
+    "--guest", type=click.Path(path_type=Path, file_okay=False), default=Path("build/guest"), show_default=True,
+    help="Kernel, initramfs and toolbox of pods, as `make guest` builds them.",
+)  # fmt: skip
+port_option = click.option("--port", type=click.IntRange(1, 65535), default=6443, show_default=True)
+bind_option = click.option("--bind", default="127.0.0.1", show_default=True, help="Address that the API is served on.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Hypernetes: one Kubernetes on bare metal for many tenants; every pod is a virtual machine."""
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.add_log_level,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@main.command()
+@dir_option
+@bind_option
+@port_option
+@click.option("--nodes", type=click.IntRange(1, 16), default=1, show_default=True, help="Agents on this machine.")
+@click.option(
+    "--store",
+    default="sqlite",
+    show_default=True,
+    metavar="sqlite|etcd://HOST:PORT,…",
+    callback=lambda *a: _store(a[2]),
+)
+@guest_option
+@click.option("--insecure-registry", multiple=True, metavar="HOST:PORT", help="A registry spoken to over plain HTTP.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--detach", is_flag=True, help="Return when the cluster is up, and leave it running.")
+@click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
+def up(
+    directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
+    accel: str, log_level: str, detach: bool, report_to: int | None,
+) -> None:  # fmt: skip
+    """Start the cluster in DIR, or continue it: API server, scheduler, controllers, and a node."""
+    names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
+    options = Options(tuple(names), store, guest.resolve(), insecure_registry, accel, log_level)
+    request = up_module.Request(Layout.of(directory), options, bind, port)
+    if report_to is not None:
+        with os.fdopen(report_to, "w", encoding="utf-8") as pipe:
+            up_module.run_detached(request, pipe)
+        return
+    if nodes > 1:
+        echo(f"note: {nodes} agents on one machine; pods of different nodes have no network between them yet")
+    if not detach:
+        up_module.run(request, echo)
+        return
+    try:
+        up_module.start_detached(request, [word for word in sys.argv[2:] if word != "--detach"], echo)
+    except up_module.AlreadyUp as already:
+        echo(f"hn: {already.message}")
+        return
+    echo(f"up; admin: {request.layout.admin_kubeconfig}; stop with: hn down --dir {directory}")
+
+
+def _store(value: str) -> str:
+    scheme, separator, hosts = value.partition("://")
+    if value == "sqlite" or (scheme == "etcd" and separator and hosts):
+        return value
+    raise click.BadParameter("must be `sqlite` or `etcd://HOST:PORT[,HOST:PORT…]`")
+
+
+@main.command()
+@dir_option
+def down(directory: Path) -> None:
+    """Stop the cluster in DIR and all its virtual machines; DIR stays, to continue from."""
+    layout = Layout.of(directory)
+    asyncio.run(bring_down(layout, echo))
+    echo(f"stopped; {layout.root} has everything to continue from")
+
+
+@main.command()
+@dir_option
+def status(directory: Path) -> None:
+    """Say what of the cluster in DIR runs; exit code 1 where it doesn't."""
+    echo(status_module.describe(Layout.of(directory)))
+
+
+@main.group()
+def tenant() -> None:
+    """Tenants, and the credentials of their administrators."""
+
+
+@tenant.command("create")
+@click.argument("name")
+@click.option("--service-cidr", metavar="CIDR", help="Range of the tenant's services; 10.254.0.0/16 if not given.")
+@dir_option
+def tenant_create(name: str, service_cidr: str | None, directory: Path) -> None:
+    """Create tenant NAME and write DIR/tenants/NAME.kubeconfig."""
+    layout = Layout.of(directory)
+    tenants.check_name(name)
+
+    async def create() -> tuple[Path, bool]:
+        async with tenants.open_client(layout) as client:
+            return await tenants.create(client, layout, name, service_cidr)
+
+    path, created = _run(create())
+    echo(f"tenant {name} {'created' if created else 'exists already'}; its administrator: {path}")
+
+
+@tenant.command("kubeconfig")
+@click.argument("name")
+@click.option("--user", help="User to write it for; the tenant's administrator if not given.")
+@click.option("--group", "groups", multiple=True, help="Group of that user.")
+@dir_option
+def tenant_kubeconfig(name: str, user: str | None, groups: tuple[str, ...], directory: Path) -> None:
+    """Write DIR/tenants/NAME.kubeconfig with a new certificate; earlier ones stay good until they end."""
+    layout = Layout.of(directory)
+    tenants.check_name(name)
+    credential = tenants.administrator(name) if user is None else tenants.Credential(name, user, groups)
+
+    async def write() -> Path:
+        async with tenants.open_client(layout) as client:
+            return await tenants.write_kubeconfig(client, layout, credential)
+
+    echo(str(_run(write())))
+
+
+@tenant.command("list")
+@dir_option
+def tenant_list(directory: Path) -> None:
+    """List all tenants."""
+    layout = Layout.of(directory)
+
+    async def list_all() -> list[tuple[str, str, str]]:
+        async with tenants.open_client(layout) as client:
+            return [
+                (t.metadata.name or "", t.status.phase or "-", t.spec.service_cidr or "10.254.0.0/16")
+                for t in await tenants.listing(client)
+            ]
+
+    echo(table(("NAME", "PHASE", "SERVICE-CIDR"), _run(list_all())))
+
+
+@main.command()
+@guest_option
+@bind_option
+@port_option
+@click.option("--kubectl", default="kubectl", show_default=True)
+def doctor(guest: Path, bind: str, port: int, kubectl: str) -> None:
+    """Say what is missing on this machine to run a cluster; exit code 1 if anything is."""
+    findings = doctor_module.examine(guest, bind, port, kubectl)
+    echo(doctor_module.render(findings))
+    if not all(finding.good for finding in findings):
+        sys.exit(1)
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a command that asks the API server, with its refusals as sentences."""
+
+    async def translated() -> Result:
+        try:
+            return await work
+        except StatusError as error:
+            raise CommandError(error.message) from error
+        except REQUEST_ERRORS as error:
+            raise CommandError(f"{error}; is the cluster up? (`hn status`)") from error
+
+    return asyncio.run(translated())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The processes of a cluster and their command lines. Each can be started by hand or by systemd just as well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypernetes.cli.layout import Cluster, Layout
+from hypernetes.pki import CONTROLLERS, SCHEDULER, node_role
+
+APISERVER_STOP_SECONDS = 10.0
+STOP_SECONDS = 20.0  # an agent lets go of its machines; it doesn't stop them
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `hn up` was asked for, as far as the processes are concerned."""
+
+    nodes: tuple[str, ...]
+    store: str = "sqlite"
+    guest: Path = Path("build/guest")
+    insecure_registries: tuple[str, ...] = ()
+    accel: str = "auto"
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str  # of its log and pid files
+    argv: tuple[str, ...]
+    stop_seconds: float  # how long it may take to end after SIGTERM
+
+
+def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> Program:
+    return _program(
+        bin_dir, "hn-apiserver", "hn-apiserver", options, APISERVER_STOP_SECONDS,
+        "--dir", layout.root, "--bind", cluster.bind, "--port", cluster.port, "--store", options.store,
+    )  # fmt: skip
+
+
+def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> list[Program]:
+    """What needs the API server: scheduler, controllers, and an agent per node."""
+    programs = [
+        _program(
+            bin_dir, f"hn-{role}", f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role),
+        )
+        for role in (SCHEDULER, CONTROLLERS)
+    ]  # fmt: skip
+    for node, port in zip(options.nodes, cluster.agent_ports, strict=True):
+        programs.append(_agent(bin_dir, layout, cluster, options, node, port))
+    return programs
+
+
+def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, node: str, port: int) -> Program:
+    pki, role = layout.pki_directory(cluster), node_role(node)
+    registries = [word for registry in options.insecure_registries for word in ("--insecure-registry", registry)]
+    return _program(
+        bin_dir, f"hn-agent-{node}", "hn-agent", options, STOP_SECONDS,
+        "--dir", layout.node(node), "--node-name", node, "--kubeconfig", layout.kubeconfig(role),
+        "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
+        "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel, *registries,
+    )  # fmt: skip
+
+
+def _program(
+    bin_dir: Path, name: str, script: str, options: Options, stop_seconds: float, *words: str | Path | int
+) -> Program:
+    argv: Sequence[str] = (str(bin_dir / script), *map(str, words), "--log-level", options.log_level)
+    return Program(name, tuple(argv), stop_seconds)

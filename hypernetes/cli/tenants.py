@@ -1,0 +1,109 @@
+"""`hn tenant`: makes tenants and the credentials of their administrators.
+
+A tenant's key is made here and never leaves this machine but in the kubeconfig: the API server signs a request.
+"""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypernetes.api import scheme
+from hypernetes.api.models.hypernetes_v1 import Tenant, TenantSpec
+from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
+from hypernetes.cli.errors import CommandError
+from hypernetes.cli.layout import Layout
+from hypernetes.client import Client, ClientConfig, kubeconfig
+from hypernetes.client.kubeconfig import Kubeconfig
+from hypernetes.pki.certificates import key_pem, new_key, signing_request
+
+MASTERS_GROUP = "system:masters"
+LIFETIME_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Whose certificate to make."""
+
+    tenant: str
+    user: str
+    groups: tuple[str, ...]
+
+
+def administrator(tenant: str) -> Credential:
+    return Credential(tenant, f"{tenant}-admin", (MASTERS_GROUP,))
+
+
+def check_name(name: str) -> None:
+    """Raises CommandError where no tenant may be called so."""
+    if not is_dns_label(name):
+        raise CommandError(
+            f"{name!r} can't be a tenant's name: use lower-case letters, digits and '-', up to 63 characters"
+        )
+    if name == SYSTEM_TENANT:
+        raise CommandError(f"{name!r} is the provider's own tenant; its kubeconfig is DIR/admin.kubeconfig")
+
+
+def open_client(layout: Layout) -> Client:
+    """A client of the provider's administrator. Raises CommandError where there is no cluster here."""
+    layout.load()
+    try:
+        return Client(ClientConfig.from_kubeconfig(layout.admin_kubeconfig, user_agent="hn"))
+    except kubeconfig.KubeconfigError as error:
+        raise CommandError(f"{error}; is the cluster in {layout.root} up, and are you root?") from error
+
+
+async def create(client: Client, layout: Layout, name: str, service_cidr: str | None) -> tuple[Path, bool]:
+    """The tenant's kubeconfig, and whether the tenant is new. One that exists is left as it is."""
+    check_name(name)
+    tenant = Tenant(metadata=ObjectMeta(name=name), spec=TenantSpec(service_cidr=service_cidr))
+    created = True
+    try:
+        await client.create(tenant)
+    except StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        created = False
+    return await write_kubeconfig(client, layout, administrator(name)), created
+
+
+async def write_kubeconfig(client: Client, layout: Layout, credential: Credential) -> Path:
+    """Has a new certificate signed and writes `tenants/<tenant>.kubeconfig`."""
+    key = new_key()
+    answer = await client.request(
+        "POST",
+        scheme.by_kind(Tenant.API_VERSION, Tenant.KIND).path(SYSTEM_TENANT, name=credential.tenant) + "/certificate",
+        json=certificate_request(credential, signing_request(credential.user, key)),
+    )
+    config = client.config
+    path = layout.tenant_kubeconfig(credential.tenant)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    content = Kubeconfig(
+        server=config.server,
+        ca_pem=config.ca_pem,
+        client_cert_pem=base64.b64decode(answer["status"]["certificate"]),
+        client_key_pem=key_pem(key),
+        namespace="default",
+    )
+    kubeconfig.write(path, content, name=credential.tenant, user=credential.user)
+    return path
+
+
+def certificate_request(credential: Credential, pem: bytes) -> dict[str, Any]:
+    return {
+        "apiVersion": "hypernetes.io/v1",
+        "kind": "CertificateRequest",
+        "metadata": {"name": credential.tenant},
+        "spec": {
+            "request": base64.b64encode(pem).decode(),
+            "user": credential.user,
+            "groups": list(credential.groups),
+            "expirationSeconds": LIFETIME_DAYS * 86400,
+        },
+    }
+
+
+async def listing(client: Client) -> list[Tenant]:
+    return (await client.list(Tenant, tenant=SYSTEM_TENANT)).items
