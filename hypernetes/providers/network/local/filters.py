@@ -146,8 +146,6 @@ def router() -> list[Command]:
         (_meta("iifname", names.TAP_PREFIX + "*"), _DROP),
         **_hook("prerouting", -250),
     )
-    # Frames to 01:80:c2:00:00:0x (LLDP, pause, …) skip the rest of the bridge, so that they show up here.
-    ports.chain("input", (_meta("iifname", names.TAP_PREFIX + "*"), _DROP), **_hook("input", -250))
     return table.commands + ports.commands
 
 

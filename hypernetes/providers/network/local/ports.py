@@ -7,7 +7,7 @@ from hypernetes.providers.network.base import PluggedPort
 from hypernetes.providers.network.local import filters, links, names, nft, taps
 from hypernetes.providers.network.local.addressing import Pin
 
-_FDB_OF_BRIDGE = 0x02  # NTF_MASTER: the entry is the bridge's, not the device's
+_FDB_OF_BRIDGE = 0x04  # NTF_MASTER: the entry is the bridge's, not the device's
 _FDB_STATIC = 0x40  # NUD_NOARP
 
 
@@ -21,11 +21,12 @@ def plug(netlink: Any, bridge: int, pin: Pin, owner: str) -> PluggedPort:
         tap = links.by_name(netlink)[pin.tap]
         if tap.queues > 1:
             taps.set_idle(queue)
-        netlink.link("set", index=tap.index, mtu=links.MTU_BYTES, ifalias=owner, master=bridge, state="up")
-        # The bridge never learns from a pod: nothing that a pod sends moves another's traffic.
+        netlink.link("set", index=tap.index, mtu=links.MTU_BYTES, ifalias=owner, master=bridge)
+        # Frames to 01:80:c2:00:00:0x (LLDP, pause, …) would teach the bridge past all filters: it learns from no pod.
         netlink.brport("set", index=tap.index, learning=0, unicast_flood=0)
         entry = {"ifindex": tap.index, "lladdr": pin.mac_address, "state": _FDB_STATIC, "flags": _FDB_OF_BRIDGE}
         netlink.fdb("replace", **entry)
+        netlink.link("set", index=tap.index, state="up")
     except BaseException:
         os.close(queue)
         raise
