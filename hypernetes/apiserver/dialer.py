@@ -1,0 +1,159 @@
+"""Connections from hn-apiserver to the agents of nodes: TLS both ways.
+
+An agent's certificate must name its node (a DNS name of the certificate), wherever it is reached. An agent answers only the certificate of the role apiserver-kubelet-client. Errors that tenants see name the node, never
+its address.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+import structlog
+from yarl import URL
+
+from hypernetes.api.status import StatusError
+
+CONNECT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 30.0  # a WebSocket whose other end is gone ends after this, with nothing sent meanwhile
+CLOSE_SECONDS = 5.0
+MAX_MESSAGE_BYTES = 1 << 20  # of one WebSocket message; kubectl sends at most 32 KiB
+MAX_ERROR_BYTES = 64 << 10  # of an agent's answer that is read to learn why it refused
+MAX_CONNECTIONS = 4096  # to all agents together
+_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
+
+Query = list[tuple[str, str]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Where a node's agent listens."""
+
+    node: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, node: dict[str, Any] | None, name: str) -> "Agent":
+        """From a Node object, None where there is none of that name. StatusError 503 while the node says no address."""
+        status = (node or {}).get("status") or {}
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or 0
+        addresses = {entry["type"]: entry["address"] for entry in reversed(status.get("addresses") or ())}
+        host = next((addresses[kind] for kind in _ADDRESS_TYPES if kind in addresses), "")
+        if not host or not port:
+            raise _unreachable(name)
+        return cls(name, host, port)
+
+    def url(self, parts: Iterable[str], query: Query) -> URL:
+        path = "".join(f"/{quote(part, safe='')}" for part in parts)
+        return URL.build(scheme="https", host=self.host, port=self.port, path=path, encoded=True).with_query(query)
+
+
+class Dialer:
+    """One pool of connections to all agents. Use as an async context manager."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=self._context, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def get(
+        self, agent: Agent, parts: Iterable[str], query: Query, *, silence_seconds: float | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose body is read as it comes. `silence_seconds` ends it when nothing comes for so long; None: never.
+
+        StatusError: the agent's own, or 503 where it can't be reached.
+        """
+        assert self._session is not None
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
+        url = agent.url(parts, query)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS + (silence_seconds or CONNECT_SECONDS)):
+                response = await self._session.get(
+                    url, timeout=timeout, server_hostname=agent.node, allow_redirects=False
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _failed(agent, error) from error
+        async with response:
+            if response.status != 200:
+                raise await _refusal(agent, response)
+            yield response
+
+    async def websocket(
+        self, agent: Agent, parts: Iterable[str], query: Query, protocols: Iterable[str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """An open WebSocket with one of these subprotocols; the caller closes it. StatusError as for `get`."""
+        assert self._session is not None
+        url = agent.url(parts, query)
+        try:
+            async with asyncio.timeout(2 * CONNECT_SECONDS):
+                return await self._session.ws_connect(
+                    url, protocols=tuple(protocols), server_hostname=agent.node, heartbeat=HEARTBEAT_SECONDS,
+                    max_msg_size=MAX_MESSAGE_BYTES, compress=0,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                )  # fmt: skip
+        except aiohttp.WSServerHandshakeError as error:
+            raise await self._why_refused(agent, url, error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _failed(agent, error) from error
+
+    async def _why_refused(self, agent: Agent, url: URL, error: aiohttp.WSServerHandshakeError) -> StatusError:
+        """A failed handshake hides the answer's body, so the agent is asked again without an upgrade."""
+        assert self._session is not None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                async with self._session.get(url, server_hostname=agent.node, allow_redirects=False) as response:
+                    if response.status == error.status:
+                        return await _refusal(agent, response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as again:
+            return _failed(agent, again)
+        return StatusError("InternalError", f'the agent of node "{agent.node}" refused the stream ({error.status})')
+
+
+async def _refusal(agent: Agent, response: aiohttp.ClientResponse) -> StatusError:
+    """The Status that an agent answered with; another body is not shown."""
+    body = b""
+    async for chunk in response.content.iter_chunked(MAX_ERROR_BYTES):
+        body += chunk
+        if len(body) > MAX_ERROR_BYTES:
+            break
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status" and 400 <= response.status < 600:
+        return StatusError.from_dict(status, response.status)
+    log.warning("an agent refused a request", node=agent.node, status=response.status, body=body[:200])
+    return StatusError("InternalError", f'the agent of node "{agent.node}" refused the request ({response.status})')
+
+
+def _failed(agent: Agent, error: Exception) -> StatusError:
+    log.warning("an agent can't be reached", node=agent.node, host=agent.host, port=agent.port, error=str(error))
+    return _unreachable(agent.node)
+
+
+def _unreachable(node: str) -> StatusError:
+    return StatusError("ServiceUnavailable", f'the agent of node "{node}" can\'t be reached; try again later')
