@@ -1,7 +1,7 @@
 """Connections from hn-apiserver to the agents of nodes: TLS both ways.
 
-An agent's certificate must name its node (a DNS name of the certificate), wherever it is reached. An agent answers only the certificate of the role apiserver-kubelet-client. Errors that tenants see name the node, never
-its address.
+An agent's certificate must name its node (a DNS name of the certificate), wherever it is reached; it answers only the
+certificate of the role apiserver-kubelet-client. Errors that tenants see name the node, never its address.
 """
 
 import asyncio
@@ -70,6 +70,7 @@ class Dialer:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            raise_for_status=_raise_refusal,
         )
         return self
 
@@ -95,11 +96,11 @@ class Dialer:
                 response = await self._session.get(
                     url, timeout=timeout, server_hostname=agent.node, allow_redirects=False
                 )
+        except _Refused as refused:
+            raise _refusal(agent, refused) from refused
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _failed(agent, error) from error
         async with response:
-            if response.status != 200:
-                raise await _refusal(agent, response)
             yield response
 
     async def websocket(
@@ -115,39 +116,45 @@ class Dialer:
                     max_msg_size=MAX_MESSAGE_BYTES, compress=0,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )  # fmt: skip
-        except aiohttp.WSServerHandshakeError as error:
-            raise await self._why_refused(agent, url, error) from error
+        except _Refused as refused:
+            raise _refusal(agent, refused) from refused
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _failed(agent, error) from error
 
-    async def _why_refused(self, agent: Agent, url: URL, error: aiohttp.WSServerHandshakeError) -> StatusError:
-        """A failed handshake hides the answer's body, so the agent is asked again without an upgrade."""
-        assert self._session is not None
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                async with self._session.get(url, server_hostname=agent.node, allow_redirects=False) as response:
-                    if response.status == error.status:
-                        return await _refusal(agent, response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as again:
-            return _failed(agent, again)
-        return StatusError("InternalError", f'the agent of node "{agent.node}" refused the stream ({error.status})')
+
+class _Refused(Exception):
+    """An agent answered with something else than what was asked for."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
 
 
-async def _refusal(agent: Agent, response: aiohttp.ClientResponse) -> StatusError:
-    """The Status that an agent answered with; another body is not shown."""
+async def _raise_refusal(response: aiohttp.ClientResponse) -> None:
+    """Called by the session for every answer; here the body of a failed WebSocket handshake can still be read."""
+    if response.status in (101, 200):
+        return
     body = b""
-    async for chunk in response.content.iter_chunked(MAX_ERROR_BYTES):
-        body += chunk
-        if len(body) > MAX_ERROR_BYTES:
-            break
+    async with asyncio.timeout(CONNECT_SECONDS):
+        async for chunk in response.content.iter_chunked(MAX_ERROR_BYTES):
+            body += chunk
+            if len(body) > MAX_ERROR_BYTES:
+                break
+    response.close()
+    raise _Refused(response.status, body)
+
+
+def _refusal(agent: Agent, refused: _Refused) -> StatusError:
+    """The Status that an agent answered with; another body is not shown."""
     try:
-        status = orjson.loads(body)
+        status = orjson.loads(refused.body)
     except orjson.JSONDecodeError:
         status = None
-    if isinstance(status, dict) and status.get("kind") == "Status" and 400 <= response.status < 600:
-        return StatusError.from_dict(status, response.status)
-    log.warning("an agent refused a request", node=agent.node, status=response.status, body=body[:200])
-    return StatusError("InternalError", f'the agent of node "{agent.node}" refused the request ({response.status})')
+    if isinstance(status, dict) and status.get("kind") == "Status" and 400 <= refused.status < 600:
+        return StatusError.from_dict(status, refused.status)
+    log.warning("an agent refused a request", node=agent.node, status=refused.status, body=refused.body[:200])
+    return StatusError("InternalError", f'the agent of node "{agent.node}" refused the request ({refused.status})')
 
 
 def _failed(agent: Agent, error: Exception) -> StatusError:
