@@ -109,7 +109,8 @@ class GuestBuild:
 
     def _read_manifest(self) -> dict[str, dict[str, str]]:
         try:
-            return json.loads(self.manifest_path.read_text())
+            manifest: dict[str, dict[str, str]] = json.loads(self.manifest_path.read_text())
+            return manifest
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 

@@ -33,9 +33,7 @@ def find(tool: str) -> Path:
     path = shutil.which(tool, path=SYSTEM_PATH)
     if path is None:
         package = DEBIAN_PACKAGES.get(tool, tool)
-        raise BuildError(
-            f"the tool {tool} is missing: install the Debian package {package} (apt-get install {package})"
-        )
+        raise BuildError(f"the tool {tool} is missing: install it by apt-get install {package}")
     return Path(path)
 
 

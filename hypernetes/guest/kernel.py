@@ -14,7 +14,7 @@ from hypernetes.guest.commands import BuildError, run
 META_PACKAGE = "linux-image-cloud-amd64"
 LZ4_LEGACY_MAGIC = b"\x02!L\x18"
 
-# What a pod VM needs beyond what is built in, by name; dependencies are found by depmod. The order is the order of loading.
+# What a pod VM needs beyond what is built in, in the order of loading; dependencies are found by depmod.
 MODULES = (
     "virtio_mmio",
     "virtio_console",

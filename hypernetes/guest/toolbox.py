@@ -46,19 +46,5 @@ def build(work: Path, output: Path) -> None:
     root.mkdir()
     copy_tree(root)
     # lz4: the guest's processor is emulated at worst, so unpacking must be cheap.
-    run(
-        [
-            "mksquashfs",
-            root,
-            output,
-            "-comp",
-            "lz4",
-            "-all-root",
-            "-noappend",
-            "-quiet",
-            "-no-progress",
-            "-mkfs-time",
-            "0",
-        ]
-        + ["-all-time", "0"]
-    )
+    options = ("-comp", "lz4", "-all-root", "-noappend", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0")
+    run(["mksquashfs", root, output, *options])

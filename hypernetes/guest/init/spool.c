@@ -1,0 +1,188 @@
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "link.h"
+#include "loop.h"
+#include "proto.h"
+
+#define SPOOL_FILE "/run/scratch/spool"
+#define FILE_MAX (64 << 20)
+
+struct record {
+	struct record *next;
+	uint8_t type;
+	uint32_t length; /* of the payload: u64 sequence, then what the type says */
+	uint8_t payload[];
+};
+
+/* In order: memory, then the file, then what a full disk refused. */
+static struct record *first, *last, *unsent, *refused_first, *refused_last;
+static size_t memory_bytes, in_flight;
+static uint64_t next_sequence = 1;
+static int file = -1;
+static off_t file_read, file_end;
+
+static void put64(uint8_t *p, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = v >> (8 * i);
+}
+
+static uint64_t sequence_of(const struct record *r)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v |= (uint64_t)r->payload[i] << (8 * i);
+	return v;
+}
+
+bool spool_has_room(void)
+{
+	return !refused_first && (memory_bytes < SPOOL_WINDOW || file_end < FILE_MAX);
+}
+
+static void to_memory(struct record *r)
+{
+	r->next = NULL;
+	if (last)
+		last->next = r;
+	else
+		first = r;
+	last = r;
+	if (!unsent)
+		unsent = r;
+	memory_bytes += r->length;
+}
+
+static bool to_file(const struct record *r)
+{
+	uint8_t head[5] = {r->type, r->length, r->length >> 8, r->length >> 16, r->length >> 24};
+
+	if (file < 0)
+		file = open(SPOOL_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (file < 0)
+		return false;
+	if (pwrite(file, head, 5, file_end) != 5 || pwrite(file, r->payload, r->length, file_end + 5) != (ssize_t)r->length)
+		return false;
+	file_end += 5 + r->length;
+	return true;
+}
+
+static void from_file(void)
+{
+	while (file_read < file_end && memory_bytes < SPOOL_WINDOW) {
+		uint8_t head[5];
+		struct record *r;
+		uint32_t length;
+
+		if (pread(file, head, 5, file_read) != 5)
+			break;
+		length = head[1] | head[2] << 8 | head[3] << 16 | (uint32_t)head[4] << 24;
+		r = allocate(sizeof *r + length);
+		r->type = head[0];
+		r->length = length;
+		if (pread(file, r->payload, length, file_read + 5) != (ssize_t)length) {
+			free(r);
+			break;
+		}
+		file_read += 5 + length;
+		to_memory(r);
+	}
+	if (file >= 0 && file_read == file_end && file_end) {
+		if (ftruncate(file, 0))
+			note("the spool can't be emptied: %s", strerror(errno));
+		file_read = file_end = 0;
+	}
+	while (refused_first && file_read == file_end) {
+		struct record *r = refused_first;
+		refused_first = r->next;
+		to_memory(r);
+	}
+}
+
+static void append(struct record *r)
+{
+	bool full = memory_bytes + r->length > SPOOL_WINDOW && r->type == M_OUTPUT;
+
+	put64(r->payload, next_sequence++);
+	if (!refused_first && file_read == file_end && !full) {
+		to_memory(r);
+		spool_pump();
+	} else if (!refused_first && to_file(r)) {
+		free(r);
+	} else {
+		r->next = NULL;
+		if (refused_first)
+			refused_last->next = r;
+		else
+			refused_first = r;
+		refused_last = r;
+	}
+}
+
+/* payload: u64 sequence, u64 time, u8 stream, u8 length of the id, id, data */
+void spool_output(const char *container, int stream, const void *data, size_t length)
+{
+	size_t id = strlen(container);
+	struct record *r = allocate(sizeof *r + 18 + id + length);
+
+	r->type = M_OUTPUT;
+	r->length = 18 + id + length;
+	put64(r->payload + 8, now_ns());
+	r->payload[16] = stream;
+	r->payload[17] = id;
+	memcpy(r->payload + 18, container, id);
+	memcpy(r->payload + 18 + id, data, length);
+	append(r);
+}
+
+void spool_exit(const uint8_t *status, size_t length)
+{
+	struct record *r = allocate(sizeof *r + 8 + length);
+
+	r->type = M_EXITED;
+	r->length = 8 + length;
+	memcpy(r->payload + 8, status, length);
+	append(r);
+}
+
+void spool_pump(void)
+{
+	while (link_synced() && !link_congested() && unsent) {
+		if (in_flight && in_flight + unsent->length > SPOOL_WINDOW)
+			return;
+		in_flight += unsent->length;
+		link_send(unsent->type, 0, 0, unsent->payload, unsent->length);
+		unsent = unsent->next;
+	}
+}
+
+void spool_acknowledge(uint64_t sequence)
+{
+	while (first && first != unsent && sequence_of(first) <= sequence) {
+		struct record *r = first;
+
+		first = r->next;
+		if (!first)
+			last = NULL;
+		memory_bytes -= r->length;
+		in_flight -= r->length;
+		free(r);
+	}
+	from_file();
+	spool_pump();
+	containers_resume_output();
+}
+
+void spool_rewind(void)
+{
+	unsent = first;
+	in_flight = 0;
+}

@@ -1,0 +1,22 @@
+/* Containers' output and exits, in order, until the host acknowledges them.
+ *
+ * The oldest records are in memory (at most SPOOL_WINDOW bytes, which is also what may be on its way unacknowledged),
+ * the rest in a file on the scratch disk. When that is full too the containers wait in write(2): nothing is lost. */
+#ifndef HN_SPOOL_H
+#define HN_SPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Whether a record of that size fits now. An exit always does. */
+bool spool_has_room(void);
+void spool_output(const char *container, int stream, const void *, size_t);
+void spool_exit(const uint8_t *status, size_t length);
+void spool_acknowledge(uint64_t sequence);
+/* Sends what the window and the link allow. */
+void spool_pump(void);
+/* A new connection: everything unacknowledged is sent again. */
+void spool_rewind(void);
+
+#endif
