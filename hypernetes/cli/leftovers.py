@@ -19,6 +19,7 @@ from hypernetes.providers.network.base import NetworkProvider
 
 PROCESS_STOP_SECONDS = 10.0
 NETWORK_SECONDS = 60.0
+_SCRIPTS = frozenset({"hn-apiserver", "hn-scheduler", "hn-controllers", "hn-agent"})
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUP_DEPTH = 4  # controller (version 1), parent, ours, its children
@@ -52,7 +53,7 @@ def _is_machine(argv: tuple[str, ...]) -> bool:
 
 def _is_ours(argv: tuple[str, ...]) -> bool:
     """A machine, or one of our scripts: run by its interpreter, which is then the first word."""
-    return _is_machine(argv) or any(Path(word).name.startswith("hn-") for word in argv[:2])
+    return _is_machine(argv) or any(Path(word).name in _SCRIPTS for word in argv[:2])
 
 
 def running_processes() -> Iterator[HostProcess]:
