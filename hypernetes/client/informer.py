@@ -39,7 +39,7 @@ class Informer(Generic[T]):
     """Objects given out are shared: read-only.
 
     Handlers are called from `run`, in the order of revisions, and must not block. `resource` is for a kind whose model
-    is not its own (`model` may read the metadata only).
+    is not its own; with `metadata_only` the server leaves the rest of the objects out.
     """
 
     def __init__(
@@ -53,9 +53,12 @@ class Informer(Generic[T]):
         field_selector: str | None = None,
         indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
         resource: Resource | None = None,
+        metadata_only: bool = False,
     ) -> None:
         self._client = client
-        self._selection = Selection(resource or resource_of(model), tenant, namespace, label_selector, field_selector)
+        self._selection = Selection(
+            resource or resource_of(model), tenant, namespace, label_selector, field_selector, metadata_only
+        )
         self._cache: Cache[T] = Cache(model, indexes)
         self._change_handlers: list[ChangeHandler[T]] = []
         self._key_handlers: list[KeyHandler] = []

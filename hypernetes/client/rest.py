@@ -24,6 +24,10 @@ _PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "json": "application/json-patch+json",
 }
+_METADATA_ONLY = (
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+)
 _PAGE = 500  # objects per page of a list, as kubectl
 _WATCH_SECONDS = (300, 600)  # a watch is ended by the server after a random time in between, so that load moves
 _WATCH_GRACE = 30.0  # seconds that a server may be late in ending it
@@ -52,6 +56,11 @@ class Selection:
     namespace: str | None = None
     label_selector: str | None = None
     field_selector: str | None = None
+    metadata_only: bool = False  # objects come as PartialObjectMetadata
+
+    @property
+    def accept(self) -> str:
+        return _METADATA_ONLY if self.metadata_only else "application/json"
 
     def path(self) -> str:
         return self.resource.path(self.tenant, self.namespace)
@@ -105,7 +114,9 @@ class Client:
         items: list[dict[str, Any]] = []
         while True:
             try:
-                answer = await self._transport.send("GET", selection.path(), params=params, timeout=timeout)
+                answer = await self._transport.send(
+                    "GET", selection.path(), params=params, accept=selection.accept, timeout=timeout
+                )
             except Exception as error:
                 if "continue" in params and is_reason(error, "Expired", "Gone"):
                     # The first pages' revision is no longer kept: once more, all of it in one answer.
@@ -213,7 +224,9 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(seconds),
         }
-        async for line in self._transport.stream_lines(selection.path(), params=params, silence=seconds + _WATCH_GRACE):
+        async for line in self._transport.stream_lines(
+            selection.path(), params=params, silence=seconds + _WATCH_GRACE, accept=selection.accept
+        ):
             yield parse_line(line)
 
 

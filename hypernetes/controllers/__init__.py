@@ -1,0 +1,25 @@
+"""Makes the cluster as its objects say: one module per controller, all level-triggered.
+
+      informers.py                 controller.py                        writes.py
+    ┌──────────────┐  keys   ┌───────────────────────┐  writes    ┌───────────────┐
+    │ one per kind,│────────►│ WorkQueue ► reconcile │───────────►│ create, update│──► API server
+    │ all tenants  │         │   ▲          │        │            │ delete        │
+    └──────────────┘         │   └ back-off ┘ error  │            └───────────────┘
+                             └───────────────────────┘
+
+A controller reads the caches, lets a plain function decide (state in, writes out), and carries the writes out. It
+keeps nothing that a restart would miss: what it needs to know of its own past is in the objects. `expectations.py`
+only bridges the moment between a write and its return through the cache; after a restart the caches are fresh.
+
+    pods.py, ownership.py         facts on pods; who controls whom, adoption and release
+    replicas.py                   the core of replicasets.py and replicationcontrollers.py
+    deployments.py                + rollout.py (how many of which), revisions.py (templates, hashes, history),
+                                  conditions.py (status)
+    endpoints.py, endpointslices.py     + servicecontroller.py, addresses.py (which pods, which ports)
+    namespaces.py                 tear-down, to the last object (+ contents.py)
+    nodelifecycle.py              + taints.py; evictions.py
+    garbagecollector.py           owner references
+    networks.py, ports.py         networks by their provider; address claims nobody holds any more
+    serviceaccounts.py            what every namespace has
+    manager.py, main.py           runs them in the process that holds the Lease
+"""

@@ -1,0 +1,89 @@
+"""The loop that all controllers share: keys from informers, a bounded number of workers, errors tried again later."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import structlog
+
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, WorkQueue, is_reason
+from hypernetes.controllers.informers import Informers
+
+_log = structlog.get_logger(__name__)
+
+
+class Metrics(Protocol):
+    """What the manager counts; one implementation serves Prometheus, tests have their own."""
+
+    def reconciled(self, controller: str, seconds: float, *, failed: bool) -> None: ...
+
+
+class NoMetrics:
+    def reconciled(self, controller: str, seconds: float, *, failed: bool) -> None:
+        pass
+
+
+class Controller(ABC):
+    """One kind of work. `reconcile` is never called twice at once for one key."""
+
+    name: str
+    workers = 4  # keys worked on at once
+
+    def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
+        self.client, self.informers, self.recorder = client, informers, recorder
+        self.queue: WorkQueue[Key] = WorkQueue(self.name)
+        self.metrics: Metrics = NoMetrics()
+
+    @abstractmethod
+    async def reconcile(self, key: Key) -> float | None:
+        """Brings the world of one key closer to what it should be.
+
+        Returns the seconds after which to look again without an event, or None. Whatever it raises, it is called again,
+        with back-off.
+        """
+
+    def needs(self) -> list[Informer[Any]]:
+        """The informers that must be synced before the first reconcile."""
+        return self.informers.used()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        for informer in self.needs():
+            await informer.wait_synced()
+        _log.info("controller started", controller=self.name, keys=len(self.queue))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.workers):
+                    group.create_task(self._work())
+        finally:
+            self.queue.close()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        loop = asyncio.get_running_loop()
+        started, failed = loop.time(), True
+        try:
+            again = await self.reconcile(key)
+        except REQUEST_ERRORS as error:
+            delay = self.queue.add_rate_limited(key)
+            if not is_reason(error, "Conflict"):
+                # A Conflict is everyday: the object changed since the cache saw it.
+                _log.warning(
+                    "reconcile failed", controller=self.name, key=str(key), error=str(error), retry_in=round(delay, 2)
+                )
+        except Exception:  # noqa: BLE001  one key's bug must not end the work on all others
+            delay = self.queue.add_rate_limited(key)
+            _log.exception("reconcile failed", controller=self.name, key=str(key), retry_in=round(delay, 2))
+        else:
+            failed = False
+            self.queue.forget(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+        self.metrics.reconciled(self.name, loop.time() - started, failed=failed)

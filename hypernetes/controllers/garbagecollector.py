@@ -1,0 +1,236 @@
+"""Deletes what nobody owns any more: objects all of whose owners are gone.
+
+    owner gone (or being deleted in the foreground) ─► its dependents are looked at
+      some owner is there          ─► references to the absent ones are taken away
+      owners wait for dependents   ─► the dependent goes, in the foreground too if it has dependents itself
+      all owners are absent        ─► the dependent goes
+    owner with finalizer `foregroundDeletion` ─► freed when no dependent blocks it
+    owner with finalizer `orphan`             ─► its dependents lose the reference, then it is freed
+
+A cache can't prove an absence, so an owner that isn't in it is asked of the server before anything is deleted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from hypernetes.api import scheme
+from hypernetes.api.models.meta_v1 import ObjectMeta, OwnerReference
+from hypernetes.api.scheme import Resource
+from hypernetes.client import Client, EventRecorder, Informer, Key, WorkQueue, is_reason
+from hypernetes.client.rest import delete_options
+from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.informers import Informers, uid_index
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+class Item(NamedTuple):
+    """An object of any kind."""
+
+    resource: Resource
+    key: Key
+
+    def __str__(self) -> str:
+        return f"{self.resource.group_resource} {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """An object's owners by what they mean for it."""
+
+    solid: tuple[OwnerReference, ...]  # there, and staying
+    waiting: tuple[OwnerReference, ...]  # being deleted, and waiting for their dependents
+    absent: tuple[OwnerReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a dependent: references to drop, or a deletion with this propagation."""
+
+    drop: frozenset[str] = frozenset()  # owner UIDs
+    propagation: str | None = None
+
+
+def judge(metadata: ObjectMeta, owners: Owners, *, has_dependents: bool) -> Verdict | None:
+    """None: it stays as it is."""
+    if owners.solid:
+        gone = frozenset(owner.uid for owner in (*owners.waiting, *owners.absent))
+        return Verdict(drop=gone) if gone else None
+    if not owners.waiting and not owners.absent:
+        return None
+    if metadata.deletion_timestamp is not None:
+        return None
+    if owners.waiting and has_dependents:
+        return Verdict(propagation="Foreground")
+    if ORPHAN in metadata.finalizers:
+        return Verdict(propagation="Orphan")
+    return Verdict(propagation="Foreground" if FOREGROUND in metadata.finalizers else "Background")
+
+
+def blocks(dependent: ObjectMeta, owner_uid: str) -> bool:
+    return any(entry.uid == owner_uid and entry.block_owner_deletion for entry in dependent.owner_references)
+
+
+class GarbageCollector(Controller):
+    name = "garbagecollector"
+    workers = 8
+
+    def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
+        super().__init__(client, informers, recorder)
+        self.queue: WorkQueue[Any] = WorkQueue(self.name)  # of Items: a key alone doesn't say the kind
+        self._kinds = {informer.resource: informer for informer in informers.all_kinds()}
+        for resource, informer in self._kinds.items():
+            informer.on_change(partial(self._changed, resource))
+
+    def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
+        item = Item(resource, key)
+        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
+            uid = old.metadata.uid
+            self._enqueue(dependent for dependent, _ in self._dependents(item.key.tenant, uid))
+            # Its own owner may have waited for it.
+            self._enqueue(self._owners_in_cache(item.key.tenant, old.metadata))
+            if new is None:
+                return
+        metadata = new.metadata
+        references_changed = old is None or old.metadata.owner_references != metadata.owner_references
+        if metadata.owner_references and references_changed:
+            self.queue.add(item)
+        if metadata.deletion_timestamp is not None and {FOREGROUND, ORPHAN} & set(metadata.finalizers):
+            self.queue.add(item)
+
+    def _enqueue(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self.queue.add(item)
+
+    def _dependents(self, tenant: str, uid: str | None) -> list[tuple[Item, ObjectMeta]]:
+        index = uid_index(tenant, uid)
+        return [
+            (Item(resource, key), obj.metadata)
+            for resource, informer in self._kinds.items()
+            for key in informer.index_keys("owner", index)
+            if (obj := informer.get(key)) is not None
+        ]
+
+    def _owners_in_cache(self, tenant: str, metadata: ObjectMeta) -> list[Item]:
+        return [
+            Item(resource, key)
+            for owner in metadata.owner_references
+            for resource, informer in self._kinds.items()
+            for key in informer.index_keys("uid", uid_index(tenant, owner.uid))
+        ]
+
+    async def reconcile(self, item: Any) -> float | None:
+        informer: Informer[Any] = self._kinds[item.resource]
+        obj = informer.get(item.key)
+        if obj is None:
+            return None
+        metadata: ObjectMeta = obj.metadata
+        if metadata.deletion_timestamp is not None:
+            if ORPHAN in metadata.finalizers:
+                await self._orphan_dependents(item, metadata)
+                return None
+            if FOREGROUND in metadata.finalizers:
+                await self._delete_dependents(item, metadata)
+        if metadata.owner_references:
+            await self._attend(item)
+        return None
+
+    async def _attend(self, item: Item) -> None:
+        """Judges one dependent, by its live state: the cached references may have changed."""
+        live = await self._live(item.resource, item.key)
+        if live is None:
+            return
+        owners = await self._classify(item, live)
+        has_dependents = bool(self._dependents(item.key.tenant, live.uid))
+        verdict = judge(live, owners, has_dependents=has_dependents)
+        if verdict is None:
+            return
+        if verdict.drop:
+            await self._drop_references(item, live, verdict.drop)
+            return
+        options = delete_options(uid=live.uid, resource_version=live.resource_version, propagation=verdict.propagation)
+        await self._change("DELETE", item, options)
+
+    async def _classify(self, item: Item, metadata: ObjectMeta) -> Owners:
+        solid, waiting, absent = [], [], []
+        for reference in metadata.owner_references:
+            owner = await self._owner(item, reference)
+            if owner is None:
+                absent.append(reference)
+            elif owner.deletion_timestamp is not None and FOREGROUND in owner.finalizers:
+                waiting.append(reference)
+            else:
+                solid.append(reference)
+        return Owners(tuple(solid), tuple(waiting), tuple(absent))
+
+    async def _owner(self, item: Item, reference: OwnerReference) -> ObjectMeta | None:
+        """None where the server says that this very owner doesn't exist."""
+        try:
+            resource = scheme.by_kind(reference.api_version_, reference.kind_).stored
+        except KeyError:
+            # Of a kind that we can't look up; an owner we know nothing of is presumed there.
+            return ObjectMeta(uid=reference.uid)
+        key = Key(item.key.tenant, item.key.namespace if resource.namespaced else "", reference.name)
+        informer = self._kinds.get(resource)
+        cached = informer.get(key) if informer is not None else None
+        if cached is not None and cached.metadata.uid == reference.uid:
+            found: ObjectMeta = cached.metadata
+            return found
+        if resource.namespaced and not key.namespace:
+            # A cluster-scoped object can't be owned by a namespaced one: there is none to look up.
+            return None
+        live = await self._live(resource, key)
+        return live if live is not None and live.uid == reference.uid else None
+
+    async def _live(self, resource: Resource, key: Key) -> ObjectMeta | None:
+        try:
+            found = await self.client.request("GET", resource.path(key.tenant, key.namespace, key.name))
+        except Exception as error:
+            if is_reason(error, "NotFound"):
+                return None
+            raise
+        return ObjectMeta.from_dict(found["metadata"])
+
+    async def _delete_dependents(self, item: Item, metadata: ObjectMeta) -> None:
+        blocking = [
+            dependent
+            for dependent, entry in self._dependents(item.key.tenant, metadata.uid)
+            if blocks(entry, metadata.uid or "")
+        ]
+        if blocking:
+            self._enqueue(blocking)
+            return
+        self._enqueue(dependent for dependent, _ in self._dependents(item.key.tenant, metadata.uid))
+        await self._remove_finalizer(item, FOREGROUND)
+
+    async def _orphan_dependents(self, item: Item, metadata: ObjectMeta) -> None:
+        for dependent, entry in self._dependents(item.key.tenant, metadata.uid):
+            await self._drop_references(dependent, entry, frozenset({metadata.uid or ""}))
+        await self._remove_finalizer(item, ORPHAN)
+
+    async def _drop_references(self, item: Item, metadata: ObjectMeta, uids: frozenset[str]) -> None:
+        kept = [entry.to_dict() for entry in metadata.owner_references if entry.uid not in uids]
+        await self._patch(item, metadata, {"ownerReferences": kept or None})
+
+    async def _remove_finalizer(self, item: Item, finalizer: str) -> None:
+        live = await self._live(item.resource, item.key)
+        if live is not None and finalizer in live.finalizers:
+            kept = [entry for entry in live.finalizers if entry != finalizer]
+            await self._patch(item, live, {"finalizers": kept or None})
+
+    async def _patch(self, item: Item, metadata: ObjectMeta, change: dict[str, Any]) -> None:
+        """Of exactly the version that was judged: a merge patch replaces whole lists."""
+        identity = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
+        await self._change("PATCH", item, {"metadata": {**identity, **change}})
+
+    async def _change(self, method: str, item: Item, body: dict[str, Any]) -> None:
+        key = item.key
+        path = item.resource.path(key.tenant, key.namespace, key.name)
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        try:
+            await self.client.request(method, path, json=body, content_type=content_type)
+        except Exception as error:
+            if not is_reason(error, "NotFound"):
+                raise

@@ -1,0 +1,104 @@
+"""`hn-controllers`: the process."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+from cryptography import x509
+
+from hypernetes.api.tenancy import TenantSAN
+from hypernetes.client import Client, ClientConfig, LeadershipLost
+from hypernetes.client.kubeconfig import KubeconfigError
+from hypernetes.controllers import manager
+from hypernetes.controllers.manager import Settings
+from hypernetes.controllers.nodelifecycle import NodeTiming
+from hypernetes.providers import loading
+from hypernetes.providers.network.base import NetworkProvider
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_log = structlog.get_logger(__name__)
+
+
+@click.command()
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--network-provider", default="local", show_default=True, help="An installed network provider.")
+@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), default=None, help="For the provider.")
+@click.option("--node-grace-seconds", type=float, default=40.0, show_default=True, help="Silence until a node is lost.")
+@click.option("--eviction-seconds", type=float, default=300.0, show_default=True, help="Until pods leave a lost node.")
+@click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
+def main(
+    kubeconfig: Path, network_provider: str, state_dir: Path | None, node_grace_seconds: float,
+    eviction_seconds: float, log_level: str,
+) -> None:  # fmt: skip
+    """Runs the controllers of all tenants."""
+    _configure_logging(log_level)
+    settings = Settings(NodeTiming(grace=node_grace_seconds), eviction_seconds)
+    try:
+        config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
+        provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
+    except (KubeconfigError, loading.NoSuchProviderError, click.ClickException) as error:
+        raise click.ClickException(str(error)) from error
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(_serve(config, provider, settings)))
+
+
+async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Settings) -> int:
+    """The exit code: 0 after SIGTERM or SIGINT, 1 when another process has taken over."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with Client(config) as client:
+        working = asyncio.ensure_future(manager.run(client, provider, settings))
+        stopping = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        try:
+            if working.done():
+                working.result()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        except LeadershipLost as error:
+            _log.error("stopped", error=str(error))
+            return 1
+        finally:
+            await provider.close(remove=False)
+    return 0
+
+
+def _provider(name: str, config: ClientConfig, state_dir: Path) -> NetworkProvider:
+    factory = loading.load("network", name)
+    provider: NetworkProvider = factory(cluster_id=_cluster_id(config), node_name="", state_dir=state_dir)
+    return provider
+
+
+def _cluster_id(config: ClientConfig) -> str:
+    """Our certificate says of which cluster we are."""
+    if config.client_cert_pem is not None:
+        certificate = x509.load_pem_x509_certificate(config.client_cert_pem)
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            names = None
+        for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else ():
+            san = TenantSAN.parse(uri)
+            if san is not None:
+                return san.cluster_id
+    raise click.ClickException("the kubeconfig has no client certificate of a cluster's component")
+
+
+def _configure_logging(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
