@@ -7,7 +7,9 @@ SHELL := /bin/bash
 DATA ?= data
 PORT ?= 6443
 STORE ?= sqlite
-REGISTRY ?= 127.0.0.1:5000
+REGISTRY_PORT ?= 5000
+REGISTRY := 127.0.0.1:$(REGISTRY_PORT)
+IMAGES := build/images
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -45,16 +47,17 @@ guest: $(STAMP) ## build the guest: kernel, initramfs with hn-init, toolbox
 
 .PHONY: images
 images: $(STAMP) ## build the demo images and serve them on $(REGISTRY)
-	@deploy/images/up $(REGISTRY)
+	@$(PYTHON) deploy/images/build.py $(IMAGES)
+	@$(PYTHON) deploy/images/serve.py $(IMAGES) --port $(REGISTRY_PORT) --detach
 
 .PHONY: up
 up: ## start a cluster with the demo tenants acme and globex; again: says so, changes nothing
-	@DATA='$(DATA)' PORT='$(PORT)' STORE='$(STORE)' REGISTRY='$(REGISTRY)' deploy/up
+	@DATA='$(DATA)' PORT='$(PORT)' STORE='$(STORE)' REGISTRY_PORT='$(REGISTRY_PORT)' deploy/up
 
 .PHONY: down
 down: ## stop everything; $(DATA) stays, and `make up` continues from it
 	@if [ -x $(HN) ]; then $(HN) down --dir '$(DATA)'; fi
-	@if [ -x deploy/images/down ]; then deploy/images/down $(REGISTRY); fi
+	@if [ -d $(IMAGES) ]; then $(PYTHON) deploy/images/serve.py $(IMAGES) --port $(REGISTRY_PORT) --stop; fi
 
 # Each part prints how long it took. Cheap ones first: the first failure ends it.
 .PHONY: test
