@@ -235,6 +235,7 @@ async def test_a_client_that_does_not_read_stops_the_agent_from_sending(cluster)
         socket_._response.connection.transport.pause_reading()
         async with asyncio.timeout(60):
             await stalled.wait()
+        socket_._response.connection.transport.abort()
 
 
 async def test_a_message_too_large_ends_the_stream_on_both_sides(cluster):
