@@ -1,0 +1,197 @@
+"""A pod's address: claimed by creating a Port named after network and address, so that it is handed out once.
+
+A pod finds its Port again after any crash by the pod's UID in it.
+"""
+
+import hashlib
+import ipaddress
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hypernetes.api import tenancy
+from hypernetes.api.models.core_v1 import Namespace, ObjectReference, Pod
+from hypernetes.api.models.hypernetes_v1 import Network, Port, PortSpec, Tenant
+from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.api.status import StatusError
+from hypernetes.client import Client, is_reason
+from hypernetes.providers.network import base as network_base
+
+# Addresses tried one by one before the taken ones are listed and left out.
+_BLIND_TRIES = 4
+_ACTIVE = "Active"
+
+
+class AddressError(Exception):
+    """A pod can't have an address (yet); the message is for its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A pod's place in its tenant's network, as its record keeps it."""
+
+    port: str  # the Port's name
+    network: network_base.NetworkSpec
+    subnet: network_base.Subnet
+    address: str
+    mac_address: str
+
+    @property
+    def service_cidr(self) -> str:
+        return self.network.service_cidr
+
+    @property
+    def interface(self) -> str:
+        """Address with prefix length."""
+        return f"{self.address}/{ipaddress.ip_network(self.subnet.cidr).prefixlen}"
+
+    def port_spec(self, pod_uid: str) -> network_base.PortSpec:
+        return network_base.PortSpec(pod_uid, self.network, self.subnet, self.address, self.mac_address)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Claim":
+        network = value["network"]
+        subnets = tuple(network_base.Subnet(**subnet) for subnet in network["subnets"])
+        return cls(
+            port=value["port"],
+            network=network_base.NetworkSpec(**{**network, "subnets": subnets}),
+            subnet=network_base.Subnet(**value["subnet"]),
+            address=value["address"],
+            mac_address=value["mac_address"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def mac_address(pod_uid: str) -> str:
+    """Locally administered, and the same for a pod wherever it runs."""
+    return ":".join(["02", *(f"{byte:02x}" for byte in hashlib.sha256(pod_uid.encode()).digest()[:5])])
+
+
+def candidates(subnet: network_base.Subnet, taken: frozenset[str], start: int) -> Iterator[str]:
+    """All free addresses of a subnet, from the `start`-th on and round."""
+    network = ipaddress.ip_network(subnet.cidr)
+    reserved = {subnet.gateway, str(network.network_address), str(network.broadcast_address)}
+    count = network.num_addresses
+    for offset in range(count):
+        address = str(network[(start + offset) % count])
+        if address not in reserved and address not in taken:
+            yield address
+
+
+class Addresses:
+    """Claims and releases Ports."""
+
+    def __init__(self, client: Client, node_name: str) -> None:
+        self._client, self._node_name = client, node_name
+
+    async def claim(self, pod: Pod, tenant: str) -> Claim:
+        """The pod's claim, found again or new. Raises AddressError, StatusError, TransportError."""
+        network = await self._network(pod, tenant)
+        subnet = network.subnets[0]
+        existing = await self._existing(pod, tenant)
+        if existing is not None:
+            subnet = next((each for each in network.subnets if each.name == existing.spec.subnet), subnet)
+            return Claim(
+                existing.metadata.name or "", network, subnet, existing.spec.address, existing.spec.mac_address
+            )
+        asked = pod.metadata.annotations.get(tenancy.ADDRESS_ANNOTATION)
+        if asked:
+            return await self._claim_asked(pod, tenant, network, asked)
+        return await self._claim_any(pod, tenant, network, subnet)
+
+    async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None:
+        """Gives the address back; one that is another pod's by now, or gone, is left alone."""
+        try:
+            port = await self._client.get(Port, claim.port, tenant=tenant)
+            if port.spec.pod_ref.uid == pod_uid:
+                await self._client.delete(Port, claim.port, tenant=tenant, uid=port.metadata.uid)
+        except StatusError as error:
+            if not is_reason(error, "NotFound", "Conflict"):
+                raise
+
+    async def _network(self, pod: Pod, tenant: str) -> network_base.NetworkSpec:
+        namespace = await self._client.get(Namespace, pod.metadata.namespace or "", tenant=tenant)
+        name = namespace.spec.network or tenancy.DEFAULT_NETWORK
+        network = await self._client.get(Network, name, tenant=tenant)
+        owner = await self._client.get(Tenant, tenant, tenant=tenancy.SYSTEM_TENANT)
+        if network.status.phase != _ACTIVE:
+            raise AddressError(f"the network {name!r} is {network.status.phase or 'not yet made'}; waiting for it")
+        if not network.spec.subnets:
+            raise AddressError(f"the network {name!r} has no subnet")
+        subnets = []
+        for subnet_name, subnet in sorted(network.spec.subnets.items()):
+            gateway = subnet.gateway or str(ipaddress.ip_network(subnet.cidr)[1])
+            subnets.append(network_base.Subnet(subnet_name, subnet.cidr, gateway))
+        return network_base.NetworkSpec(
+            tenant=tenant,
+            tenant_uid=owner.metadata.uid or "",
+            name=name,
+            uid=network.metadata.uid or "",
+            subnets=tuple(subnets),
+            service_cidr=owner.spec.service_cidr or tenancy.DEFAULT_SERVICE_CIDR,
+            segment_id=network.status.segment_id or 0,
+            provider_network_id=network.spec.provider_network_id,
+        )
+
+    async def _existing(self, pod: Pod, tenant: str) -> Port | None:
+        listing = await self._client.list(Port, tenant=tenant)
+        return next((port for port in listing.items if port.spec.pod_ref.uid == pod.metadata.uid), None)
+
+    async def _claim_asked(self, pod: Pod, tenant: str, network: network_base.NetworkSpec, asked: str) -> Claim:
+        try:
+            address = ipaddress.ip_address(asked)
+        except ValueError as error:
+            raise AddressError(f"annotation {tenancy.ADDRESS_ANNOTATION}: {asked!r} is no IP address") from error
+        for subnet in network.subnets:
+            if address in ipaddress.ip_network(subnet.cidr):
+                if str(address) not in candidates(subnet, frozenset(), 0):
+                    raise AddressError(f"the address {asked} of the network {network.name!r} is reserved")
+                claim = await self._try(pod, tenant, network, subnet, str(address))
+                if claim is None:
+                    raise AddressError(f"the address {asked} is another pod's in the network {network.name!r}")
+                return claim
+        raise AddressError(f"the address {asked} is in no subnet of the network {network.name!r}")
+
+    async def _claim_any(
+        self, pod: Pod, tenant: str, network: network_base.NetworkSpec, subnet: network_base.Subnet
+    ) -> Claim:
+        start = random.randrange(ipaddress.ip_network(subnet.cidr).num_addresses)
+        for tried, address in enumerate(candidates(subnet, frozenset(), start)):
+            if tried == _BLIND_TRIES:
+                break
+            if claim := await self._try(pod, tenant, network, subnet, address):
+                return claim
+        listing = await self._client.list(Port, tenant=tenant)
+        taken = frozenset(port.spec.address for port in listing.items if port.spec.network == network.name)
+        for address in candidates(subnet, taken, start):
+            if claim := await self._try(pod, tenant, network, subnet, address):
+                return claim
+        raise AddressError(f"the subnet {subnet.cidr} of the network {network.name!r} has no free address")
+
+    async def _try(
+        self, pod: Pod, tenant: str, network: network_base.NetworkSpec, subnet: network_base.Subnet, address: str
+    ) -> Claim | None:
+        """None where the address is taken."""
+        name = f"{network.name}.{address}"
+        reference = ObjectReference(
+            api_version_="v1", kind_="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name,
+            uid=pod.metadata.uid,
+        )  # fmt: skip
+        mac = mac_address(pod.metadata.uid or "")
+        port = Port(
+            metadata=ObjectMeta(name=name),
+            spec=PortSpec(
+                network=network.name, subnet=subnet.name, address=address, mac_address=mac,
+                node_name=self._node_name, pod_ref=reference,
+            ),
+        )  # fmt: skip
+        try:
+            await self._client.create(port, tenant=tenant)
+        except StatusError as error:
+            if is_reason(error, "AlreadyExists"):
+                return None
+            raise
+        return Claim(name, network, subnet, address, mac)

@@ -1,0 +1,325 @@
+"""Containers' output on disk, in the form of the container runtime interface, and read back for `kubectl logs`.
+
+    2026-11-22T16:00:00.123456789Z stdout F a whole line
+    2026-11-22T16:00:00.200000000Z stderr P a part of a line, continued by the next entry of its stream
+
+One directory per pod, one file per attempt of a container (`web.0.log`), rotated by size. What the guest sends is
+written before it is acknowledged, so nothing is lost when the agent dies; what it therefore sends twice is recognised
+by its time.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from hypernetes.nodeagent.broadcast import Broadcast
+from hypernetes.nodeagent.runtime.base import Output
+
+MAX_FILE_BYTES = 10 << 20
+MAX_FILES = 5  # of one attempt, the open one included
+_READ_BYTES = 64 * 1024
+_REMEMBERED_BYTES = 256 * 1024  # of the newest entries, to recognise what was written before the agent died
+_FULL, _PARTIAL = b"F", b"P"
+_ENTRY = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)\n\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What `kubectl logs` asks for; `since` is seconds since the epoch."""
+
+    tail: int | None = None
+    since: float | None = None
+    follow: bool = False
+    timestamps: bool = False
+    limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    time: bytes
+    stream: bytes
+    full: bool
+    text: bytes
+
+
+def format_time(seconds: float) -> bytes:
+    """RFC 3339 with nanoseconds."""
+    nanoseconds = round(seconds * 1_000_000) * 1000
+    whole, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".encode()
+
+
+def format_entries(stream: str, time: float, data: bytes) -> bytes:
+    """The entries of one piece of output: its lines, and what is left without an end as a part."""
+    head = format_time(time) + b" " + stream.encode() + b" "
+    *lines, rest = data.split(b"\n")
+    parts = [head + _FULL + b" " + line + b"\n" for line in lines]
+    if rest:
+        parts.append(head + _PARTIAL + b" " + rest + b"\n")
+    return b"".join(parts)
+
+
+def parse_entry(line: bytes) -> Entry | None:
+    """None for a line that is no entry (cut off by a full disk)."""
+    match = _ENTRY.match(line)
+    return Entry(match[1], match[2], match[3] == _FULL, match[4]) if match else None
+
+
+class _File:
+    """One attempt's open file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known = _recent(path)
+        self._file: IO[bytes] | None = None
+        self._size = path.stat().st_size if path.exists() else 0
+
+    def write(self, entries: bytes) -> None:
+        if self._size and self._size + len(entries) > MAX_FILE_BYTES:
+            self._rotate()
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
+        self._file.write(entries)
+        self._size += len(entries)
+
+    def _rotate(self) -> None:
+        self.close()
+        for number in range(MAX_FILES - 1, 0, -1):
+            older = rotated(self.path, number)
+            newer = rotated(self.path, number - 1)
+            if newer.exists():
+                newer.replace(older)
+        self._size = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def rotated(path: Path, number: int) -> Path:
+    """The `number`-th older file of an attempt; 0 is the open one."""
+    return path if number == 0 else path.with_name(f"{path.name}.{number}")
+
+
+def _recent(path: Path) -> set[tuple[bytes, bytes]]:
+    """(time, stream) of the newest entries of a file."""
+    if not path.exists():
+        return set()
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _REMEMBERED_BYTES))
+        entries = (parse_entry(line) for line in file.read().splitlines(keepends=True))
+        return {(entry.time, entry.stream) for entry in entries if entry is not None}
+
+
+class PodLogs:
+    """The output of one pod's containers."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[str, _File] = {}
+        self._changed = Broadcast()
+        self.closed = False
+
+    def path(self, container_id: str) -> Path:
+        return self._directory / f"{container_id}.log"
+
+    def write(self, output: Output) -> None:
+        """On disk (though not synced) when it returns. Raises OSError."""
+        file = self._files.get(output.container_id)
+        if file is None:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = self._files[output.container_id] = _File(self.path(output.container_id))
+        if file.known and (format_time(output.time), output.stream.encode()) in file.known:
+            return
+        file.write(format_entries(output.stream, output.time, output.data))
+        self.notify()
+
+    def notify(self) -> None:
+        """Wakes those who follow: there is more, or a container has ended."""
+        self._changed.notify()
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+
+    def close(self) -> None:
+        self.closed = True
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self.notify()
+
+    def finish(self, container_id: str) -> None:
+        """The attempt has ended: its file is closed."""
+        if (file := self._files.pop(container_id, None)) is not None:
+            file.close()
+        self.notify()
+
+    def remove(self, container_id: str) -> None:
+        """Forgets an attempt's output."""
+        self.finish(container_id)
+        for number in range(MAX_FILES):
+            rotated(self.path(container_id), number).unlink(missing_ok=True)
+
+    def exists(self, container_id: str) -> bool:
+        return self.path(container_id).exists()
+
+
+def read(path: Path, options: LogOptions) -> Iterator[Entry]:
+    """The entries of an attempt, oldest first, as `tail` and `since` select them."""
+    paths = [each for number in range(MAX_FILES - 1, -1, -1) if (each := rotated(path, number)).exists()]
+    since = format_time(options.since) if options.since is not None else b""
+    if options.tail is not None:
+        yield from _tail(paths, options.tail, since)
+        return
+    for each in paths:
+        with each.open("rb") as file:
+            for line in file:
+                entry = parse_entry(line)
+                if entry is not None and entry.time >= since:
+                    yield entry
+
+
+def _tail(paths: list[Path], lines: int, since: bytes) -> list[Entry]:
+    """The last `lines` lines: entries back to the `lines + 1`-th line end from the end."""
+    found: list[Entry] = []
+    ends = 0
+    for each in reversed(paths):
+        for line in _backwards(each):
+            entry = parse_entry(line)
+            if entry is None:
+                continue
+            if entry.full or not found:
+                ends += 1
+            if ends > lines or entry.time < since:
+                return found[::-1]
+            found.append(entry)
+    return found[::-1]
+
+
+def _backwards(path: Path) -> Iterator[bytes]:
+    """A file's lines, last first, without reading all of it."""
+    with path.open("rb") as file:
+        position = file.seek(0, 2)
+        rest = b""
+        while position > 0:
+            step = min(_READ_BYTES, position)
+            position -= step
+            file.seek(position)
+            first, *lines = (file.read(step) + rest).splitlines(keepends=True) or [b""]
+            yield from reversed(lines)
+            rest = first
+        if rest:
+            yield rest
+
+
+class Renderer:
+    """Entries as text: parts joined, timestamps only where a line begins."""
+
+    def __init__(self, options: LogOptions) -> None:
+        self._timestamps = options.timestamps
+        self._left = options.limit_bytes
+        self._open: dict[bytes, bool] = {}
+
+    @property
+    def full(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+    def render(self, entry: Entry) -> bytes:
+        begins = not self._open.get(entry.stream, False)
+        text = entry.text + (b"\n" if entry.full else b"")
+        if self._timestamps and begins:
+            text = entry.time + b" " + text
+        self._open[entry.stream] = not entry.full
+        if self._left is not None:
+            text = text[: max(self._left, 0)]
+            self._left -= len(text)
+        return text
+
+
+async def stream(
+    logs: PodLogs, container_id: str, options: LogOptions, running: Callable[[str], bool]
+) -> AsyncIterator[bytes]:
+    """The log of one attempt in pieces; with `follow` until the attempt has ended, as `running` says."""
+    renderer = Renderer(options)
+    path = logs.path(container_id)
+    cursor = _Cursor.at_end(path)
+    for chunk in _chunks(read(path, options), renderer):
+        yield chunk
+        await asyncio.sleep(0)
+    while options.follow and not renderer.full:
+        changed = asyncio.ensure_future(logs.changed())
+        await asyncio.sleep(0)  # it must be waiting before the file is read, or a change in between would be missed
+        try:
+            # Ended is asked first: what was written before the end is then surely in the file.
+            ended = logs.closed or not running(container_id)
+            for chunk in _chunks(cursor.new_entries(), renderer):
+                yield chunk
+            if ended:
+                return
+            await changed
+        finally:
+            changed.cancel()
+
+
+def _chunks(entries: Iterable[Entry], renderer: Renderer) -> Iterator[bytes]:
+    pieces: list[bytes] = []
+    size = 0
+    for entry in entries:
+        piece = renderer.render(entry)
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _READ_BYTES or renderer.full:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+        if renderer.full:
+            return
+    if pieces:
+        yield b"".join(pieces)
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """How far a follower has read. The inode tells a rotated file from the one that took its place."""
+
+    path: Path
+    position: int
+    inode: int
+
+    @classmethod
+    def at_end(cls, path: Path) -> "_Cursor":
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            return cls(path, status.st_size, status.st_ino)
+        return cls(path, 0, 0)
+
+    def new_entries(self) -> Iterator[Entry]:
+        numbers = {}
+        for number in range(MAX_FILES):
+            with contextlib.suppress(FileNotFoundError):
+                numbers[number] = rotated(self.path, number).stat().st_ino
+        known = next((number for number, inode in numbers.items() if inode == self.inode), None)
+        if known is None:
+            known, self.position = max(numbers, default=0), 0
+        for number in range(known, -1, -1):
+            if number in numbers:
+                yield from self._rest(rotated(self.path, number), numbers[number])
+
+    def _rest(self, path: Path, inode: int) -> Iterator[Entry]:
+        if inode != self.inode:
+            self.inode, self.position = inode, 0
+        with path.open("rb") as file:
+            file.seek(self.position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self.position += len(line)
+                entry = parse_entry(line)
+                if entry is not None:
+                    yield entry

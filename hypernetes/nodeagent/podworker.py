@@ -1,0 +1,483 @@
+"""One pod's life on this node: a durable state machine with named steps (`podrecord.Step`).
+
+    claim address ─► plug network ─► boot ─► configure ─► services ─► volumes ─► containers ─► finished
+                         ▲                                                          │              │
+                         └──────────── the machine is lost (power cut) ◄────────────┘              │
+    any step, when the pod is deleted ─► terminating ─► removed ◄──────────────────────────────────┘
+
+The record says what is to be done next, and is saved before anything later may be done. A worker that starts finds
+what was done: the claim in the record or by the pod's UID, the machine by adoption, containers by asking the machine.
+Whatever a step does twice after a crash is idempotent. Images are pulled by `starting`, container by container.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hypernetes.api import tenancy, times
+from hypernetes.api.models.core_v1 import Pod, PodStatus
+from hypernetes.client import REQUEST_ERRORS, is_reason
+from hypernetes.nodeagent import fieldrefs, hosts, lifecycle, podstatus, sizing
+from hypernetes.nodeagent.addresses import AddressError
+from hypernetes.nodeagent.broadcast import Broadcast
+from hypernetes.nodeagent.containers import Phase, attempt_of, reconcile, run_of
+from hypernetes.nodeagent.logs import PodLogs
+from hypernetes.nodeagent.parts import Parts
+from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
+from hypernetes.nodeagent.podrecord import PodRecord, Step
+from hypernetes.nodeagent.runtime.base import (
+    ContainerStatus,
+    GuestConfig,
+    GuestNetwork,
+    Machine,
+    MachineError,
+    MachineSpec,
+    Nic,
+)
+from hypernetes.nodeagent.servicepusher import ServicePusher
+from hypernetes.nodeagent.session import Session
+from hypernetes.nodeagent.sources import PodSources
+from hypernetes.nodeagent.starting import Starter
+from hypernetes.nodeagent.statuswriter import StatusWriter
+from hypernetes.nodeagent.volumes import PodVolumes, VolumeError
+from hypernetes.providers.network.base import NetworkError
+
+log = structlog.get_logger()
+
+FIRST_RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 60.0
+SHUTDOWN_SECONDS = 5.0
+# For a pod that has gone from the API already: nobody waits for it, and its address may be wanted.
+FORCED_GRACE_SECONDS = 1.0
+
+# What a step may fail with and be tried again, and the event's reason for it.
+_RETRIED = (AddressError, NetworkError, MachineError, VolumeError, OSError, *REQUEST_ERRORS)
+
+
+class PodWorker:
+    """`machine` is the adopted one, where there is one. `update` and `deleted` come from the informer."""
+
+    def __init__(self, parts: Parts, pod: Pod, record: PodRecord, machine: Machine | None = None) -> None:
+        self._parts, self.record, self.machine = parts, record, machine
+        self.logs = PodLogs(parts.records.directory(record.uid) / "logs")
+        self.session: Session | None = None
+        self._session_task: asyncio.Task[None] | None = None
+        self._status = StatusWriter(parts.client, pod, record.tenant, self._build_status)
+        self._deletion = asyncio.Event()  # the pod is to end, or is gone from the API
+        self._exits = Broadcast()
+        self._metadata_changed = asyncio.Event()
+        self._removed_from_api = False
+        self._containers: PodContainers | None = None
+        self._machine_parts: _MachineParts | None = None
+        if pod.metadata.deletion_timestamp:
+            self._deletion.set()
+
+    @property
+    def pod(self) -> Pod:
+        return self._status.pod
+
+    def update(self, pod: Pod) -> None:
+        """A newer version of the pod."""
+        if pod.metadata.labels != self.pod.metadata.labels or pod.metadata.annotations != self.pod.metadata.annotations:
+            self._metadata_changed.set()
+        self._status.update(pod)
+        if pod.metadata.deletion_timestamp:
+            self._deletion.set()
+        if self._containers is not None:
+            self._containers.wake()
+
+    def deleted(self) -> None:
+        """The pod is gone from the API."""
+        self._removed_from_api = self._status.gone = True
+        self._deletion.set()
+
+    async def run(self) -> None:
+        """The pod's life, to its end. Cancelled, it leaves everything as it is for the next agent."""
+        writer = asyncio.create_task(self._status.run())
+        try:
+            if self.record.step not in (Step.TERMINATING, Step.REMOVED):
+                await self._until_deletion(self._live())
+            await self._terminate()
+            await self._remove()
+        finally:
+            writer.cancel()
+            await self._end_session()
+            self.logs.close()
+
+    def running(self, container_id: str) -> bool:
+        """Whether this attempt of a container runs; for those who follow its log."""
+        return any(
+            record.id == container_id and record.phase is Phase.RUNNING for record in self.record.containers.values()
+        )
+
+    async def _until_deletion(self, life: Awaitable[None]) -> None:
+        living = asyncio.ensure_future(life)
+        ending = asyncio.create_task(self._deletion.wait())
+        try:
+            await asyncio.wait({living, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if living.done():
+                living.result()
+                await ending
+        finally:
+            for task in (living, ending):
+                task.cancel()
+            await asyncio.gather(living, ending, return_exceptions=True)
+
+    async def _live(self) -> None:
+        """Until the pod is finished."""
+        if self.record.step is Step.FINISHED:
+            await self._finish()
+            return
+        if not self.record.start_time:
+            self.record.start_time = times.format_time(times.now())
+        await self._take_adopted()
+        while True:
+            self._status.notify()
+            await self._prepare()
+            if self.record.step is Step.CONTAINERS and await self._run_containers():
+                break
+            if not await self._machine_lost():
+                break
+        await self._finish()
+
+    async def _take_adopted(self) -> None:
+        """Sorts out, after the agent's start, what the record says and what is really there."""
+        if self.machine is not None:
+            if not self.record.past(Step.BOOT):
+                self._step(Step.CONFIGURE)
+            self.record.boot_id = self.machine.boot_id
+            await self._begin_session()
+            try:
+                reconcile(self.record.containers, await self.machine.containers(), self._parts.clock())
+            except MachineError as error:
+                log.warning("machine.adopted.silent", pod=self.record.uid, error=error.message)
+            self._changed()
+        elif self.record.past(Step.BOOT):
+            self._lose_containers()
+
+    async def _prepare(self) -> None:
+        """The steps before the containers, each until it succeeds."""
+        steps: dict[Step, Callable[[], Awaitable[Step]]] = {
+            Step.CLAIM_ADDRESS: self._claim_address,
+            Step.PLUG_NETWORK: self._boot,
+            Step.BOOT: self._boot,
+            Step.CONFIGURE: self._configure,
+            Step.SERVICES: self._push_services,
+            Step.VOLUMES: self._make_volumes,
+        }
+        delay = FIRST_RETRY_SECONDS
+        while (act := steps.get(self.record.step)) is not None:
+            try:
+                following = await act()
+            except _RETRIED as error:
+                self._complain(self.record.step, error)
+                if self.session is not None and self.session.gone is not None:
+                    return
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_RETRY_SECONDS)
+            else:
+                delay = FIRST_RETRY_SECONDS
+                self._step(following)
+
+    def _complain(self, step: Step, error: Exception) -> None:
+        reason = "FailedMount" if step is Step.VOLUMES else "FailedCreatePodSandBox"
+        message = getattr(error, "message", None) or str(error)
+        log.info("pod.step.failed", pod=self.record.uid, step=step.value, error=message)
+        text = message if step is Step.VOLUMES else f"Failed to create the pod's machine ({step.value}): {message}"
+        self._parts.events.event(self.pod, "Warning", reason, text, tenant=self.record.tenant)
+
+    async def _claim_address(self) -> Step:
+        self.record.claim = await self._parts.addresses.claim(self.pod, self.record.tenant)
+        self._status.notify()
+        return Step.PLUG_NETWORK
+
+    async def _boot(self) -> Step:
+        """Plugs and boots in one: the tap's file can't outlive the agent, so a crash in between plugs again."""
+        claim = self.record.claim
+        assert claim is not None
+        self._step(Step.PLUG_NETWORK)
+        plugged = await self._parts.network.plug(claim.port_spec(self.record.uid))
+        self.record.mtu, self.record.images = plugged.mtu, []
+        self._step(Step.BOOT)
+        spec = MachineSpec(
+            id=self.record.uid,
+            memory_bytes=sizing.memory_bytes(self.pod),
+            cpus=sizing.cpus(self.pod),
+            nic=Nic(plugged.tap_fd, claim.mac_address),
+            scratch_bytes=sizing.scratch_bytes(self.pod),
+            label=f"{self.record.tenant}/{self.record.namespace}/{self.record.name}",
+        )
+        try:
+            self.machine = await self._parts.runtime.create(spec, self._parts.guest_access(self.record))
+        finally:
+            os.close(plugged.tap_fd)
+        self.record.boot_id = self.machine.boot_id
+        await self._begin_session()
+        return Step.CONFIGURE
+
+    async def _configure(self) -> Step:
+        machine, claim = self.machine, self.record.claim
+        assert machine is not None
+        assert claim is not None
+        network = GuestNetwork(
+            address=claim.interface,
+            gateway=claim.subnet.gateway,
+            mtu=self.record.mtu,
+            service_cidr=claim.service_cidr,
+            dns_address=tenancy.dns_address(claim.service_cidr),
+            kubernetes_address=tenancy.kubernetes_address(claim.service_cidr),
+        )
+        context = self.pod.spec.security_context
+        sysctls = {each.name: each.value for each in context.sysctls} if context else {}
+        share = bool(self.pod.spec.share_process_namespace)
+        await machine.configure(GuestConfig(hosts.hostname(self.pod), network, share, sysctls))
+        self._status.notify()
+        return Step.SERVICES
+
+    async def _push_services(self) -> Step:
+        await self._of_machine().pusher.push()
+        return Step.VOLUMES
+
+    async def _make_volumes(self) -> Step:
+        await self._of_machine().volumes.make(self.pod)
+        return Step.CONTAINERS
+
+    def _of_machine(self) -> "_MachineParts":
+        """What serves the present machine, made once for each."""
+        assert self.machine is not None
+        assert self.record.claim is not None
+        if self._machine_parts is None:
+            self._machine_parts = _MachineParts.of(self._parts, self.record, self.machine, self.logs, self.pod)
+        return self._machine_parts
+
+    async def _run_containers(self) -> bool:
+        """Until the pod is finished (True) or its machine lost."""
+        made = self._of_machine()
+        assert self.session is not None
+        self._containers = PodContainers(
+            self._parts, self.record, self.session, made.starter, made.pusher, made.volumes,
+            lambda: self.pod, self._changed, self._exits, self._metadata_changed,
+        )  # fmt: skip
+        phase = await self._containers.run()
+        if phase is None:
+            return False
+        self.record.final_phase = phase
+        if self.record.reason:
+            await self._containers.stop_all(self._grace())
+        self._step(Step.FINISHED)
+        return True
+
+    async def _machine_lost(self) -> bool:
+        """As after a power cut: all that ran is gone, the address stays. False where the pod ends by it."""
+        gone = self.session.gone if self.session else None
+        message = gone.message if gone else "the machine did not answer"
+        log.warning("machine.lost", pod=self.record.uid, reason=gone.reason if gone else "", message=message)
+        self._parts.events.event(
+            self.pod, "Warning", "SandboxChanged", f"The pod's machine is gone and is started again: {message}",
+            tenant=self.record.tenant,
+        )  # fmt: skip
+        await self._end_machine()
+        self._lose_containers()
+        return self.record.step is not Step.FINISHED
+
+    def _lose_containers(self) -> None:
+        """A pod whose containers mustn't run twice ends; all others begin again at the network, init containers too."""
+        now = self._parts.clock()
+        for record in self.record.containers.values():
+            record.lost(now)
+        started = any(self.record.containers[container.name].attempt >= 0 for container in self.pod.spec.containers)
+        decision = lifecycle.decide(self.pod, self.record.containers, now)
+        if started and (decision.finished is not None or self.pod.spec.restart_policy == "Never"):
+            self.record.final_phase = decision.finished or "Failed"
+            self._step(Step.FINISHED)
+            return
+        for container in self.pod.spec.init_containers:
+            self.record.containers[container.name].again()
+        for container in self.pod.spec.containers:
+            record = self.record.containers[container.name]
+            if self.pod.spec.init_containers and lifecycle.waits_for_restart(self.pod, container, record):
+                record.again()
+        self._step(Step.PLUG_NETWORK if self.record.claim else Step.CLAIM_ADDRESS)
+
+    async def _finish(self) -> None:
+        """Gives back what a finished pod doesn't need; its status and logs stay until it is deleted."""
+        self._changed()
+        await self._give_back()
+        self._changed()
+
+    async def _terminate(self) -> None:
+        """Stops what runs within the grace period, and gives everything back."""
+        if self.record.step is Step.REMOVED:
+            return
+        was_running = self.record.step is Step.CONTAINERS
+        if self.record.step is not Step.TERMINATING:
+            self._step(Step.TERMINATING)
+        elif self.machine is not None:
+            await self._begin_session()
+            was_running = True
+        if was_running and self.machine is not None and self.session is not None:
+            await self._stop_containers()
+        await self._give_back()
+
+    async def _stop_containers(self) -> None:
+        made = self._of_machine()
+        assert self.session is not None
+        running = PodContainers(
+            self._parts, self.record, self.session, made.starter, made.pusher, made.volumes,
+            lambda: self.pod, self._changed, self._exits, self._metadata_changed,
+        )  # fmt: skip
+        await running.stop_all(self._grace())
+
+    def _grace(self) -> float:
+        if self._removed_from_api:
+            return FORCED_GRACE_SECONDS
+        own = self.pod.spec.termination_grace_period_seconds
+        default = float(DEFAULT_GRACE_SECONDS if own is None else own)
+        return remaining_grace(self.pod, self._parts.clock(), default)
+
+    async def _give_back(self) -> None:
+        """Machine, port, address, in this order; each again until it succeeds."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._end_machine()
+                await self._parts.network.unplug(self.record.uid)
+                if self.record.claim is not None:
+                    await self._parts.addresses.release(self.record.claim, self.record.tenant, self.record.uid)
+                return
+            except _RETRIED as error:
+                log.warning("pod.give_back.failed", pod=self.record.uid, error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_RETRY_SECONDS)
+
+    async def _remove(self) -> None:
+        """The last status, then the object itself, then the record."""
+        now = self._parts.clock()
+        for record in self.record.containers.values():
+            record.lost(now)
+        self._step(Step.REMOVED)
+        delay = FIRST_RETRY_SECONDS
+        while not self._removed_from_api:
+            try:
+                self._status.notify()
+                await self._status.flush()
+                if not self._status.gone:
+                    await self._parts.client.delete(
+                        Pod, self.record.name, namespace=self.record.namespace, tenant=self.record.tenant,
+                        grace_seconds=0, uid=self.record.uid,
+                    )  # fmt: skip
+                break
+            except REQUEST_ERRORS as error:
+                if is_reason(error, "NotFound", "Conflict"):
+                    break
+                log.warning("pod.delete.failed", pod=self.record.uid, error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_RETRY_SECONDS)
+        self.logs.close()
+        self._parts.records.remove(self.record.uid)
+
+    async def _begin_session(self) -> None:
+        assert self.machine is not None
+        await self._end_session()
+        self._machine_parts = None
+        self.session = Session(self.machine, self.logs, self._on_exit)
+        self._session_task = asyncio.create_task(self.session.run())
+
+    async def _end_session(self) -> None:
+        task, self._session_task = self._session_task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _end_machine(self) -> None:
+        if self.machine is not None:
+            await self.machine.shutdown(SHUTDOWN_SECONDS)
+            await self._end_session()
+            self.machine = self.session = self._machine_parts = self._containers = None
+
+    def _on_exit(self, status: ContainerStatus) -> None:
+        parsed = attempt_of(status.id)
+        record = self.record.containers.get(parsed[0]) if parsed else None
+        if parsed is None or record is None or parsed[1] < record.attempt:
+            return
+        now = self._parts.clock()
+        if parsed[1] > record.attempt:
+            record.running(parsed[1], status.started_at or now)
+        if record.phase is Phase.RUNNING:
+            record.exited(run_of(status, now))
+        self._exits.notify()
+        self.logs.notify()
+        self._changed()
+        if self._containers is not None:
+            self._containers.wake()
+
+    def _step(self, step: Step) -> None:
+        if step is not self.record.step:
+            log.info("pod.step", pod=self.record.uid, name=self.record.name, step=step.value)
+        self.record.step = step
+        self._changed()
+
+    def _changed(self) -> None:
+        """Record first, then status: what the API was told is never forgotten."""
+        try:
+            self._parts.records.save(self.record)
+        except OSError as error:
+            # The node's disk is full: what runs goes on, and the next change saves this one too.
+            log.error("pod.record.save.failed", pod=self.record.uid, error=str(error))
+        self._status.notify()
+
+    def _build_status(self, pod: Pod) -> PodStatus:
+        record = self.record
+        machine_ready = self.machine is not None and record.past(Step.CONFIGURE) and record.final_phase is None
+        state = podstatus.PodState(
+            host_ip=self._parts.host_ip,
+            pod_ip=record.claim.address if record.claim and record.past(Step.BOOT) else "",
+            start_time=record.start_time,
+            machine_ready=machine_ready,
+            final_phase=record.final_phase or self._ended_phase(),
+            reason=record.reason,
+            message=record.message,
+        )
+        return podstatus.build(pod, record.containers, state, self._parts.clock())
+
+    def _ended_phase(self) -> str | None:
+        """Of a deleted pod whose containers have all ended: how, by their exit codes."""
+        if self.record.step is not Step.REMOVED:
+            return None
+        codes = [
+            run.exit_code if (run := self.record.containers[each.name].ended) else 0
+            for each in self.pod.spec.containers
+        ]
+        return "Failed" if any(codes) else "Succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class _MachineParts:
+    """What serves one machine."""
+
+    starter: Starter
+    pusher: ServicePusher
+    volumes: PodVolumes
+
+    @classmethod
+    def of(cls, parts: Parts, record: PodRecord, machine: Machine, logs: PodLogs, pod: Pod) -> "_MachineParts":
+        claim = record.claim
+        assert claim is not None
+        facts = fieldrefs.PodFacts(
+            pod_ip=claim.address,
+            host_ip=parts.host_ip,
+            machine_cpu_millis=sizing.cpus(pod) * 1000,
+            machine_memory_bytes=sizing.memory_bytes(pod),
+        )
+        return cls(
+            Starter(parts, record, claim, machine, logs, facts),
+            ServicePusher(
+                parts.views, machine, tenant=record.tenant, pod_uid=record.uid, service_cidr=claim.service_cidr
+            ),
+            PodVolumes(PodSources(parts.client, record.tenant, record.namespace), machine, facts, parts.clock),
+        )

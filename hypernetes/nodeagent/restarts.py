@@ -1,0 +1,29 @@
+"""When a container that ended is started again.
+
+The rule is upstream's: the first restart is immediate, the next waits 10 s, then 20 s and so on up to 5 min; a
+container that ran for 10 min starts over (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy).
+"""
+
+INITIAL_DELAY_SECONDS = 10.0
+MAX_DELAY_SECONDS = 300.0
+RESET_AFTER_SECONDS = 600.0
+
+
+def restarts(policy: str, exit_code: int) -> bool:
+    """Whether a container with this exit code runs again under a pod's restartPolicy."""
+    match policy:
+        case "Never":
+            return False
+        case "OnFailure":
+            return exit_code != 0
+    return True
+
+
+def following_delay(delay: float) -> float:
+    """The delay (seconds) before the restart after the one that waited `delay`."""
+    return INITIAL_DELAY_SECONDS if delay <= 0 else min(delay * 2, MAX_DELAY_SECONDS)
+
+
+def delay_after_run(delay: float, ran_seconds: float) -> float:
+    """The delay before the next restart of a container that ran for `ran_seconds` and was due to wait `delay`."""
+    return 0.0 if ran_seconds >= RESET_AFTER_SECONDS else delay

@@ -1,0 +1,179 @@
+"""Starting one container: its image, its environment, its files, its command; and how each of these fails."""
+
+import asyncio
+import time
+
+import structlog
+
+from hypernetes.api import tenancy
+from hypernetes.api.models.core_v1 import Container, Pod
+from hypernetes.client import REQUEST_ERRORS
+from hypernetes.nodeagent import actions, environment, fieldrefs, hosts
+from hypernetes.nodeagent.addresses import Claim
+from hypernetes.nodeagent.containers import START_ERROR, START_ERROR_CODE, ContainerRecord, Run
+from hypernetes.nodeagent.containerspec import container_spec, disk_id
+from hypernetes.nodeagent.environment import ConfigError
+from hypernetes.nodeagent.images import pullsecrets, references
+from hypernetes.nodeagent.images.manifests import ImageError
+from hypernetes.nodeagent.images.puller import Pulled
+from hypernetes.nodeagent.logs import PodLogs
+from hypernetes.nodeagent.parts import Parts
+from hypernetes.nodeagent.podrecord import PodRecord
+from hypernetes.nodeagent.runtime.base import ContainerSpec, Machine, MachineError
+from hypernetes.nodeagent.sources import PodSources
+
+log = structlog.get_logger()
+
+# How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
+SHOW_ERROR_SECONDS = 1.0
+HOOK_SECONDS = 120.0
+# The machine's reasons for a command that can't run, as against a machine that can't do it now.
+_COMMAND_REASONS = frozenset({"NoSuchCommand", "NotExecutable"})
+
+
+class Failure(Exception):
+    """A container that couldn't be started; `reason` is the word that its waiting state shows."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+class Starter:
+    """Starts the containers of one pod in its machine. Changes their records; the caller saves and shows them."""
+
+    def __init__(
+        self, parts: Parts, record: PodRecord, claim: Claim, machine: Machine, logs: PodLogs, facts: fieldrefs.PodFacts
+    ) -> None:
+        self._parts, self._record, self._claim = parts, record, claim
+        self._machine, self._logs, self._facts = machine, logs, facts
+        self._sources = PodSources(parts.client, record.tenant, record.namespace)
+        self._disks = asyncio.Lock()
+
+    async def start(self, pod: Pod, container: Container) -> None:
+        """One attempt. What fails is in the record afterwards, and an Event. Only cancellation gets out."""
+        record = self._record.containers[container.name]
+        attempt = record.attempt + 1
+        try:
+            pulled = await self._image(pod, container)
+            record.image_id = pulled.image_id
+            spec = await self._spec(pod, container, pulled, f"{record.name}.{attempt}")
+            await self._attach(pulled)
+            await self._replace(record)
+            await self._machine.start_container(spec)
+        except MachineError as error:
+            if error.reason in _COMMAND_REASONS:
+                self._command_failed(pod, container, error)
+            else:
+                self._failed(pod, container, Failure("CreateContainerError", error.message))
+        except ConfigError as error:
+            self._failed(pod, container, Failure("CreateContainerConfigError", str(error)))
+        except Failure as failure:
+            self._failed(pod, container, failure)
+        except REQUEST_ERRORS as error:
+            self._failed(pod, container, Failure("CreateContainerConfigError", str(error)))
+        except OSError as error:
+            self._failed(pod, container, Failure("CreateContainerError", str(error)))
+        else:
+            # Its exit may have come before the answer to its start.
+            if record.attempt < attempt:
+                record.running(attempt, self._parts.clock())
+            self._event(pod, container, "Normal", "Started", f"Started container {container.name}")
+
+    async def show_back_off(self, pod: Pod, container: Container) -> None:
+        """A pull that failed shows its error for a moment, then that it is waited for."""
+        record = self._record.containers[container.name]
+        if record.waiting_reason != "ErrImagePull":
+            return
+        await asyncio.sleep(SHOW_ERROR_SECONDS)
+        message = f'Back-off pulling image "{container.image}": ErrImagePull: {record.waiting_message}'
+        record.waiting_reason, record.waiting_message = "ImagePullBackOff", message
+        self._event(pod, container, "Normal", "BackOff", f'Back-off pulling image "{container.image}"')
+
+    async def post_start(self, pod: Pod, container: Container) -> bool:
+        """The postStart hook; False where it failed and the container must go."""
+        hook = container.lifecycle.post_start if container.lifecycle else None
+        if hook is None:
+            return True
+        outcome = await actions.act(self.target(container), hook, HOOK_SECONDS)
+        if not outcome.ok:
+            self._event(pod, container, "Warning", "FailedPostStartHook", f"PostStartHook failed: {outcome.message}")
+        return outcome.ok
+
+    def target(self, container: Container) -> actions.Target:
+        record = self._record.containers[container.name]
+        return actions.Target(self._machine, container, record.id, self._claim.address)
+
+    async def _image(self, pod: Pod, container: Container) -> Pulled:
+        name = container.image or ""
+        try:
+            reference = references.parse(name)
+        except references.InvalidReference as error:
+            raise Failure("InvalidImageName", str(error)) from error
+        always = reference.digest is None and reference.tag == "latest"
+        policy = container.image_pull_policy or ("Always" if always else "IfNotPresent")
+        present = self._parts.puller.present(self._record.tenant, name)
+        if policy != "Always" and present is not None:
+            self._event(pod, container, "Normal", "Pulled", f'Container image "{name}" already present on machine')
+            return present
+        if policy == "Never":
+            raise Failure("ErrImageNeverPull", f'Container image "{name}" is not present with pull policy of Never')
+        self._event(pod, container, "Normal", "Pulling", f'Pulling image "{name}"')
+        credential = pullsecrets.credential(await self._sources.pull_secrets(pod), reference)
+        started = time.monotonic()
+        try:
+            pulled = await self._parts.puller.pull(self._record.tenant, name, credential)
+        except ImageError as error:
+            self._event(pod, container, "Warning", "Failed", f'Failed to pull image "{name}": {error}')
+            raise Failure("ErrImagePull", str(error)) from error
+        took = time.monotonic() - started
+        size = pulled.image.size_bytes
+        message = f'Successfully pulled image "{name}" in {took:.3f}s. Image size: {size} bytes.'
+        self._event(pod, container, "Normal", "Pulled", message)
+        return pulled
+
+    async def _spec(self, pod: Pod, container: Container, pulled: Pulled, attempt_id: str) -> ContainerSpec:
+        found = await self._sources.read(*environment.references(container))
+        links = self._parts.views.services(self._record.tenant)
+        variables = environment.environment(pod, container, found, links, self._facts)
+        dns_address = tenancy.dns_address(self._claim.service_cidr)
+        files = hosts.files(pod, self._claim.address, dns_address, self._parts.resolver)
+        return container_spec(pod, container, pulled.image, attempt_id, variables, files, hosts.hostname(pod))
+
+    async def _attach(self, pulled: Pulled) -> None:
+        """The image's disk, once per machine however many containers use it."""
+        async with self._disks:
+            digest = pulled.image.digest
+            if digest not in self._record.images:
+                await self._machine.attach_disk(disk_id(digest), pulled.image.disk, read_only=True)
+                self._record.images.append(digest)
+                self._parts.records.save(self._record)
+
+    async def _replace(self, record: ContainerRecord) -> None:
+        """Forgets the attempt that ended, and the output of the one before it."""
+        if record.attempt >= 0:
+            await self._machine.remove_container(record.id)
+        if record.attempt >= 1:
+            self._logs.remove(f"{record.name}.{record.attempt - 1}")
+
+    def _command_failed(self, pod: Pod, container: Container, error: MachineError) -> None:
+        """A command that isn't in the image: an attempt that ended at once, so that restartPolicy applies to it."""
+        record = self._record.containers[container.name]
+        now = self._parts.clock()
+        record.running(record.attempt + 1, now)
+        record.exited(Run(record.id, START_ERROR_CODE, START_ERROR, error.message, now, now))
+        self._event(pod, container, "Warning", "Failed", f"Error: {error.message}")
+
+    def _failed(self, pod: Pod, container: Container, failure: Failure) -> None:
+        record = self._record.containers[container.name]
+        record.start_failed(failure.reason, failure.message, self._parts.clock())
+        log.info("container.start.failed", pod=str(pod.metadata.uid), container=container.name, reason=failure.reason)
+        if failure.reason == "ErrImagePull":
+            self._event(pod, container, "Warning", "Failed", "Error: ErrImagePull")
+        else:
+            self._event(pod, container, "Warning", "Failed", f"Error: {failure.message}")
+
+    def _event(self, pod: Pod, container: Container, kind: str, reason: str, message: str) -> None:
+        part = "initContainers" if container in pod.spec.init_containers else "containers"
+        field_path = f"spec.{part}{{{container.name}}}"
+        self._parts.events.event(pod, kind, reason, message, tenant=self._record.tenant, field_path=field_path)
