@@ -8,11 +8,17 @@ from hypernetes.apiserver import patch, schema
 _SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 # What is refused for reasons that lie outside of the patch: identity, validation, request options.
 _STRATEGIES = {
-    *(("a-pat-0005", number) for number in (0,)),
-    *(("a-pat-0008", number) for number in (2,)),
-    *(("a-pat-0012", number) for number in (2,)),
-    *(("a-pat-0021", number) for number in (7,)),
-    *(("a-pat-0022", number) for number in (1,)),
+    (name, number)
+    for name, numbers in {
+        "a-pat-0005": [0, 1, 4, 5, 7, 8],
+        "a-pat-0007": [8, 9],
+        "a-pat-0008": [2, 3, 5],
+        "a-pat-0012": [2],
+        "a-pat-0016": [3, 6],
+        "a-pat-0021": [6, 7],
+        "a-pat-0022": [1],
+    }.items()
+    for number in numbers
 }
 
 
