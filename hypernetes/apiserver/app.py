@@ -1,0 +1,147 @@
+"""The request path of hn-apiserver: one function shows who asks, whether they may, and what is done.
+
+request ─► route ─► authenticate ─► tenant ─► authorize ─► handler ─► answer
+             └────────────┴────────────┴──────────┴───────────┴─► StatusError ─► Status
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from hypernetes.api.status import StatusError, not_found
+from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.apiserver import routing
+from hypernetes.apiserver.authn import Authenticator, User
+from hypernetes.apiserver.authz import Attributes, authorize, forbidden
+from hypernetes.apiserver.handlers import deleting, documents, negotiation, reading, subresources, watching, writing
+from hypernetes.apiserver.handlers.context import Call, Parts
+from hypernetes.apiserver.routing import Route
+from hypernetes.apiserver.storage.base import Unavailable
+
+log = structlog.get_logger()
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+_VERBS: dict[str, Handler] = {
+    "get": reading.get,
+    "list": reading.list_,
+    "watch": watching.watch,
+    "create": writing.create,
+    "update": writing.update,
+    "patch": writing.patch_,
+    "delete": deleting.delete,
+    "deletecollection": deleting.delete_collection,
+}
+_SUBRESOURCES: dict[tuple[str, str], Handler] = {
+    ("status", "get"): reading.get,
+    ("status", "update"): writing.update,
+    ("status", "patch"): writing.patch_,
+    ("scale", "get"): subresources.get_scale,
+    ("scale", "update"): subresources.put_scale,
+    ("scale", "patch"): subresources.put_scale,
+    ("binding", "create"): subresources.bind,
+    ("finalize", "update"): subresources.finalize,
+    ("token", "create"): subresources.token,
+    ("certificate", "create"): subresources.certificate,
+    ("log", "get"): subresources.log,
+    ("exec", "get"): subresources.execute,
+    ("exec", "create"): subresources.execute,
+}
+_SLOW_SECONDS = 5.0
+
+
+class Application:
+    """Answers requests: give `handle` to an `aiohttp.web.Server`."""
+
+    def __init__(self, parts: Parts, authenticator: Authenticator) -> None:
+        self._parts, self._authenticator = parts, authenticator
+        self.draining = False  # readyz says so, and load balancers send no more
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to a request, whatever happens: what goes wrong becomes a Status."""
+        began = time.monotonic()
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return negotiation.status_answer(error)
+        except Unavailable as error:
+            log.warning("the store does not answer", path=request.path, error=str(error))
+            return negotiation.status_answer(StatusError("ServiceUnavailable", "the store does not answer; try again"))
+        except ConnectionError:
+            raise  # the client is gone: there is nobody to answer
+        except Exception:  # the request's life ends here; the client learns that it failed, the log why
+            log.exception("request failed", method=request.method, path=request.path)
+            return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"))
+        finally:
+            took = time.monotonic() - began
+            if took > _SLOW_SECONDS and "watch" not in request.query_string and "follow" not in request.query_string:
+                log.info("slow request", method=request.method, path=request.path, seconds=round(took, 1))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path in documents.HEALTH_PATHS or request.path.startswith(("/livez/", "/readyz/", "/healthz/")):
+            return self._health(request.path)
+        user = await self._authenticator.authenticate(_certificate(request), request.headers.get("Authorization"))
+        route = routing.parse(request.method, request.rel_url.raw_path, request.query)
+        self._authorize(user, route)
+        tenant = await self._tenant(user, route)
+        call = Call(request, route, user, self._parts, tenant)
+        if route.resource is None:
+            return await documents.serve(call)
+        if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
+            raise routing.not_served()  # tenants live in `system`
+        return await _handler(route)(call)
+
+    def _authorize(self, user: User, route: Route) -> None:
+        resource = route.resource
+        asked = Attributes(
+            tenant=route.tenant or user.tenant, verb=route.verb, path=route.path,
+            group=resource.group if resource else "", resource=resource.name if resource else "",
+            subresource=route.subresource, namespace=route.namespace, name=route.name,
+        )  # fmt: skip
+        decision = authorize(user, asked)
+        if not decision.allowed:
+            raise forbidden(user, asked, decision)
+
+    async def _tenant(self, user: User, route: Route) -> str | None:
+        """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""
+        tenant = route.tenant or user.tenant
+        if tenant == ALL_TENANTS:
+            return None
+        lookups = self._parts.lookups
+        if lookups.tenant_uid(tenant) is None:
+            await self._parts.freshness.now()
+            if lookups.tenant_uid(tenant) is None:
+                raise not_found("tenants.hypernetes.io", tenant)
+        return tenant
+
+    def _health(self, path: str) -> web.Response:
+        if self.draining and path.startswith("/readyz"):
+            return web.Response(status=500, text="shutting down")
+        return web.Response(text="ok")
+
+
+def _handler(route: Route) -> Handler:
+    resource = route.resource
+    assert resource is not None
+    if route.subresource:
+        handler = _SUBRESOURCES.get((route.subresource, route.verb))
+        allowed = resource.subresources[route.subresource].verbs
+        if handler is not None and (route.verb in allowed or handler is reading.get):
+            return handler
+    elif resource.name == "bindings" and route.verb == "create":
+        return subresources.bind
+    elif route.verb in resource.verbs:
+        return _VERBS[route.verb]
+    elif route.verb == "watch" and "get" in resource.verbs:
+        return watching.watch
+    raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def _certificate(request: web.BaseRequest) -> bytes | None:
+    """The client's certificate in DER, verified when the connection began."""
+    if request.transport is None:
+        return None
+    tls = request.transport.get_extra_info("ssl_object")
+    return tls.getpeercert(binary_form=True) if tls is not None else None

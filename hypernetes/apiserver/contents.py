@@ -1,0 +1,172 @@
+"""What a tenant starts with, and how it ends: its first objects, and the removal of all of them.
+
+Both can be interrupted anywhere and are taken up again at the next start: a tenant is Active once it has everything,
+and it is gone only when nothing of it is left.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from hypernetes.api import scheme, tenancy
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import codec, registry, schema
+from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written
+from hypernetes.apiserver.registry import tenants
+from hypernetes.apiserver.registry.metadata import fill_new
+from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store
+
+Object = dict[str, Any]
+
+TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
+_INTERNAL_KINDS = ("clusterips", "tokenkeys")  # that have a tenant below them
+_API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
+
+log = structlog.get_logger()
+
+
+def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, str, Object]]:
+    """(apiVersion, resource, object) of everything that a new tenant has."""
+    for namespace in tenancy.TENANT_NAMESPACES:
+        yield "v1", "namespaces", {"kind": "Namespace", "metadata": {"name": namespace}}
+        yield "v1", "serviceaccounts", {
+            "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
+        }  # fmt: skip
+        yield "v1", "configmaps", {
+            "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": namespace},
+            "data": {"ca.crt": authority_pem},
+        }  # fmt: skip
+    address = tenancy.kubernetes_address(service_cidr)
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": _API_PORT}
+    yield "v1", "services", {
+        "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "ports": [port]},
+    }  # fmt: skip
+    yield "discovery.k8s.io/v1", "endpointslices", {
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
+    }  # fmt: skip
+    gateway = str(ipaddress.ip_network(tenancy.DEFAULT_SUBNET_CIDR)[1])
+    subnet = {"cidr": tenancy.DEFAULT_SUBNET_CIDR, "gateway": gateway}
+    yield "hypernetes.io/v1", "networks", {
+        "kind": "Network", "metadata": {"name": tenancy.DEFAULT_NETWORK}, "spec": {"subnets": {"default": subnet}},
+    }  # fmt: skip
+
+
+def completed(api_version: str, resource: Resource, obj: Object, now: datetime) -> Object:
+    """An object of ours as its handler would have completed it."""
+    kind = schema.for_kind(api_version, resource.kind)
+    decoded, _ = kind.decode({"apiVersion": api_version, **obj}, "Ignore")
+    strategy = registry.of(resource)
+    fill_new(decoded["metadata"], now, generation=strategy.generation)
+    kind.default(decoded)
+    strategy.prepare_create(decoded)
+    return decoded
+
+
+class Contents:
+    """Fills new tenants and empties those that end. Run `run()` in a task."""
+
+    def __init__(
+        self, store: Store, mirror: Mirror, keys: Keys, objects: Objects, authority_pem: str, clock: Any
+    ) -> None:
+        self._store, self._mirror, self._keys, self._objects = store, mirror, keys, objects
+        self._authority_pem, self._clock = authority_pem, clock
+        self._changed = asyncio.Event()
+
+    async def fill(self, tenant: str, service_cidr: str) -> None:
+        """Writes what is missing of a tenant's first objects. Raises StatusError."""
+        for api_version, name, first in first_objects(service_cidr, self._authority_pem):
+            resource = scheme.by_name(api_version, name)
+            obj = completed(api_version, resource, first, self._clock())
+            metadata = obj["metadata"]
+            place = Place(resource, tenant, metadata.get("namespace", ""), metadata["name"])
+            also = []
+            if name == "services":
+                claim = {"kind": "Service", "namespace": "default", "name": "kubernetes", "uid": metadata["uid"]}
+                key = self._keys.internal("clusterips", tenant, obj["spec"]["clusterIP"])
+                also = [SideWrite(key, orjson.dumps(claim))]
+            try:
+                await self._objects.create(place, obj, also=also)
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+
+    async def activate(self, tenant: str, service_cidr: str) -> Written:
+        """Fills a new tenant and says that it is ready. Raises StatusError."""
+
+        def active(old: Object | None) -> Put:
+            if old is None:
+                raise StatusError("NotFound", f"tenant {tenant} is gone")
+            return Put({**old, "status": {**old.get("status", {}), "phase": tenants.ACTIVE}})
+
+        await self.fill(tenant, service_cidr)
+        return await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), active)
+
+    async def remove(self, tenant: str) -> None:
+        """Removes everything a tenant has, and then the tenant."""
+        while keys := list(self._keys_of(tenant)):
+            for key, revision in keys:
+                try:
+                    await self._store.delete(key, revision)
+                except RevisionMismatch as changed:
+                    if changed.current is not None:
+                        await self._store.delete(key, changed.current.revision)
+            await self._mirror.wait_for(await self._store.revision())
+
+        def last(old: Object | None) -> Put | Remove:
+            if old is None:
+                raise StatusError("NotFound", f"tenant {tenant} is gone")
+            kept = [name for name in old["metadata"].get("finalizers") or () if name != tenants.FINALIZER]
+            metadata = {key: value for key, value in old["metadata"].items() if key != "finalizers"}
+            if not kept:
+                return Remove()
+            return Put({**old, "metadata": {**metadata, "finalizers": kept}})
+
+        await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), last)
+        log.info("tenant removed", tenant=tenant)
+
+    def _keys_of(self, tenant: str) -> Iterator[tuple[str, int]]:
+        ranges = [self._keys.range(resource, tenant) for resource in scheme.served() if resource.stored is resource]
+        ranges += [self._keys.internal(kind, tenant, "") for kind in _INTERNAL_KINDS]
+        for prefix in ranges:
+            for entry in self._mirror.range(prefix):
+                yield entry.key, entry.revision
+
+    async def run(self) -> None:
+        """Takes up what a former process left half-done, and does what DELETE of a tenant began."""
+        while True:
+            for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))):
+                await self._advance(codec.decode(entry.data, entry.revision))
+            self._changed.clear()
+            await self._changed.wait()
+
+    def look(self) -> None:
+        """A tenant may have something to do."""
+        self._changed.set()
+
+    async def _advance(self, tenant: Object) -> None:
+        name, phase = tenant["metadata"]["name"], tenant.get("status", {}).get("phase")
+        try:
+            if "deletionTimestamp" in tenant["metadata"]:
+                await self.remove(name)
+            elif phase == tenants.INITIALIZING:
+                await self.activate(name, tenant["spec"]["serviceCIDR"])
+        except StatusError as error:
+            if error.reason != "NotFound":
+                log.warning("a tenant's contents aren't complete", tenant=name, error=error.message)
+                asyncio.get_running_loop().call_later(5.0, self.look)

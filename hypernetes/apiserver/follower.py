@@ -1,0 +1,56 @@
+"""Feeds the mirror and the watchers from the store, through every interruption."""
+
+import asyncio
+import random
+
+import structlog
+
+from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.storage.base import Compacted, Store, Unavailable
+from hypernetes.apiserver.watchers import Watchers
+
+log = structlog.get_logger()
+
+PAGE_ITEMS = 2_000
+RETRY_SECONDS = 0.5
+RETRY_MAX_SECONDS = 5.0
+
+
+class Follower:
+    """Owns the one watch on the store. Run `run()` in a task; `loaded` is set once the mirror can answer."""
+
+    def __init__(self, store: Store, mirror: Mirror, watchers: Watchers) -> None:
+        self._store, self._mirror, self._watchers = store, mirror, watchers
+        self.loaded = asyncio.Event()
+
+    async def run(self) -> None:
+        reload, delay = True, RETRY_SECONDS
+        while True:
+            try:
+                if reload:
+                    await self._load()
+                    reload = False
+                # "" and not our root: a revision that only touches other keys counts, too
+                async for changes in self._store.watch("", self._mirror.revision):
+                    self._watchers.publish(self._mirror.apply(changes))
+                    delay = RETRY_SECONDS
+            except Compacted as gap:
+                log.warning("the store's history has a gap; every watch starts over", oldest=gap.oldest)
+                reload = True
+            except Unavailable as error:
+                log.warning("the store does not answer", error=str(error), retry_seconds=round(delay, 1))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(2 * delay, RETRY_MAX_SECONDS)
+
+    async def _load(self) -> None:
+        """Takes in everything that is ours, page by page, at one revision."""
+        root = self._mirror.keys.root
+        page = await self._store.list(root, limit=PAGE_ITEMS)
+        items = page.items
+        while page.next_key is not None:
+            page = await self._store.list(root, limit=PAGE_ITEMS, start=page.next_key, revision=page.revision)
+            items += page.items
+        self._mirror.load(items, page.revision)
+        self._watchers.expire_all()
+        self.loaded.set()
+        log.info("mirror loaded", keys=len(items), revision=page.revision)

@@ -1,0 +1,11 @@
+"""What is done with a request once it is known who asks and that they may.
+
+context.py       what every handler is given
+options.py       query parameters and DeleteOptions, checked
+negotiation.py   Accept headers; bodies in and out
+reading.py       get, list
+watching.py      watch
+writing.py       create, update, patch
+deleting.py      delete, deletecollection
+subresources.py  scale, binding, finalize, token, certificate, log, exec
+"""

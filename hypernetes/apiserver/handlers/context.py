@@ -1,0 +1,77 @@
+"""What every handler is given: the request, read and authorized, and the parts of the server it may use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aiohttp import web
+
+from hypernetes.api import times
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.apiserver.authn import TokenKeys, User
+from hypernetes.apiserver.contents import Contents
+from hypernetes.apiserver.dialer import Dialer
+from hypernetes.apiserver.freshness import Freshness
+from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.lookups import Lookups
+from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.routing import Route
+from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.watchers import Watchers
+from hypernetes.pki import Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one API server, wired by app.py."""
+
+    cluster_id: str
+    store: Store
+    keys: Keys
+    mirror: Mirror
+    freshness: Freshness
+    watchers: Watchers
+    objects: Objects
+    lookups: Lookups
+    token_keys: TokenKeys
+    authority: Authority
+    contents: Contents
+    dialer: Dialer
+    clock: Callable[[], datetime] = times.now
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. `tenant` is None on a `/tenants/*/` path."""
+
+    http: web.BaseRequest
+    route: Route
+    user: User
+    parts: Parts
+    tenant: str | None
+    warnings: list[str] = field(default_factory=list)  # sent as Warning headers
+
+    @property
+    def resource(self) -> Resource:
+        assert self.route.resource is not None
+        return self.route.resource
+
+    @property
+    def one_tenant(self) -> str:
+        """The tenant to write to. Raises StatusError on a path across tenants."""
+        if self.tenant is None:
+            raise StatusError("MethodNotAllowed", f"objects can't be written on /tenants/{ALL_TENANTS}/ paths")
+        return self.tenant
+
+    @property
+    def reads_shared(self) -> bool:
+        """Whether the objects asked for are those of `system`, shown to another tenant."""
+        return self.resource.shared and self.tenant not in (None, SYSTEM_TENANT)
+
+    @property
+    def owner(self) -> str | None:
+        """The tenant that owns the objects asked for."""
+        return SYSTEM_TENANT if self.reads_shared else self.tenant

@@ -1,0 +1,93 @@
+"""DELETE of one object, or of all that a list would show."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver import contents, deletion, registry, schema
+from hypernetes.apiserver.handlers import claims, negotiation, options
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.options import DeleteOptions
+from hypernetes.apiserver.handlers.reading import view_for
+from hypernetes.apiserver.handlers.writing import answer
+from hypernetes.apiserver.mirror import Entry
+from hypernetes.apiserver.objects import Decision, Place, Remove, Written, missing
+from hypernetes.apiserver.registry import namespaces
+
+Object = dict[str, Any]
+
+_MAX_COLLECTION = 5_000  # objects of one deletecollection; its answer holds them all
+
+
+async def delete(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    asked = await _options(call)
+    written = await delete_object(call, call.route.name, asked)
+    if call.resource is contents.TENANTS:
+        call.parts.contents.look()
+    if not written.removed or registry.of(call.resource).returns_deleted:
+        return answer(call, written, accepted)
+    uid = orjson.loads(written.entry.data)["metadata"]["uid"]
+    return negotiation.answer(_success(call.resource, call.route.name, uid), 200, accepted.media_type)
+
+
+async def delete_collection(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    selected = options.list_options(call.http.query, call.resource, watch=False)
+    asked = await _options(call)
+    await call.parts.freshness.now()
+    mirror = call.parts.mirror
+    prefix = mirror.keys.range(call.resource, call.one_tenant, call.route.namespace)
+    page = mirror.page(prefix, limit=selected.limit or _MAX_COLLECTION, match=selected.matcher())
+    gone: list[Entry] = []
+    for entry in page.entries:
+        assert entry.name is not None
+        try:
+            written = await delete_object(call, entry.name.name, asked, namespace=entry.name.namespace)
+        except StatusError as error:
+            if error.reason != "NotFound":  # somebody else was faster
+                raise
+        else:
+            gone.append(written.entry)
+    view = view_for(call, "object")
+    head = {
+        "kind": f"{call.resource.kind}List",
+        "apiVersion": call.resource.api_version,
+        "metadata": {"resourceVersion": str(mirror.revision)},
+    }
+    items = b",".join(view.encode(entry) for entry in gone)
+    return negotiation.answer(orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type)
+
+
+async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: str | None = None) -> Written:
+    """Deletes, or begins to. Raises StatusError."""
+    strategy = registry.of(call.resource)
+    place = Place(call.resource, call.one_tenant, call.route.namespace if namespace is None else namespace, name)
+    namespaces.check_deletable(call.resource, name)
+
+    def decided(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(place)
+        decision = deletion.decide(place, strategy, old, asked, call.parts.clock())
+        if isinstance(decision, Remove):
+            return Remove(claims.released(call, old), decision.last)
+        return decision
+
+    return await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
+
+
+async def _options(call: Call) -> DeleteOptions:
+    body = await negotiation.read_body(call.http)
+    if not body.strip():
+        return options.delete_options(call.http.query, {})
+    content_type = call.http.headers.get("Content-Type", "")
+    decoded, _ = schema.for_kind("v1", "DeleteOptions").decode(body, "Ignore", content_type)
+    return options.delete_options(call.http.query, decoded)
+
+
+def _success(resource: Resource, name: str, uid: str) -> Object:
+    details = {"name": name, **({"group": resource.group} if resource.group else {}), "kind": resource.name, "uid": uid}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

@@ -1,0 +1,86 @@
+"""Bodies in and out: what a client sends, and the forms in which it takes an answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import yaml
+from aiohttp import web
+
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver import views
+
+MAX_BODY_BYTES = 3 * 1024 * 1024  # as upstream
+JSON, YAML = "application/json", "application/yaml"
+_SHAPES = {
+    "Table": views.TABLE,
+    "PartialObjectMetadata": views.METADATA,
+    "PartialObjectMetadataList": views.METADATA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The form of an answer that the client likes best of those we have."""
+
+    media_type: str = JSON
+    shape: str = views.OBJECT
+
+
+def accepted(header: str | None) -> Accepted:
+    """The first clause of an Accept header that we can serve. Raises StatusError 406."""
+    if not header:
+        return Accepted()
+    for clause in header.split(","):
+        media_type, *parameters = (part.strip() for part in clause.split(";"))
+        values = dict(parameter.partition("=")[::2] for parameter in parameters)
+        kind = {"*/*": JSON, "application/*": JSON, "application/json": JSON, "application/yaml": YAML}.get(media_type)
+        if kind is None:
+            continue
+        if "as" not in values:
+            return Accepted(kind)
+        shape = _SHAPES.get(values["as"])
+        if shape is not None and values.get("g") == "meta.k8s.io" and values.get("v") == "v1":
+            return Accepted(kind, shape)
+    message = f"only the following media types are accepted: {JSON}, {YAML}"
+    raise StatusError("NotAcceptable", message)
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """The body, if it isn't too large. Raises StatusError 413."""
+    too_large = StatusError("RequestEntityTooLarge", f"limit is {MAX_BODY_BYTES}")
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise too_large
+    chunks, size = [], 0
+    while chunk := await request.content.readany():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def answer(
+    body: bytes | dict[str, Any], status: int = 200, media_type: str = JSON, warnings: list[str] | None = None
+) -> web.Response:
+    """A whole answer; `body` is JSON or what becomes JSON."""
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    if media_type == YAML:
+        data = yaml.dump(orjson.loads(data), Dumper=yaml.CSafeDumper, allow_unicode=True).encode()
+    response = web.Response(status=status, body=data, headers={"Content-Type": media_type})
+    for warning in warnings or ():
+        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+    return response
+
+
+def status_answer(error: StatusError, media_type: str = JSON) -> web.Response:
+    response = answer(error.to_dict(), error.code, media_type)
+    if "retryAfterSeconds" in error.details:
+        response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+    return response
+
+
+def _quoted(text: str) -> str:
+    """As the text of a Warning header (RFC 7234 §5.5): one line, quotes and backslashes escaped."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return plain.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,209 @@
+"""Query parameters and DeleteOptions, checked as upstream checks them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypernetes.api import selectors
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError, invalid
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.mirror import Match
+from hypernetes.apiserver.registry import fields
+
+Query = Mapping[str, str]
+
+EXACT, NOT_OLDER_THAN = "Exact", "NotOlderThan"
+_META_GROUP = "meta.k8s.io"
+_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    limit: int
+    continue_token: str
+    resource_version: int | None  # None: not given, the newest
+    match: str  # resourceVersionMatch: "", EXACT or NOT_OLDER_THAN
+    timeout_seconds: int | None
+    bookmarks: bool
+    send_initial_events: bool | None
+    labels: tuple[selectors.Requirement, ...]
+    fields: tuple[selectors.FieldTerm, ...]
+
+    @property
+    def selects(self) -> bool:
+        return bool(self.labels or self.fields)
+
+    def field(self, path: str) -> str:
+        """The value that a field must equal, if the selector says so; else ""."""
+        return next((term.value for term in self.fields if term.path == path and not term.negated), "")
+
+    def matcher(self) -> Match | None:
+        """The predicate over entries; None where everything matches."""
+        labels, terms = self.labels, self.fields
+        if not labels and not terms:
+            return None
+        if not terms:
+            selects = selectors.all_of(labels)
+            return lambda entry: selects(entry.labels)
+        return lambda entry: all(term(entry.fields) for term in terms) and all(rule(entry.labels) for rule in labels)
+
+
+def list_options(query: Query, resource: Resource, *, watch: bool) -> ListOptions:
+    """Raises StatusError: 400 for what can't be read, 422 for what doesn't fit together."""
+    limit = _integer(query, "limit") or 0
+    timeout = _integer(query, "timeoutSeconds")
+    initial = _boolean(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    match, token = query.get("resourceVersionMatch", ""), query.get("continue", "")
+    version = resource_version(query)
+    causes = _match_causes(match, version, token, watch, initial)
+    if causes:
+        raise invalid(_META_GROUP, "ListOptions", "", causes)
+    if token and version not in (None, 0):
+        raise StatusError("BadRequest", "specifying resource version is not allowed when using continue")
+    return ListOptions(
+        limit=0 if watch else limit,
+        continue_token=token,
+        resource_version=version,
+        match=match,
+        timeout_seconds=timeout,
+        bookmarks=_boolean(query, "allowWatchBookmarks"),
+        send_initial_events=initial,
+        labels=_labels(query.get("labelSelector", "")),
+        fields=_fields(query.get("fieldSelector", ""), resource),
+    )
+
+
+def _match_causes(match: str, version: int | None, token: str, watch: bool, initial: bool | None) -> validation.Causes:
+    path = "resourceVersionMatch"
+    causes: validation.Causes = []
+    if watch:
+        if initial is not None and not match:
+            causes += validation.forbidden(path, "sendInitialEvents requires setting resourceVersionMatch")
+        if initial is None and match:
+            causes += validation.forbidden(path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents")
+        if initial is not None and match and match != NOT_OLDER_THAN:
+            causes += validation.forbidden(path, "sendInitialEvents requires resourceVersionMatch NotOlderThan")
+            causes += validation.not_supported(path, match, (NOT_OLDER_THAN,))
+        return causes
+    if initial is not None:
+        causes += validation.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    if match:
+        if token:
+            causes += validation.forbidden(path, "resourceVersionMatch is forbidden when continue is provided")
+        if version is None:
+            causes += validation.forbidden(path, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if match not in (EXACT, NOT_OLDER_THAN):
+            causes += validation.not_supported(path, match, (EXACT, NOT_OLDER_THAN))
+        elif match == EXACT and version == 0:
+            causes += validation.forbidden(path, 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+    return causes
+
+
+def resource_version(query: Query) -> int | None:
+    text = query.get("resourceVersion", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 19:
+        raise StatusError("BadRequest", f"Invalid value: {text!r}: resourceVersion must be a non-negative number")
+    return int(text)
+
+
+def _labels(text: str) -> tuple[selectors.Requirement, ...]:
+    try:
+        requirements = selectors.parse_labels(text)
+    except ValueError as error:
+        raise StatusError("BadRequest", str(error)) from error
+    for requirement in requirements:
+        causes = validation.qualified_name(requirement.key, "key")
+        for value in requirement.values:
+            causes += validation.label_value(value, "values")
+        if causes:
+            raise StatusError("BadRequest", f"unable to parse label selector {text!r}: {causes[0]['message']}")
+    return requirements
+
+
+def _fields(text: str, resource: Resource) -> tuple[selectors.FieldTerm, ...]:
+    try:
+        terms = selectors.parse_fields(text)
+    except ValueError as error:
+        raise StatusError("BadRequest", str(error)) from error
+    stored = resource.stored
+    supported = fields.supported(stored.group or "core", stored.name, stored.namespaced)
+    for term in terms:
+        if term.path not in supported:
+            message = f'Unable to find "{resource.group_resource}" that match field selector: '
+            raise StatusError("BadRequest", f"{message}field label not supported: {term.path}")
+    return terms
+
+
+def _integer(query: Query, name: str) -> int | None:
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise StatusError("BadRequest", f"query parameter {name}: {text!r} is not a number") from None
+
+
+def _boolean(query: Query, name: str) -> bool:
+    return query.get(name, "false").lower() not in ("false", "0")
+
+
+def dry_run(query: Query, values: list[str] | None = None) -> bool:
+    """Whether to persist nothing. Raises StatusError 422 for anything but `All`."""
+    asked = [value for value in (query.get("dryRun"), *(values or ())) if value]
+    for value in asked:
+        if value != "All":
+            raise invalid(_META_GROUP, "CreateOptions", "", validation.not_supported("dryRun", value, ("All",)))
+    return bool(asked)
+
+
+def field_validation(query: Query) -> str:
+    """Ignore, Warn (the default) or Strict."""
+    value = query.get("fieldValidation") or "Warn"
+    if value not in _FIELD_VALIDATIONS:
+        causes = validation.not_supported("fieldValidation", value, _FIELD_VALIDATIONS)
+        raise invalid(_META_GROUP, "CreateOptions", "", causes)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    grace_seconds: int | None = None
+    propagation: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+def delete_options(query: Query, body: dict[str, Any]) -> DeleteOptions:
+    """From the body and, where that is silent, the query. Raises StatusError."""
+    grace = body.get("gracePeriodSeconds")
+    if grace is None:
+        grace = _integer(query, "gracePeriodSeconds")
+    orphan = body.get("orphanDependents")
+    if orphan is None and "orphanDependents" in query:
+        orphan = _boolean(query, "orphanDependents")
+    policy = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
+    causes: validation.Causes = []
+    if policy and orphan is not None:
+        causes += validation.invalid(
+            "propagationPolicy", policy, "orphanDependents and deletionPropagation are both set"
+        )
+    elif policy and policy not in _PROPAGATIONS:
+        causes += validation.not_supported("propagationPolicy", policy, (*_PROPAGATIONS, "nil"))
+    if grace is not None and grace < 0:
+        grace = 1  # as upstream reads it: as soon as possible, but not by force
+    if causes:
+        raise invalid(_META_GROUP, "DeleteOptions", "", causes)
+    preconditions = body.get("preconditions") or {}
+    return DeleteOptions(
+        grace_seconds=grace,
+        propagation=policy or {True: "Orphan", False: "Background", None: ""}[orphan],
+        uid=preconditions.get("uid") or "",
+        resource_version=preconditions.get("resourceVersion") or "",
+        dry_run=dry_run(query, body.get("dryRun")),
+    )

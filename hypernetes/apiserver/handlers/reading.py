@@ -1,0 +1,235 @@
+"""GET of one object and of a list: a range of the mirror, written as bytes."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hypernetes.api.status import StatusError, not_found
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import views
+from hypernetes.apiserver.freshness import too_large
+from hypernetes.apiserver.handlers import negotiation, options
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.options import EXACT, ListOptions
+from hypernetes.apiserver.mirror import Entry, HistoryGone, Page
+from hypernetes.apiserver.storage.base import Compacted, Unavailable
+from hypernetes.apiserver.views import View
+
+_CHUNK_BYTES = 256 * 1024
+_WHOLE_BYTES = 256 * 1024  # what is smaller is sent in one piece, with its length
+
+
+class PageGone(StatusError):
+    """The list can't be continued at its revision; the client may go on at another with this token."""
+
+    def __init__(self, token: str) -> None:
+        message = (
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+            "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+            "the results. Continuing with the provided token results in an inconsistent list."
+        )
+        super().__init__("Expired", message)
+        self._token = token
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "metadata": {"continue": self._token}}
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Where a list goes on: a key below the list's range, at a revision (0: the newest)."""
+
+    start: str
+    revision: int
+    tenant_uid: str  # of the caller; a token isn't good for another incarnation of the tenant
+
+    def encode(self) -> str:
+        raw = orjson.dumps([self.start, self.revision, self.tenant_uid])
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, token: str, tenant_uid: str) -> "Continue":
+        """Raises StatusError for what is no token of this tenant."""
+        bad = StatusError("BadRequest", "continue key is not valid")
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            start, revision, uid = orjson.loads(raw)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise bad from error
+        if not isinstance(start, str) or not isinstance(revision, int) or revision < 0 or uid != tenant_uid:
+            raise bad
+        return cls(start, revision, uid)
+
+
+async def get(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    wanted = options.resource_version(call.http.query)
+    await _fresh_enough(call, wanted)
+    entry = find(call)
+    view = view_for(call, accepted.shape)
+    if view.shape == views.TABLE:
+        body: Any = view.table([entry])
+        body["metadata"] = {"resourceVersion": str(entry.revision)}
+    else:
+        body = view.encode(entry)
+    return negotiation.answer(body, 200, accepted.media_type)
+
+
+def find(call: Call) -> Entry:
+    """The entry that the call names. Raises StatusError 404."""
+    route = call.route
+    tenant = call.owner
+    if tenant is None:
+        raise StatusError("MethodNotAllowed", "one object is read on the path of its tenant")
+    entry = call.parts.mirror.object(call.resource, tenant, route.namespace, route.name)
+    if entry is None:
+        raise not_found(call.resource.group_resource, route.name)
+    return entry
+
+
+def view_for(call: Call, shape: str) -> View:
+    include = call.http.query.get("includeObject") or "Metadata"
+    if shape == views.TABLE and include not in ("None", "Metadata", "Object"):
+        raise StatusError("BadRequest", f"includeObject must be None, Metadata or Object, not {include!r}")
+    return views.view_of(
+        call.resource, shape, include if shape == views.TABLE else "Metadata",
+        annotated=call.tenant is None, projected=call.reads_shared,
+    )  # fmt: skip
+
+
+async def _fresh_enough(call: Call, wanted: int | None) -> None:
+    if wanted is None:
+        await call.parts.freshness.now()
+    else:
+        await call.parts.freshness.at_least(wanted)
+
+
+async def list_(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    asked = options.list_options(call.http.query, call.resource, watch=False)
+    view = view_for(call, accepted.shape)
+    page, token = await _page(call, asked)
+    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if token:
+        metadata["continue"] = token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    if view.shape == views.TABLE:
+        table = view.table(page.entries)
+        return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type)
+    pieces = _pieces(view, page.entries, metadata)
+    if accepted.media_type != negotiation.JSON:
+        return negotiation.answer(b"".join(pieces), 200, accepted.media_type)
+    return await _stream(call, pieces)
+
+
+async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
+    """The page that is asked for, and the token of the next one ("" on the last)."""
+    mirror = call.parts.mirror
+    prefix = mirror.keys.range(call.resource, call.owner, call.route.namespace)
+    start, revision = None, None
+    if asked.continue_token:
+        point = Continue.decode(asked.continue_token, call.user.tenant_uid)
+        start, revision = prefix + point.start, point.revision or None
+        if revision is not None and revision > mirror.revision:
+            await call.parts.freshness.at_least(revision)
+    elif asked.match == EXACT or (asked.limit and asked.resource_version and not asked.match):
+        revision = asked.resource_version
+        assert revision is not None
+        if revision > mirror.revision:
+            await _at_exactly(call, revision)
+    else:
+        await _fresh_enough(call, asked.resource_version)
+    try:
+        _same_tenant(call, revision)
+        page = mirror.page(prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher())
+    except HistoryGone:
+        page = await _page_from_store(call, asked, prefix, start, revision or 0)
+    if page.next_key is None:
+        return page, ""
+    return page, Continue(page.next_key[len(prefix) :], page.revision, call.user.tenant_uid).encode()
+
+
+async def _at_exactly(call: Call, revision: int) -> None:
+    """A revision that isn't there yet: perhaps only the mirror is behind."""
+    await call.parts.freshness.now()
+    if revision > call.parts.mirror.revision:
+        raise too_large(revision, call.parts.mirror.revision)
+
+
+def _same_tenant(call: Call, revision: int | None) -> None:
+    """An older revision may lie before this incarnation of the tenant: what was there then is not its to read."""
+    tenant = call.tenant
+    if revision is None or tenant is None or tenant == SYSTEM_TENANT or call.reads_shared:
+        return
+    if not call.parts.lookups.tenant_existed(tenant, revision):
+        raise StatusError("Expired", f"The resourceVersion for the provided list is too old: {revision}")
+
+
+async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: str | None, revision: int) -> Page:
+    """A page of a revision before the log, from the store's own history. Raises StatusError 410."""
+    match = asked.matcher()
+    found: list[Entry] = []
+    try:
+        while True:
+            page = await call.parts.store.list(prefix, limit=asked.limit, start=start, revision=revision)
+            for item in page.items:
+                entry = Entry(item.key, item.revision, item.value, call.parts.keys.parse(item.key))
+                if match is not None and not match(entry):
+                    continue
+                if asked.limit and len(found) == asked.limit:
+                    return Page(found, revision, item.key, None)
+                found.append(entry)
+            start = page.next_key
+            if start is None:
+                return Page(found, revision, None, None)
+            if asked.limit and len(found) == asked.limit:
+                return Page(found, revision, start, None)
+    except Compacted as error:
+        if not asked.continue_token:
+            raise StatusError("Expired", f"The resourceVersion for the provided list is too old: {revision}") from error
+        point = Continue.decode(asked.continue_token, call.user.tenant_uid)
+        raise PageGone(Continue(point.start, 0, point.tenant_uid).encode()) from error
+    except Unavailable as error:
+        raise StatusError("ServiceUnavailable", "the store does not answer; try again") from error
+
+
+def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Iterator[bytes]:
+    if view.shape == views.METADATA:
+        kind, api_version = "PartialObjectMetadataList", views.PARTIAL_API_VERSION
+    else:
+        kind, api_version = f"{view.resource.kind}List", view.resource.api_version
+    head = {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+    yield orjson.dumps(head)[:-1] + b',"items":['
+    for index, entry in enumerate(entries):
+        yield b"," + view.encode(entry) if index else view.encode(entry)
+    yield b"]}"
+
+
+async def _stream(call: Call, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """Short lists in one piece; long ones chunk by chunk, so that they cost a chunk of memory."""
+    chunk = _take(pieces, _WHOLE_BYTES)
+    if len(chunk) < _WHOLE_BYTES:
+        return negotiation.answer(chunk)
+    response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
+    await response.prepare(call.http)
+    while chunk:
+        await response.write(chunk)
+        chunk = _take(pieces, _CHUNK_BYTES)
+    await response.write_eof()
+    return response
+
+
+def _take(pieces: Iterator[bytes], size: int) -> bytes:
+    taken, length = [], 0
+    for piece in pieces:
+        taken.append(piece)
+        length += len(piece)
+        if length >= size:
+            break
+    return b"".join(taken)

@@ -1,0 +1,198 @@
+"""Subresources that are neither the object nor its status: each is a small request of its own."""
+
+import copy
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hypernetes.api import scheme, times
+from hypernetes.api.models.authentication_v1 import TokenRequestSpec
+from hypernetes.api.status import StatusError, conflict, not_found
+from hypernetes.api.tenancy import SYSTEM_TENANT, TenantSAN
+from hypernetes.apiserver import codec, deletion, patch, registry, schema, streaming
+from hypernetes.apiserver.authn import certificates, serviceaccounts
+from hypernetes.apiserver.authn.serviceaccounts import BoundObject
+from hypernetes.apiserver.handlers import negotiation, options, writing
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.reading import find
+from hypernetes.apiserver.objects import Decision, Place, Put, Remove, missing
+from hypernetes.apiserver.registry import scales
+
+Object = dict[str, Any]
+
+_NODES = scheme.by_name("v1", "nodes")
+_PODS = scheme.by_name("v1", "pods")
+_MAX_CERTIFICATE_REQUEST_BYTES = 64 * 1024
+
+
+async def get_scale(call: Call) -> web.StreamResponse:
+    await call.parts.freshness.now()
+    entry = find(call)
+    return negotiation.answer(scales.of(codec.decode(entry.data, entry.revision)))
+
+
+async def put_scale(call: Call) -> web.StreamResponse:
+    """PUT or PATCH of a scale: changes spec.replicas and nothing else."""
+    dry_run = options.dry_run(call.http.query)
+    body = await negotiation.read_body(call.http)
+    content_type = call.http.headers.get("Content-Type", "")
+    kind = schema.for_kind("autoscaling/v1", "Scale")
+    strategy = registry.of(call.resource)
+
+    def changed(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(writing.place_of(call))
+        if call.route.verb == "patch":
+            patched = patch.apply(content_type, scales.of(old), body, kind)
+            scale, _ = patch.decode(kind, patched, options.field_validation(call.http.query))
+        else:
+            scale, _ = kind.decode(body, options.field_validation(call.http.query), content_type)
+        new = scales.applied(scale, old, call.resource, call.route.name)
+        return writing.decide_update(call, strategy, new, old)
+
+    written = await writing.change(call, changed, dry_run=dry_run)
+    return negotiation.answer(scales.of(codec.decode(written.entry.data, written.entry.revision)))
+
+
+async def bind(call: Call) -> web.StreamResponse:
+    """POST of a Binding: gives a pod its node, once. Both `pods/NAME/binding` and `bindings` lead here."""
+    body = await negotiation.read_body(call.http)
+    binding, _ = schema.for_kind("v1", "Binding").decode(
+        body, options.field_validation(call.http.query), call.http.headers.get("Content-Type", "")
+    )
+    name = call.route.name or binding["metadata"].get("name") or ""
+    node = (binding.get("target") or {}).get("name") or ""
+    if not name or not node:
+        raise StatusError("BadRequest", "a Binding must name its pod and its target node")
+    place = Place(_PODS, call.one_tenant, call.route.namespace, name)
+
+    def bound(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(place)
+        return Put(_bound(old, node, binding["metadata"], call))
+
+    await call.parts.objects.change(place, bound, dry_run=options.dry_run(call.http.query))
+    return negotiation.answer(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+    )
+
+
+def _bound(pod: Object, node: str, metadata: Object, call: Call) -> Object:
+    name = pod["metadata"]["name"]
+    uid = metadata.get("uid")
+    if uid and uid != pod["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
+        raise conflict("pods/binding", name, why)
+    if "deletionTimestamp" in pod["metadata"]:
+        raise conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if pod["spec"].get("nodeName"):
+        raise conflict("pods/binding", name, f"pod {name} is already assigned to node {pod['spec']['nodeName']!r}")
+    new = copy.deepcopy(pod)
+    new["spec"]["nodeName"] = node
+    for name, value in (metadata.get("annotations") or {}).items():
+        new["metadata"].setdefault("annotations", {})[name] = value
+    now = times.format_time(call.parts.clock())
+    conditions = [c for c in new["status"].get("conditions") or () if c["type"] != "PodScheduled"]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+    new["status"]["conditions"] = [*conditions, scheduled]
+    return new
+
+
+async def finalize(call: Call) -> web.StreamResponse:
+    """PUT of a namespace's spec.finalizers; the last one to go takes the namespace with it."""
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    sent = await writing.read_object(call)
+    strategy = registry.of(call.resource)
+
+    def changed(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(writing.place_of(call))
+        expected = sent["metadata"].get("resourceVersion")
+        if expected and expected != old["metadata"]["resourceVersion"]:
+            raise conflict("namespaces", call.route.name, writing.MODIFIED)
+        new = copy.deepcopy(old)
+        new["spec"]["finalizers"] = list(sent.get("spec", {}).get("finalizers") or ())
+        if not new["spec"]["finalizers"]:
+            del new["spec"]["finalizers"]
+        return Remove(last=new) if deletion.finished(new, strategy) else Put(new)
+
+    return writing.answer(call, await writing.change(call, changed), accepted)
+
+
+async def token(call: Call) -> web.StreamResponse:
+    """POST of a TokenRequest: a token of the service account."""
+    body = await negotiation.read_body(call.http)
+    request, _ = schema.for_kind("authentication.k8s.io/v1", "TokenRequest").decode(
+        body, "Ignore", call.http.headers.get("Content-Type", "")
+    )
+    tenant, namespace, name = call.one_tenant, call.route.namespace, call.route.name
+    await call.parts.freshness.now()
+    lookups = call.parts.lookups
+    tenant_uid, uid = lookups.tenant_uid(tenant), lookups.service_account_uid(tenant, namespace, name)
+    if uid is None or tenant_uid is None:
+        raise not_found("serviceaccounts", name)
+    granted = serviceaccounts.grant(
+        TokenRequestSpec.from_dict({"audiences": [], **(request.get("spec") or {})}), tenant=tenant,
+        tenant_uid=tenant_uid, namespace=namespace, account=BoundObject(name, uid), objects=lookups,
+        now=call.parts.clock(),
+    )  # fmt: skip
+    signed = serviceaccounts.sign(granted, await call.parts.token_keys.of(tenant, tenant_uid))
+    answer = {
+        **request,
+        "metadata": {
+            "name": name, "namespace": namespace, "creationTimestamp": times.format_time(call.parts.clock()),
+        },
+        "spec": {
+            **(request.get("spec") or {}),
+            "audiences": list(granted.audiences),
+            "expirationSeconds": int((granted.expires_at - granted.issued_at).total_seconds()),
+        },
+        "status": serviceaccounts.status(granted, signed),
+    }  # fmt: skip
+    return negotiation.answer(answer, 201)
+
+
+async def certificate(call: Call) -> web.StreamResponse:
+    """POST of a CertificateRequest: a client certificate of the tenant."""
+    body = await negotiation.read_body(call.http)
+    if len(body) > _MAX_CERTIFICATE_REQUEST_BYTES:
+        raise StatusError("RequestEntityTooLarge", f"limit is {_MAX_CERTIFICATE_REQUEST_BYTES}")
+    try:
+        request = orjson.loads(body)
+        spec = request["spec"]
+        if not isinstance(spec, dict):
+            raise TypeError("spec is no object")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StatusError("BadRequest", "the body is not a CertificateRequest with a spec") from error
+    await call.parts.freshness.now()
+    tenant = call.route.name
+    uid = call.parts.lookups.tenant_uid(tenant)
+    if uid is None:
+        raise not_found("tenants.hypernetes.io", tenant)
+    san = TenantSAN(call.parts.cluster_id, tenant, uid)
+    status = certificates.sign(spec, call.parts.authority, san, call.parts.clock())
+    return negotiation.answer(
+        {
+            "apiVersion": "hypernetes.io/v1", "kind": "CertificateRequest", "metadata": {"name": tenant},
+            "spec": spec, "status": status,
+        }, 201,
+    )  # fmt: skip
+
+
+async def log(call: Call) -> web.StreamResponse:
+    pod, node = await _pod_and_node(call)
+    return await streaming.read_log(call.http, call.parts.dialer, call.one_tenant, pod, node)
+
+
+async def execute(call: Call) -> web.StreamResponse:
+    pod, node = await _pod_and_node(call)
+    return await streaming.execute(call.http, call.parts.dialer, call.one_tenant, pod, node)
+
+
+async def _pod_and_node(call: Call) -> tuple[Object, Object | None]:
+    await call.parts.freshness.now()
+    entry = find(call)
+    pod = codec.decode(entry.data, entry.revision)
+    node = call.parts.mirror.object(_NODES, SYSTEM_TENANT, "", pod["spec"].get("nodeName") or "")
+    return pod, None if node is None else codec.decode(node.data, node.revision)

@@ -1,0 +1,166 @@
+"""Watches: first what is there already, if asked for, then every change, each once and in order."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import orjson
+from aiohttp import web
+
+from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import views
+from hypernetes.apiserver.handlers import negotiation, options
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.options import ListOptions
+from hypernetes.apiserver.handlers.reading import view_for
+from hypernetes.apiserver.mirror import Entry, HistoryGone
+from hypernetes.apiserver.views import View
+from hypernetes.apiserver.watchers import Scope, Watcher
+
+BOOKMARK_SECONDS = 10.0
+DEFAULT_TIMEOUT_SECONDS = 1800.0  # doubled at random, so that clients don't all come back at once; as upstream
+SEND_DEADLINE_SECONDS = 60.0  # for one piece: a client that takes none for this long is gone
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+async def watch(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    if accepted.media_type != negotiation.JSON:
+        raise StatusError("NotAcceptable", f"a watch is served as {negotiation.JSON} only")
+    asked = options.list_options(call.http.query, call.resource, watch=True)
+    view = view_for(call, accepted.shape)
+    await _fresh_enough(call, asked)
+    watcher = Watcher(_scope(call, asked), view, asked.matcher())
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    try:
+        first = _begin(call, asked, watcher)
+    except HistoryGone:
+        first = [_gone(asked.resource_version or 0)]
+        watcher.expire()
+    try:
+        await response.prepare(call.http)
+        await _serve(call, asked, watcher, response, first)
+    finally:
+        call.parts.watchers.remove(watcher)
+    await response.write_eof()
+    return response
+
+
+async def _fresh_enough(call: Call, asked: ListOptions) -> None:
+    """A watch that starts from now must know what now is; one that resumes waits for nothing."""
+    if asked.resource_version is None:
+        await call.parts.freshness.now()
+    elif asked.send_initial_events:
+        await call.parts.freshness.at_least(asked.resource_version)
+
+
+def _scope(call: Call, asked: ListOptions) -> Scope:
+    stored = call.resource.stored
+    return Scope(
+        stored.group or "core", stored.name, call.owner,
+        namespace=call.route.namespace or asked.field("metadata.namespace"),
+        name=call.route.name or asked.field("metadata.name"),
+        node=asked.field("spec.nodeName"),
+    )  # fmt: skip
+
+
+def _begin(call: Call, asked: ListOptions, watcher: Watcher) -> list[bytes]:
+    """Registers the watcher and gives what it is told first. No await lies between, so nothing is lost or repeated."""
+    mirror = call.parts.mirror
+    revision = asked.resource_version
+    from_now = asked.send_initial_events is False and not revision
+    if asked.send_initial_events or (not revision and not from_now):
+        first = list(_present(call, asked, watcher))
+        if asked.send_initial_events and asked.bookmarks:
+            first.append(bookmark(watcher.view, mirror.revision, initial_end=True))
+    else:
+        first = []
+        since = mirror.revision if from_now or revision is None else revision
+        if not _tenant_existed(call, since):
+            raise HistoryGone
+        for event in mirror.since(since):
+            entry = event.entry or event.previous
+            if entry is not None and entry.name is not None and watcher.scope.holds(event):
+                watcher.offer(event)
+    call.parts.watchers.add(watcher)
+    return first
+
+
+def _tenant_existed(call: Call, revision: int) -> bool:
+    tenant = call.tenant
+    if tenant is None or tenant == SYSTEM_TENANT or call.reads_shared or revision >= call.parts.mirror.revision:
+        return True
+    return call.parts.lookups.tenant_existed(tenant, revision)
+
+
+def _present(call: Call, asked: ListOptions, watcher: Watcher) -> Iterator[bytes]:
+    """Everything that is there now, as if it had just been added."""
+    mirror = call.parts.mirror
+    for entry in mirror.range(mirror.keys.range(call.resource, call.owner, watcher.scope.namespace)):
+        if _in_scope(entry, watcher):
+            yield watcher.view.line("ADDED", entry)
+
+
+def _in_scope(entry: Entry, watcher: Watcher) -> bool:
+    assert entry.name is not None
+    wanted = watcher.scope.name
+    return (not wanted or entry.name.name == wanted) and (watcher.match is None or watcher.match(entry))
+
+
+async def _serve(
+    call: Call, asked: ListOptions, watcher: Watcher, response: web.StreamResponse, first: list[bytes]
+) -> None:
+    """Sends until the client goes, its time is up or the watcher is cut off."""
+    loop = asyncio.get_running_loop()
+    seconds = asked.timeout_seconds or DEFAULT_TIMEOUT_SECONDS * random.uniform(1, 2)
+    end = loop.time() + max(seconds, 0)
+    for frame in first:
+        await _send(response, frame)
+    next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.5, 1)
+    while loop.time() < end:
+        frames = await watcher.next(max(0.0, min(end, next_bookmark if asked.bookmarks else end) - loop.time()))
+        if frames:
+            await _send(response, frames)
+        elif watcher.cut_off:
+            return
+        elif watcher.expired:
+            if not first:
+                await _send(response, _gone(watcher.revision))
+            return
+        if asked.bookmarks and watcher.idle and loop.time() >= next_bookmark:
+            await _send(response, bookmark(watcher.view, call.parts.mirror.revision))
+            next_bookmark = loop.time() + BOOKMARK_SECONDS
+
+
+async def _send(response: web.StreamResponse, frames: bytes) -> None:
+    try:
+        async with asyncio.timeout(SEND_DEADLINE_SECONDS):
+            await response.write(frames)
+    except TimeoutError as error:
+        raise ConnectionResetError("the client takes nothing") from error
+
+
+def bookmark(view: View, revision: int, *, initial_end: bool = False) -> bytes:
+    """How far the watch has come, for a client that may have seen no event for a while."""
+    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if initial_end:
+        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    obj: dict[str, object]
+    if view.shape == views.OBJECT:
+        kind, api_version = view.resource.kind, view.resource.api_version
+        obj = {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+    elif view.shape == views.METADATA:
+        obj = {"kind": "PartialObjectMetadata", "apiVersion": views.PARTIAL_API_VERSION, "metadata": metadata}
+    else:
+        shown = {"kind": "PartialObjectMetadata", "apiVersion": views.PARTIAL_API_VERSION, "metadata": metadata}
+        obj = {
+            "kind": "Table", "apiVersion": views.PARTIAL_API_VERSION, "metadata": {"resourceVersion": str(revision)},
+            "columnDefinitions": [], "rows": [{"cells": [], "object": shown}],
+        }  # fmt: skip
+    return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+
+def _gone(revision: int) -> bytes:
+    error = StatusError("Expired", f"too old resource version: {revision}")
+    return orjson.dumps({"type": "ERROR", "object": error.to_dict()}) + b"\n"

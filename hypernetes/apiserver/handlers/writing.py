@@ -1,0 +1,253 @@
+"""POST, PUT and PATCH: decode, complete, admit, check, write."""
+
+import copy
+from typing import Any
+
+from aiohttp import web
+
+from hypernetes.api.status import StatusError, conflict, invalid
+from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, views
+from hypernetes.apiserver.handlers import claims, negotiation, options
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.reading import view_for
+from hypernetes.apiserver.objects import ClaimTaken, Decision, Place, Put, Remove, Written, missing
+from hypernetes.apiserver.registry import Strategy, events, metadata
+from hypernetes.apiserver.validation import Causes
+
+Object = dict[str, Any]
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+_NAME_ATTEMPTS = 8  # for a generated name that is taken; as upstream
+
+
+async def create(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    dry_run = options.dry_run(call.http.query)
+    obj = await read_object(call, new=True)
+    written = await create_object(call, obj, dry_run=dry_run)
+    if call.resource is contents.TENANTS and not dry_run:
+        # usable at once: whoever gets the answer finds the namespaces, the network and the service there
+        tenant = codec.decode(written.entry.data, written.entry.revision)
+        written = await call.parts.contents.activate(tenant["metadata"]["name"], tenant["spec"]["serviceCIDR"])
+    return answer(call, written, accepted, 201)
+
+
+async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Written:
+    """Creates a decoded object. Raises StatusError."""
+    resource, tenant = call.resource, call.one_tenant
+    strategy = registry.of(resource)
+    generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
+    if resource.namespaced and not call.route.namespace:
+        raise StatusError("MethodNotAllowed", "an object of this kind is created in a namespace")
+    for attempt in range(_NAME_ATTEMPTS if generate else 1):
+        if generate:
+            obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
+        new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
+        await admission.admit(call, new)
+        _check(call, new, _causes_new(call, new, strategy))
+        place = Place(resource, tenant, call.route.namespace, new["metadata"]["name"])
+        try:
+            return await claims.create(call, place, new, dry_run=dry_run)
+        except StatusError as error:
+            if error.reason != "AlreadyExists" or not generate or attempt == _NAME_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def read_object(call: Call, *, new: bool = False) -> Object:
+    """The object of a request's body, decoded and pruned, in the form it is stored in. Raises StatusError."""
+    resource = call.resource
+    body = await negotiation.read_body(call.http)
+    kind = schema.for_kind(resource.api_version, resource.kind)
+    content_type = call.http.headers.get("Content-Type", "")
+    obj, warnings = kind.decode(body, options.field_validation(call.http.query), content_type)
+    call.warnings += warnings
+    obj = _as_stored(call, obj)
+    _check_place(call, obj, new)
+    return obj
+
+
+def _as_stored(call: Call, obj: Object) -> Object:
+    stored = call.resource.stored
+    if stored is call.resource:
+        return obj
+    if stored.name == "events":
+        return events.to_core(obj)
+    return {**obj, "apiVersion": stored.api_version}
+
+
+def _check_place(call: Call, obj: Object, new: bool) -> None:
+    """The body must not name another place than the URL; what it leaves out is filled in."""
+    found, route = obj["metadata"], call.route
+    if not call.resource.namespaced:
+        found.pop("namespace", None)
+    elif found.setdefault("namespace", route.namespace) != route.namespace:
+        if found["namespace"]:
+            message = "the namespace of the provided object does not match the namespace sent on the request"
+            raise StatusError("BadRequest", message)
+        found["namespace"] = route.namespace
+    if new:
+        if found.get("resourceVersion"):
+            raise StatusError("BadRequest", "resourceVersion should not be set on objects to be created")
+    elif found.get("name") != route.name:
+        if found.get("name"):
+            message = f"the name of the object ({found['name']}) does not match the name on the URL ({route.name})"
+            raise StatusError("BadRequest", message)
+        raise StatusError("BadRequest", "name must be provided")
+
+
+def _completed_new(call: Call, obj: Object, strategy: Strategy) -> Object:
+    stored = call.resource.stored
+    metadata.fill_new(obj["metadata"], call.parts.clock(), generation=strategy.generation)
+    if strategy.has_status:
+        obj["status"] = {}
+    schema.for_kind(stored.api_version, stored.kind).default(obj)
+    strategy.prepare_create(obj)
+    return obj
+
+
+def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
+    stored = call.resource.stored
+    causes = metadata.validate(obj["metadata"], strategy, namespaced=stored.namespaced)
+    causes += schema.for_kind(stored.api_version, stored.kind).validate(obj)
+    return causes + strategy.validate(obj)
+
+
+def _check(call: Call, obj: Object, causes: Causes) -> None:
+    if causes:
+        stored = call.resource.stored
+        seen: Causes = []
+        for cause in causes:
+            if cause not in seen:
+                seen.append(cause)
+        raise invalid(stored.group, stored.kind, obj["metadata"].get("name", ""), seen)
+
+
+async def update(call: Call) -> web.StreamResponse:
+    """PUT of an object, or of its status."""
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    dry_run = options.dry_run(call.http.query)
+    sent = await read_object(call)
+    strategy = registry.of(call.resource)
+
+    def changed(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(place_of(call))
+        return decide_update(call, strategy, copy.deepcopy(sent), old)
+
+    if strategy.create_on_update and not call.route.subresource:
+        await call.parts.freshness.now()
+        place = place_of(call)
+        if call.parts.mirror.object(call.resource, place.tenant, place.namespace, place.name) is None:
+            if sent["metadata"].get("uid"):
+                raise conflict(call.resource.group_resource, place.name, "Precondition failed: UID is of no object")
+            sent["metadata"].pop("resourceVersion", None)
+            return answer(call, await create_object(call, sent, dry_run=dry_run), accepted, 201)
+    written = await change(call, changed, dry_run=dry_run)
+    return answer(call, written, accepted)
+
+
+async def patch_(call: Call) -> web.StreamResponse:
+    """PATCH of an object, or of its status, on the object as it is when it is written."""
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    dry_run = options.dry_run(call.http.query)
+    validation_mode = options.field_validation(call.http.query)
+    content_type = call.http.headers.get("Content-Type", "")
+    body = await negotiation.read_body(call.http)
+    resource, strategy = call.resource, registry.of(call.resource)
+    kind = schema.for_kind(resource.api_version, resource.kind)
+
+    def changed(old: Object | None) -> Decision:
+        if old is None:
+            raise missing(place_of(call))
+        shown = _as_served(call, old)
+        patched = patch.apply(content_type, shown, body, kind)
+        obj, warnings = patch.decode(kind, patched, validation_mode)
+        call.warnings[:] = warnings
+        obj = _as_stored(call, obj)
+        _check_place(call, obj, False)
+        return decide_update(call, strategy, obj, old)
+
+    return answer(call, await change(call, changed, dry_run=dry_run), accepted)
+
+
+def _as_served(call: Call, obj: Object) -> Object:
+    if call.resource.stored is call.resource:
+        return obj
+    if call.resource.name == "events":
+        return events.from_core(obj)
+    return {**obj, "apiVersion": call.resource.api_version}
+
+
+def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> Decision:
+    """What writing `new` over `old` comes to. Raises StatusError: 409 for a stale revision, 422 for what may not be."""
+    resource = call.resource
+    stored = resource.stored
+    expected = new["metadata"].get("resourceVersion")
+    if expected and expected != old["metadata"]["resourceVersion"]:
+        raise conflict(resource.group_resource, call.route.name, MODIFIED)
+    uid = new["metadata"].get("uid")
+    if uid and uid != old["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+        raise conflict(resource.group_resource, call.route.name, why)
+    metadata.carry_over(new["metadata"], old["metadata"])
+    kind = schema.for_kind(stored.api_version, stored.kind)
+    kind.default(new)
+    causes: Causes = []
+    if call.route.subresource == "status":
+        _keep_all_but_status(new, old)
+        strategy.prepare_status(new, old)
+        causes += strategy.validate_status(new, old)
+    else:
+        if strategy.has_status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = copy.deepcopy(old["status"])
+        strategy.prepare_update(new, old)
+        if strategy.generation and _content(new) != _content(old):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+        causes += strategy.validate(new)
+        causes += strategy.validate_update(new, old)
+    causes += metadata.validate(new["metadata"], strategy, namespaced=stored.namespaced)
+    causes += metadata.validate_update(new["metadata"], old["metadata"])
+    causes += kind.validate(new)
+    _check(call, new, causes)
+    if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
+        return Remove(also=claims.released(call, old), last=new)
+    return Put(new, claims.reclaimed(call, new, old))
+
+
+def _keep_all_but_status(new: Object, old: Object) -> None:
+    """A status update changes the status and nothing else but what metadata a strategy lets through."""
+    for key in [key for key in new if key not in ("metadata", "status")]:
+        del new[key]
+    new.update({key: copy.deepcopy(value) for key, value in old.items() if key not in ("metadata", "status")})
+    new["metadata"]["ownerReferences"] = copy.deepcopy(old["metadata"].get("ownerReferences"))
+    if not new["metadata"]["ownerReferences"]:
+        del new["metadata"]["ownerReferences"]
+
+
+def _content(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def place_of(call: Call) -> Place:
+    return Place(call.resource, call.one_tenant, call.route.namespace, call.route.name)
+
+
+async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
+    try:
+        return await call.parts.objects.change(place_of(call), decide, dry_run=dry_run)
+    except ClaimTaken as taken:
+        raise claims.taken(call, taken) from taken
+
+
+def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:
+    view = view_for(call, accepted.shape)
+    if view.shape == views.TABLE:
+        body: Any = view.table([written.entry])
+        body["metadata"] = {"resourceVersion": str(written.entry.revision)}
+    else:
+        body = view.encode(written.entry)
+    created = 201 if written.created else status
+    return negotiation.answer(body, created, accepted.media_type, call.warnings)

@@ -1,0 +1,62 @@
+"""Where in the store an object lies: `<root><group or core>/<resource>/<tenant>/<namespace or ->/<name>`.
+
+The order makes every list one range: of a resource in all tenants, in one tenant, in one namespace. Internal keys
+(address claims, signing keys) begin with `~`, so that no object's range ever meets them.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hypernetes.api.scheme import Resource
+
+
+class ObjectKey(NamedTuple):
+    """A store key, taken apart. `namespace` is "" for what is cluster-scoped."""
+
+    group: str  # "core" for the core group
+    resource: str
+    tenant: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Makes and reads the keys of one cluster."""
+
+    cluster_id: str
+
+    @property
+    def root(self) -> str:
+        return f"/hypernetes/{self.cluster_id}/"
+
+    def of(self, resource: Resource, tenant: str, namespace: str, name: str) -> str:
+        return f"{self.range(resource, tenant, namespace or '-')}{name}"
+
+    def range(self, resource: Resource, tenant: str | None = None, namespace: str | None = None) -> str:
+        """The prefix of all objects of a resource, of one tenant, of one namespace; it ends with a slash."""
+        stored = resource.stored
+        parts = [stored.group or "core", stored.name]
+        if tenant is not None:
+            parts.append(tenant)
+            if namespace:
+                parts.append(namespace)
+        return f"{self.root}{'/'.join(parts)}/"
+
+    def internal(self, kind: str, *parts: str) -> str:
+        return f"{self.root}~{'/'.join((kind, *parts))}"
+
+    def parse(self, key: str) -> ObjectKey | None:
+        """The parts of an object's key; None for an internal key or one that isn't ours."""
+        if not key.startswith(self.root):
+            return None
+        parts = key[len(self.root) :].split("/")
+        if len(parts) != 5 or parts[0].startswith("~"):
+            return None
+        group, resource, tenant, namespace, name = parts
+        return ObjectKey(group, resource, tenant, "" if namespace == "-" else namespace, name)
+
+
+def range_end(prefix: str) -> str:
+    """The first key after all that begin with `prefix`, which ends with a slash."""
+    return f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}"

@@ -1,0 +1,58 @@
+"""Which objects live, as authentication and admission ask: answers from the mirror, at once."""
+
+import orjson
+
+from hypernetes.api import scheme
+from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, system_tenant_uid
+from hypernetes.apiserver.mirror import Entry, Mirror
+
+_TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
+_NAMESPACES = scheme.by_name("v1", "namespaces")
+_PODS = scheme.by_name("v1", "pods")
+_SERVICE_ACCOUNTS = scheme.by_name("v1", "serviceaccounts")
+
+
+class Lookups:
+    """Answers are as fresh as the mirror; who must be certain waits for `Freshness.now()` first."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._system_uid = system_tenant_uid(mirror.keys.cluster_id)
+
+    def tenant_uid(self, tenant: str) -> str | None:
+        if tenant == SYSTEM_TENANT:
+            return self._system_uid
+        return _uid(self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant))
+
+    def tenant_existed(self, tenant: str, revision: int) -> bool:
+        """Whether this incarnation of the tenant was there at an older revision. Raises HistoryGone."""
+        key = self._mirror.keys.of(_TENANTS, SYSTEM_TENANT, "", tenant)
+        return _uid(self._mirror.at(key, revision)) == self.tenant_uid(tenant)
+
+    def service_cidr(self, tenant: str) -> str:
+        entry = self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant)
+        if entry is None:
+            return DEFAULT_SERVICE_CIDR
+        cidr: str = orjson.loads(entry.data)["spec"].get("serviceCIDR") or DEFAULT_SERVICE_CIDR
+        return cidr
+
+    def service_account_uid(self, tenant: str, namespace: str, name: str) -> str | None:
+        return _uid(self._mirror.object(_SERVICE_ACCOUNTS, tenant, namespace, name))
+
+    def pod_uid(self, tenant: str, namespace: str, name: str) -> str | None:
+        return _uid(self._mirror.object(_PODS, tenant, namespace, name))
+
+    def namespace(self, tenant: str, name: str) -> Entry | None:
+        return self._mirror.object(_NAMESPACES, tenant, "", name)
+
+    def service_account(self, tenant: str, namespace: str, name: str) -> Entry | None:
+        return self._mirror.object(_SERVICE_ACCOUNTS, tenant, namespace, name)
+
+
+def _uid(entry: Entry | None) -> str | None:
+    """The UID of an entry, kept with it: authentication asks at each request."""
+    if entry is None:
+        return None
+    if "uid" not in entry.views:
+        entry.views["uid"] = orjson.loads(entry.data)["metadata"]["uid"].encode()
+    return entry.views["uid"].decode()

@@ -1,0 +1,86 @@
+"""`hn-apiserver`: reads its flags, opens the store, serves until it is told to stop."""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import orjson
+import structlog
+import uvloop
+
+from hypernetes.apiserver.server import Settings, prepare_certificates, running
+from hypernetes.apiserver.storage.base import CannotOpen
+from hypernetes.apiserver.storage.opening import open_store
+from hypernetes.pki import CertificateError, PkiDirectory
+
+log = structlog.get_logger()
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class CannotStart(Exception):
+    """Why the server can't start, in a sentence for whoever started it."""
+
+
+@click.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="the cluster's directory")  # fmt: skip
+@click.option("--bind", default="127.0.0.1", show_default=True, help="the address to listen on")
+@click.option("--port", default=6443, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--store", default="sqlite", show_default=True, help="sqlite, or etcd://host:port,host:port")
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(_LEVELS))
+def main(directory: Path, bind: str, port: int, store: str, log_level: str) -> None:
+    """Serves the Kubernetes API of all tenants."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        uvloop.run(_serve(directory, bind, port, store))
+    except* (CannotStart, CannotOpen, OSError, CertificateError) as errors:
+        first = errors.exceptions[0]
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise click.ClickException(f"hn-apiserver can't start: {first}") from first
+
+
+async def _serve(directory: Path, bind: str, port: int, location: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    cluster_id = _cluster_id(directory)
+    pki = PkiDirectory(directory / "pki", cluster_id)
+    prepare_certificates(pki, bind)
+    if location == "sqlite":
+        (directory / "store").mkdir(exist_ok=True)
+        location = str(directory / "store" / "state.db")
+    store = await open_store(location)
+    try:
+        async with running(Settings(cluster_id, pki, bind, port), store):
+            await stop.wait()
+            log.info("stopping")
+    finally:
+        await store.close()
+
+
+def _cluster_id(directory: Path) -> str:
+    """The id that `hn up` wrote. Raises CannotStart."""
+    path = directory / "cluster.json"
+    try:
+        found = orjson.loads(path.read_bytes())["id"]
+    except FileNotFoundError:
+        raise CannotStart(f"{path} is missing; `hn up --dir {directory}` makes a cluster") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotStart(f"{path} is damaged: {error!r}") from error
+    if not isinstance(found, str) or not found.isalnum():
+        raise CannotStart(f"{path} is damaged: its id is {found!r}")
+    return found

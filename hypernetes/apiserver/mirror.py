@@ -1,0 +1,227 @@
+"""The whole key space of the cluster in memory: what every read reads and every watch watches.
+
+One watch on the store feeds it (follower.py). It keeps an ordered map, key -> entry, and a bounded log of the latest
+events with the entries before and after, so that it can also answer for a little while ago: a later page of a list is
+today's map with the log undone back to the page's revision.
+
+Nothing here does I/O: the owner calls `load()` once and `apply()` for every change after that.
+"""
+
+import asyncio
+import heapq
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import orjson
+from sortedcontainers import SortedDict
+
+from hypernetes.api.scheme import Resource
+from hypernetes.api.selectors import Labels
+from hypernetes.apiserver import keys as keyspace
+from hypernetes.apiserver.keys import Keys, ObjectKey
+from hypernetes.apiserver.registry import fields
+from hypernetes.apiserver.storage.base import Change, Item
+
+
+class HistoryGone(Exception):
+    """The log doesn't reach back to the revision asked for."""
+
+
+class Entry:
+    """One key's value at the revision of its last write. Labels and fields are read from the bytes when first asked."""
+
+    __slots__ = ("_index", "data", "key", "name", "revision", "views")
+
+    def __init__(self, key: str, revision: int, data: bytes, name: ObjectKey | None) -> None:
+        self.key, self.revision, self.data = key, revision, data
+        self.name = name  # None: an internal key
+        self.views: dict[object, bytes] = {}  # other forms of the object, made on first read
+        self._index: tuple[Labels, Labels] | None = None
+
+    @property
+    def labels(self) -> Labels:
+        return self._indexed()[0]
+
+    @property
+    def fields(self) -> Labels:
+        """What field selectors see, by path (`spec.nodeName`)."""
+        return self._indexed()[1]
+
+    def _indexed(self) -> tuple[Labels, Labels]:
+        if self._index is None:
+            obj = orjson.loads(self.data)
+            name = self.name
+            found = {} if name is None else fields.of(name.group, name.resource, obj)
+            self._index = (obj.get("metadata", {}).get("labels") or {}, found)
+        return self._index
+
+
+@dataclass(slots=True)
+class Event:
+    """One object's change: `entry` None means deleted, `previous` None created."""
+
+    revision: int
+    entry: Entry | None
+    previous: Entry | None
+    frames: dict[object, bytes] = field(default_factory=dict)  # what watchers get, by representation
+
+    @property
+    def name(self) -> ObjectKey:
+        name = (self.entry or self.previous).name  # type: ignore[union-attr]  # one of the two is there
+        assert name is not None
+        return name
+
+    @property
+    def key(self) -> str:
+        return (self.entry or self.previous).key  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    entries: list[Entry]
+    revision: int
+    next_key: str | None  # where the following page starts
+    remaining: int | None  # how many come after it; None where a selector would make that a guess
+
+
+Match = Callable[[Entry], bool]
+
+
+class Mirror:
+    """See the module's docstring. `log_events` bounds the log; twice as many are kept at most."""
+
+    def __init__(self, keys: Keys, *, log_events: int = 20_000) -> None:
+        self.keys = keys
+        self.revision = 0
+        self._entries: SortedDict = SortedDict()
+        self._log: list[Event] = []
+        self._log_revisions: list[int] = []
+        self._log_limit = log_events
+        self._floor = 0  # the log holds every event after this revision
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._ticket = itertools.count()
+
+    def load(self, items: Iterable[Item], revision: int) -> None:
+        """Replaces everything by what the store held at `revision`; there is no history before that."""
+        self._entries = SortedDict(
+            (item.key, Entry(item.key, item.revision, item.value, self.keys.parse(item.key))) for item in items
+        )
+        self._log, self._log_revisions, self._floor = [], [], revision
+        self._reached(revision)
+
+    def apply(self, changes: Iterable[Change]) -> list[Event]:
+        """Takes in whole revisions, in order; returns the events of API objects."""
+        events = []
+        revision = self.revision
+        for change in changes:
+            revision = change.revision
+            if not change.key.startswith(self.keys.root):
+                continue
+            previous = self._entries.get(change.key)
+            if change.value is None:
+                entry = None
+                if previous is None:
+                    continue
+                del self._entries[change.key]
+            else:
+                name = previous.name if previous else self.keys.parse(change.key)
+                entry = Entry(change.key, change.revision, change.value, name)
+                self._entries[change.key] = entry
+            event = Event(change.revision, entry, previous)
+            self._log.append(event)
+            self._log_revisions.append(change.revision)
+            if (entry or previous).name is not None:
+                events.append(event)
+        self._trim()
+        self._reached(revision)
+        return events
+
+    def get(self, key: str) -> Entry | None:
+        entry: Entry | None = self._entries.get(key)
+        return entry
+
+    def object(self, resource: Resource, tenant: str, namespace: str, name: str) -> Entry | None:
+        return self.get(self.keys.of(resource, tenant, namespace, name))
+
+    def range(self, prefix: str, start: str | None = None) -> Iterator[Entry]:
+        """The entries whose key begins with `prefix`, in order. Not to be held across an await."""
+        keys = self._entries.irange(start or prefix, keyspace.range_end(prefix), inclusive=(True, False))
+        return (self._entries[key] for key in keys)
+
+    def page(
+        self, prefix: str, *, limit: int = 0, start: str | None = None, revision: int | None = None,
+        match: Match | None = None,
+    ) -> Page:  # fmt: skip
+        """One page of a range, now or as it was at `revision`; `limit` 0 means all.
+
+        Raises HistoryGone where the log doesn't reach back to `revision`.
+        """
+        undone = {} if revision is None or revision == self.revision else self._undone(prefix, revision)
+        found: list[Entry] = []
+        for entry in self._as_of(prefix, start or prefix, undone):
+            if match is not None and not match(entry):
+                continue
+            if limit and len(found) == limit:
+                remaining = None if match else self._count(prefix, entry.key, undone)
+                return Page(found, revision or self.revision, entry.key, remaining)
+            found.append(entry)
+        return Page(found, revision or self.revision, None, None)
+
+    def at(self, key: str, revision: int) -> Entry | None:
+        """The entry of one key as it was at `revision`. Raises HistoryGone."""
+        for event in self.since(revision):
+            if event.key == key:
+                return event.previous
+        return self.get(key)
+
+    def since(self, revision: int) -> Iterator[Event]:
+        """The events after `revision`, oldest first, internal keys' too. Raises HistoryGone."""
+        if revision < self._floor:
+            raise HistoryGone
+        return itertools.islice(self._log, bisect_right(self._log_revisions, revision), None)
+
+    async def wait_for(self, revision: int) -> None:
+        """Returns when the mirror has reached `revision`; the caller brings the deadline."""
+        if revision <= self.revision:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (revision, next(self._ticket), future))
+        await future
+
+    def _undone(self, prefix: str, revision: int) -> dict[str, Entry | None]:
+        """The keys of a range that changed after `revision`, with what was there at it."""
+        before: dict[str, Entry | None] = {}
+        for event in self.since(revision):
+            if event.key.startswith(prefix):
+                before.setdefault(event.key, event.previous)
+        return before
+
+    def _as_of(self, prefix: str, start: str, undone: dict[str, Entry | None]) -> Iterator[Entry]:
+        if not undone:
+            yield from self.range(prefix, start)
+            return
+        unchanged = (entry for entry in self.range(prefix, start) if entry.key not in undone)
+        restored = sorted((e for e in undone.values() if e is not None and e.key >= start), key=lambda e: e.key)
+        yield from heapq.merge(unchanged, restored, key=lambda entry: entry.key)
+
+    def _count(self, prefix: str, start: str, undone: dict[str, Entry | None]) -> int:
+        """How many entries there were from `start` on."""
+        now = self._entries.bisect_left(keyspace.range_end(prefix)) - self._entries.bisect_left(start)
+        changed = ((before is not None) - (key in self._entries) for key, before in undone.items() if key >= start)
+        return int(now + sum(changed))
+
+    def _trim(self) -> None:
+        if len(self._log) > 2 * self._log_limit:
+            # cut between revisions, never inside one
+            cut = bisect_right(self._log_revisions, self._log_revisions[len(self._log) - self._log_limit - 1])
+            self._floor = self._log_revisions[cut - 1]
+            del self._log[:cut], self._log_revisions[:cut]
+
+    def _reached(self, revision: int) -> None:
+        self.revision = revision
+        while self._waiting and self._waiting[0][0] <= revision:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                future.set_result(None)

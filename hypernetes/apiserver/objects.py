@@ -1,0 +1,171 @@
+"""Writes: every change of an object is a compare-and-swap on the revision it was decided from.
+
+What to write is decided by plain functions (`registry/`, `deletion.py`); here is the loop around them that reads,
+writes and, where somebody else was faster, decides again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError, already_exists, conflict, not_found
+from hypernetes.apiserver import codec
+from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.mirror import Entry, Mirror
+from hypernetes.apiserver.storage.base import (
+    Item,
+    KeyExists,
+    RevisionMismatch,
+    SideWrite,
+    Store,
+    Unavailable,
+    ValueTooLarge,
+)
+
+Object = dict[str, Any]
+
+_ATTEMPTS = 30  # of one request against writers that are faster each time
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object lies."""
+
+    resource: Resource
+    tenant: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write this object, and these internal keys with it."""
+
+    obj: Object
+    also: Sequence[SideWrite] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove the object, and write these internal keys with it. `last` is what the client is shown."""
+
+    also: Sequence[SideWrite] = ()
+    last: Object | None = None
+
+
+Decision = Put | Remove
+# Decides from the object as it is (None: it isn't there). Raises StatusError.
+Decide = Callable[[Object | None], Decision]
+
+
+class ClaimTaken(Exception):
+    """A claim that was to be made with the object is somebody else's."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is taken")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The object as it is now; after a removal, as it last was, at the revision of the removal."""
+
+    entry: Entry
+    created: bool = False
+    removed: bool = False
+
+
+class Objects:
+    def __init__(self, store: Store, mirror: Mirror, keys: Keys) -> None:
+        self._store, self._mirror, self._keys = store, mirror, keys
+
+    async def create(
+        self, place: Place, obj: Object, *, also: Sequence[SideWrite] = (), dry_run: bool = False
+    ) -> Written:
+        """Raises StatusError (AlreadyExists), ClaimTaken."""
+        key, data = self._key(place), codec.encode(obj)
+        try:
+            if dry_run:
+                if await self._store.get(key) is not None:
+                    raise KeyExists(key)
+                revision = 0
+            else:
+                revision = await self._store.create(key, data, also=also)
+        except (KeyExists, RevisionMismatch) as error:
+            if error.key != key:
+                raise ClaimTaken(error.key) from error
+            raise already_exists(place.resource.group_resource, place.name) from error
+        except (ValueTooLarge, Unavailable) as error:
+            raise _translated(error) from error
+        return Written(self._entry(key, data, revision), created=True)
+
+    async def change(self, place: Place, decide: Decide, *, dry_run: bool = False) -> Written:
+        """Reads, decides, writes; again where another writer came between. Raises StatusError, ClaimTaken.
+
+        It first decides from the mirror, which may be a little behind; an error that follows from that counts only if
+        the store holds the same.
+        """
+        key = self._key(place)
+        entry = self._mirror.get(key)
+        current = None if entry is None else Item(key, entry.data, entry.revision)
+        certain = False
+        try:
+            if current is None:
+                current, certain = await self._store.get(key), True
+            for _ in range(_ATTEMPTS):
+                try:
+                    decision = decide(None if current is None else codec.decode(current.value, current.revision))
+                except StatusError:
+                    fresh = current if certain else await self._store.get(key)
+                    if certain or _revision(fresh) == _revision(current):
+                        raise
+                    current, certain = fresh, True
+                    continue
+                try:
+                    return await self._carry_out(key, decision, current, dry_run)
+                except (RevisionMismatch, KeyExists) as error:
+                    if error.key != key:
+                        raise ClaimTaken(error.key) from error
+                    current, certain = await self._store.get(key), True
+        except (ValueTooLarge, Unavailable) as error:
+            raise _translated(error) from error
+        why = "the object has been modified; please apply your changes to the latest version and try again"
+        raise conflict(place.resource.group_resource, place.name, why)
+
+    async def _carry_out(self, key: str, decision: Decision, current: Item | None, dry_run: bool) -> Written:
+        if isinstance(decision, Remove):
+            assert current is not None
+            data = current.value if decision.last is None else codec.encode(decision.last)
+            revision = current.revision
+            if not dry_run:
+                revision = await self._store.delete(key, current.revision, also=decision.also)
+            return Written(self._entry(key, data, revision), removed=True)
+        data = codec.encode(decision.obj)
+        if current is None:
+            revision = 0 if dry_run else await self._store.create(key, data, also=decision.also)
+            return Written(self._entry(key, data, revision), created=True)
+        if data == current.value or dry_run:
+            return Written(self._entry(key, data, current.revision))
+        revision = await self._store.update(key, data, current.revision, also=decision.also)
+        return Written(self._entry(key, data, revision))
+
+    def _key(self, place: Place) -> str:
+        return self._keys.of(place.resource, place.tenant, place.namespace, place.name)
+
+    def _entry(self, key: str, data: bytes, revision: int) -> Entry:
+        return Entry(key, revision, data, self._keys.parse(key))
+
+
+def missing(place: Place) -> StatusError:
+    return not_found(place.resource.group_resource, place.name)
+
+
+def _revision(item: Item | None) -> int | None:
+    return None if item is None else item.revision
+
+
+def _translated(error: ValueTooLarge | Unavailable) -> StatusError:
+    if isinstance(error, ValueTooLarge):
+        return StatusError("RequestEntityTooLarge", "the object is too large for the store")
+    return StatusError("ServiceUnavailable", "the store does not answer; the write may or may not have happened")

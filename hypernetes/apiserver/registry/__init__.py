@@ -1,0 +1,20 @@
+"""What is particular to a kind: one module per kind that has behaviour, named as the kind's resource.
+
+strategy.py   what a kind may say about itself
+metadata.py   what holds for all kinds
+fields.py     what field selectors may name
+"""
+
+from hypernetes.api.scheme import Resource
+from hypernetes.apiserver.registry import kinds
+from hypernetes.apiserver.registry.strategy import Strategy
+
+__all__ = ["Strategy", "of"]
+
+_PLAIN = Strategy()
+
+
+def of(resource: Resource) -> Strategy:
+    """The strategy of a resource; a plain one where it has no behaviour of its own."""
+    stored = resource.stored
+    return kinds.STRATEGIES.get((stored.group, stored.name), _PLAIN)

@@ -1,0 +1,24 @@
+"""Which strategy belongs to which resource."""
+
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import events, namespaces, networks, pods, services, tenants, workloads
+from hypernetes.apiserver.registry.strategy import Strategy
+
+# (group, plural) -> strategy
+STRATEGIES: dict[tuple[str, str], Strategy] = {
+    ("", "events"): Strategy(name_rule=validation.path_segment, create_on_update=True, validate=events.validate),
+    ("", "endpoints"): Strategy(create_on_update=True),
+    ("", "namespaces"): namespaces.STRATEGY,
+    ("", "nodes"): Strategy(has_status=True),
+    ("", "pods"): pods.STRATEGY,
+    ("", "replicationcontrollers"): workloads.REPLICATION_CONTROLLERS,
+    ("", "serviceaccounts"): Strategy(returns_deleted=True),
+    ("", "services"): services.STRATEGY,
+    ("apps", "deployments"): workloads.DEPLOYMENTS,
+    ("apps", "replicasets"): workloads.REPLICA_SETS,
+    ("coordination.k8s.io", "leases"): Strategy(create_on_update=True),
+    ("discovery.k8s.io", "endpointslices"): Strategy(generation=True),
+    ("hypernetes.io", "networks"): networks.NETWORKS,
+    ("hypernetes.io", "ports"): networks.PORTS,
+    ("hypernetes.io", "tenants"): tenants.STRATEGY,
+}

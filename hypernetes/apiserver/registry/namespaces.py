@@ -1,0 +1,59 @@
+"""Namespaces: they end when their finalizer says that nothing is left in them."""
+
+from typing import Any
+
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry.strategy import Strategy
+from hypernetes.apiserver.validation import Causes
+
+Object = dict[str, Any]
+
+FINALIZER = "kubernetes"
+_KEPT = ("default", "kube-system", "kube-public")
+
+
+def check_deletable(resource: Resource, name: str) -> None:
+    """Raises StatusError 403 for a namespace that every tenant has."""
+    if (resource.group, resource.name) == ("", "namespaces") and name in _KEPT:
+        message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+        raise StatusError("Forbidden", message, details={"name": name, "kind": "namespaces"})
+
+
+def prepare_create(namespace: Object) -> None:
+    spec = namespace.setdefault("spec", {})
+    spec["finalizers"] = [*(name for name in spec.get("finalizers") or () if name != FINALIZER), FINALIZER]
+    namespace["status"] = {"phase": "Active"}
+    name = namespace["metadata"]["name"]
+    namespace["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+
+
+def prepare_update(new: Object, old: Object) -> None:
+    """Finalizers of the spec change by the finalize subresource only; a network that isn't named stays."""
+    spec, before = new.setdefault("spec", {}), old.get("spec", {})
+    for name in ("finalizers", "network"):
+        if name in before and (name == "finalizers" or name not in spec):
+            spec[name] = before[name]
+    new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = new["metadata"]["name"]
+
+
+def validate(namespace: Object) -> Causes:
+    network = namespace.get("spec", {}).get("network")
+    return validation.dns_subdomain(network, "spec.network") if network else []
+
+
+def begin_deletion(namespace: Object) -> None:
+    namespace["status"] = {**namespace.get("status", {}), "phase": "Terminating"}
+    namespace["metadata"].pop("deletionGracePeriodSeconds", None)
+
+
+STRATEGY = Strategy(
+    name_rule=validation.dns_label,
+    has_status=True,
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    validate=validate,
+    held=lambda namespace: bool(namespace.get("spec", {}).get("finalizers")),
+    before_delete=begin_deletion,
+)

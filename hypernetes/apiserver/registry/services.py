@@ -1,0 +1,169 @@
+"""Services: their addresses and ports."""
+
+from typing import Any
+
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry.strategy import Strategy
+from hypernetes.apiserver.validation import Causes
+
+Object = dict[str, Any]
+
+HEADLESS = "None"  # as a clusterIP
+_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "NetworkProvider")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+
+
+def addresses(service: Object) -> list[str]:
+    """The cluster addresses that a service holds."""
+    spec = service["spec"]
+    if spec.get("type") == "ExternalName":
+        return []
+    listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    return [address for address in listed if address and address != HEADLESS]
+
+
+def needs_address(service: Object) -> bool:
+    """Whether an address is still to be chosen."""
+    spec = service["spec"]
+    return spec.get("type") != "ExternalName" and not spec.get("clusterIP")
+
+
+def assign(service: Object, address: str) -> None:
+    service["spec"]["clusterIP"] = address
+    service["spec"]["clusterIPs"] = [address]
+
+
+def is_kubernetes(service: Object) -> bool:
+    """The one service that may have the first address of the range."""
+    return (service["metadata"]["namespace"], service["metadata"]["name"]) == ("default", "kubernetes")
+
+
+def prepare_create(service: Object) -> None:
+    _complete_addresses(service["spec"])
+
+
+def prepare_update(new: Object, old: Object) -> None:
+    """What the server once chose stays chosen where an update doesn't speak of it."""
+    spec, before = new["spec"], old["spec"]
+    if spec.get("type") == "ExternalName":
+        if spec.get("clusterIP") == before.get("clusterIP"):
+            for name in (*_ALLOCATED, "internalTrafficPolicy"):
+                spec.pop(name, None)
+        return
+    if before.get("type") != "ExternalName":
+        if not spec.get("clusterIP") and not spec.get("clusterIPs"):
+            for name in ("clusterIP", "clusterIPs"):
+                if name in before:
+                    spec[name] = before[name]
+        for name in ("ipFamilies", "ipFamilyPolicy"):
+            if name in before:
+                spec.setdefault(name, before[name])
+        if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
+    _complete_addresses(spec)
+
+
+def _complete_addresses(spec: Object) -> None:
+    if spec.get("type") == "ExternalName":
+        return
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+    elif spec.get("clusterIPs") and not spec.get("clusterIP"):
+        spec["clusterIP"] = spec["clusterIPs"][0]
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+
+def validate(service: Object) -> Causes:
+    spec = service["spec"]
+    kind, headless = spec.get("type"), spec.get("clusterIP") == HEADLESS
+    causes = validation.one_of(kind, _TYPES, "spec.type")
+    causes += validation.labels(spec.get("selector"), "spec.selector")
+    if kind == "ExternalName":
+        causes += _external_name(spec)
+    elif not spec.get("ports") and not headless:
+        causes += validation.required("spec.ports")
+    if kind in ("LoadBalancer", "NodePort") and headless:
+        causes += validation.invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")
+    causes += _ports(spec)
+    causes += validation.one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
+    if kind != "ExternalName":
+        causes += _cluster_addresses(spec)
+    for index, address in enumerate(spec.get("externalIPs") or ()):
+        causes += validation.ip(address, f"spec.externalIPs[{index}]")
+    return causes
+
+
+def _external_name(spec: Object) -> Causes:
+    causes: Causes = []
+    name = (spec.get("externalName") or "").removesuffix(".")
+    causes += validation.dns_subdomain(name, "spec.externalName") if name else validation.required("spec.externalName")
+    if spec.get("clusterIP"):
+        causes += validation.forbidden("spec.clusterIPs[0]", "may not be set for ExternalName services")
+    return causes
+
+
+def _cluster_addresses(spec: Object) -> Causes:
+    listed, single = spec.get("clusterIPs") or [], spec.get("clusterIP")
+    causes: Causes = []
+    if listed and single != listed[0]:
+        causes += validation.invalid("spec.clusterIPs", listed, "first value must match `clusterIP`")
+    for index, address in enumerate(listed):
+        if address != HEADLESS:
+            causes += validation.ip(address, f"spec.clusterIPs[{index}]")
+    if len(listed) > 2:
+        causes += validation.invalid("spec.clusterIPs", listed, "may only hold up to 2 values")
+    elif len(listed) == 2:
+        causes += validation.invalid("spec.clusterIPs", listed, "the cluster's services have IPv4 addresses only")
+    if any(family != "IPv4" for family in spec.get("ipFamilies") or ()):
+        causes += validation.invalid("spec.ipFamilies[0]", spec["ipFamilies"][0], "not configured on this cluster")
+    return causes
+
+
+def _ports(spec: Object) -> Causes:
+    causes: Causes = []
+    names: set[str] = set()
+    numbers: set[tuple[Any, Any]] = set()
+    ports = spec.get("ports") or []
+    for index, port in enumerate(ports):
+        path = f"spec.ports[{index}]"
+        name = port.get("name")
+        if name:
+            causes += validation.dns_label(name, f"{path}.name")
+            if name in names:
+                causes += validation.duplicate(f"{path}.name", name)
+            names.add(name)
+        elif len(ports) > 1:
+            causes += validation.required(f"{path}.name")
+        causes += validation.port_number(port.get("port") or 0, f"{path}.port")
+        causes += validation.one_of(port.get("protocol"), _PROTOCOLS, f"{path}.protocol")
+        if port.get("targetPort") is not None:
+            causes += validation.port_number_or_name(port["targetPort"], f"{path}.targetPort")
+        number = (port.get("protocol"), port.get("port"))
+        if number in numbers:
+            causes += validation.duplicate(path, f"{number[1]}/{number[0]}")
+        numbers.add(number)
+    return causes
+
+
+def validate_update(new: Object, old: Object) -> Causes:
+    """The address stays as long as the service has one."""
+    spec, before = new["spec"], old["spec"]
+    if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
+        return []
+    if spec.get("clusterIP") == before["clusterIP"]:
+        return []
+    return validation.invalid("spec.clusterIPs[0]", spec.get("clusterIP") or "", "may not change once set")
+
+
+STRATEGY = Strategy(
+    name_rule=validation.dns_1035_label,
+    has_status=True,
+    create_on_update=True,
+    returns_deleted=True,
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+)

@@ -1,0 +1,43 @@
+"""What a kind may say about itself; everything it doesn't say is as for a ConfigMap."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.validation import Causes
+
+Object = dict[str, Any]
+
+
+def nothing(*objects: Object) -> None:
+    """For hooks that have nothing to do."""
+
+
+def fine(*objects: Object) -> Causes:
+    """For checks that find nothing."""
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """The behaviour of one kind. Objects are complete: decoded, pruned, with the schema's defaults.
+
+    The `prepare_*` hooks change the new object in place; updates get (new, old).
+    """
+
+    name_rule: Callable[[str, str], Causes] = validation.dns_subdomain
+    has_status: bool = False  # a status that only the status subresource writes
+    generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata
+    create_on_update: bool = False  # a PUT may create
+    returns_deleted: bool = False  # DELETE answers with the object, not with a Status
+    default_propagation: str = "Background"
+    prepare_create: Callable[[Object], None] = nothing
+    prepare_update: Callable[[Object, Object], None] = nothing
+    prepare_status: Callable[[Object, Object], None] = nothing
+    validate: Callable[[Object], Causes] = fine
+    validate_update: Callable[[Object, Object], Causes] = fine
+    validate_status: Callable[[Object, Object], Causes] = fine
+    grace_seconds: Callable[[Object, int | None], int] | None = None  # from what was asked; None: deleted at once
+    held: Callable[[Object], bool] = lambda obj: False  # whether deletion waits for something else than finalizers
+    before_delete: Callable[[Object], None] = nothing  # as an object begins to be deleted but stays

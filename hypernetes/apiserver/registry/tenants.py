@@ -1,0 +1,69 @@
+"""Tenants: the provider's customers, and what a new one starts with."""
+
+import ipaddress
+from typing import Any
+
+from hypernetes.api import tenancy
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry.strategy import Strategy
+from hypernetes.apiserver.validation import Causes
+
+Object = dict[str, Any]
+
+FINALIZER = "hypernetes.io/contents"  # the tenant's objects go before the tenant
+INITIALIZING, ACTIVE, TERMINATING = "Initializing", "Active", "Terminating"
+_MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
+_MIN_PREFIX = 12
+
+
+def prepare_create(tenant: Object) -> None:
+    tenant["status"] = {"phase": INITIALIZING}
+    tenant["metadata"]["finalizers"] = [FINALIZER]
+    tenant.setdefault("spec", {}).setdefault("serviceCIDR", tenancy.DEFAULT_SERVICE_CIDR)
+
+
+def prepare_update(new: Object, old: Object) -> None:
+    new.setdefault("spec", {}).setdefault("serviceCIDR", old["spec"]["serviceCIDR"])
+
+
+def validate(tenant: Object) -> Causes:
+    cidr = tenant["spec"]["serviceCIDR"]
+    causes = validation.cidr(cidr, "spec.serviceCIDR")
+    if causes:
+        return causes
+    network = ipaddress.ip_network(cidr)
+    if network.version != 4 or not _MIN_PREFIX <= network.prefixlen <= _MAX_PREFIX:
+        why = f"must be an IPv4 range between /{_MIN_PREFIX} and /{_MAX_PREFIX}"
+        causes += validation.invalid("spec.serviceCIDR", cidr, why)
+    elif network.overlaps(ipaddress.ip_network(tenancy.DEFAULT_SUBNET_CIDR)):
+        why = f"overlaps the default network's {tenancy.DEFAULT_SUBNET_CIDR}"
+        causes += validation.invalid("spec.serviceCIDR", cidr, why)
+    return causes
+
+
+def validate_update(new: Object, old: Object) -> Causes:
+    if new["spec"]["serviceCIDR"] != old["spec"]["serviceCIDR"]:
+        return validation.invalid("spec.serviceCIDR", new["spec"]["serviceCIDR"], "field is immutable")
+    return []
+
+
+def validate_name(name: str, path: str) -> Causes:
+    if name == tenancy.SYSTEM_TENANT:
+        return validation.forbidden(path, "the tenant `system` is the provider's own")
+    return validation.dns_label(name, path)
+
+
+def begin_deletion(tenant: Object) -> None:
+    tenant["status"] = {**tenant.get("status", {}), "phase": TERMINATING}
+
+
+STRATEGY = Strategy(
+    name_rule=validate_name,
+    has_status=True,
+    generation=True,
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+    before_delete=begin_deletion,
+)

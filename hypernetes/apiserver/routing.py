@@ -1,0 +1,89 @@
+"""A request's URL and method, read as the Kubernetes API means them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from hypernetes.api import scheme
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+# What lies below /namespaces/NAME and is no resource in it.
+_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a request is about. Without `resource` it is about `path` itself (discovery, health, …)."""
+
+    path: str  # below the tenant's root
+    verb: str  # of the API where there is a resource, else the method in lower case
+    tenant: str | None = None  # as the URL says: None means the credential's own, "*" all
+    resource: Resource | None = None
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+def not_served() -> StatusError:
+    """The answer for a path that leads nowhere."""
+    return StatusError("NotFound", "the server could not find the requested resource")
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
+    """`path` as it came, percent-encoded. Raises StatusError 404 for a resource that isn't served."""
+    parts = [unquote(part) for part in path.split("/")[1:]]
+    tenant = None
+    if parts[0] == "tenants" and len(parts) > 1:
+        tenant, parts = parts[1], parts[2:]
+    below = f"/{'/'.join(parts)}"
+    if parts and not parts[-1]:
+        parts = parts[:-1]
+    match parts:
+        case ["api", version, _, *_]:
+            group, rest = "", parts[2:]
+        case ["apis", group, version, _, *_]:
+            rest = parts[3:]
+        case _:
+            return Route(below, method.lower(), tenant)
+    if any(not part for part in rest):
+        raise not_served()
+    watch = rest[0] == "watch" and len(rest) > 1
+    namespace, rest = _namespace(rest[1:] if watch else rest)
+    resource = scheme.find(group, version, rest[0])
+    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
+        raise not_served()
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    if subresource and subresource not in resource.subresources:
+        raise not_served()
+    if name and resource.namespaced and not namespace:
+        raise not_served()
+    verb = _verb(method, name, watch or _true(query.get("watch")))
+    if verb == "watch" and name:
+        return Route(below, verb, tenant, resource, "", namespace, name)
+    return Route(below, verb, tenant, resource, subresource, namespace, name)
+
+
+def _namespace(rest: list[str]) -> tuple[str, list[str]]:
+    """What names a namespace, and what follows: `namespaces/NAME` itself is an object."""
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+        return rest[1], rest[2:]
+    return "", rest
+
+
+def _verb(method: str, name: str, watch: bool) -> str:
+    match method:
+        case "GET" | "HEAD":
+            if watch and not name:
+                return "watch"
+            return "get" if name else "list"
+        case "DELETE":
+            return "delete" if name else "deletecollection"
+    return _VERBS.get(method, method.lower())
+
+
+def _true(value: str | None) -> bool:
+    """A flag of a query string: upstream takes anything but these for true."""
+    return value is not None and value.lower() not in ("false", "0")

@@ -1,0 +1,106 @@
+"""One running API server: its parts put together, its tasks, its socket, and how it stops."""
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from hypernetes.api import times
+from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, kubernetes_address
+from hypernetes.apiserver.app import Application
+from hypernetes.apiserver.authn import Authenticator, TokenKeys
+from hypernetes.apiserver.contents import Contents
+from hypernetes.apiserver.dialer import Dialer
+from hypernetes.apiserver.follower import Follower
+from hypernetes.apiserver.freshness import Freshness
+from hypernetes.apiserver.handlers.context import Parts
+from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.lookups import Lookups
+from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.watchers import Watchers
+from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 5.0  # for requests under way when the server is told to stop
+MAX_HEADER_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    cluster_id: str
+    pki: PkiDirectory
+    bind: str
+    port: int  # 0: any free one
+
+
+def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
+    """Makes or renews what this server shows: to clients, and to the nodes' agents."""
+    now = times.now()
+    pki.ensure_authority(now)
+    addresses = ["127.0.0.1", "::1", kubernetes_address(DEFAULT_SERVICE_CIDR)]
+    if not ipaddress.ip_address(bind).is_unspecified:
+        addresses.append(bind)
+    pki.ensure(APISERVER, now, addresses=addresses)
+    pki.ensure(KUBELET_CLIENT, now)
+
+
+@asynccontextmanager
+async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
+    """A server that answers; gives its port. It drains and stops when the context ends. Raises OSError (port taken)."""
+    pki = settings.pki
+    keys = Keys(settings.cluster_id)
+    mirror, watchers = Mirror(keys), Watchers()
+    follower = Follower(store, mirror, watchers)
+    objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
+    token_keys = TokenKeys(store, keys.root.rstrip("/"))
+    contents = Contents(store, mirror, keys, objects, pki.authority.pem.decode(), times.now)
+    kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
+    serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
+    hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
+    hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
+    async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
+        owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
+                 tasks.create_task(hot_client.run())]  # fmt: skip
+        try:
+            await follower.loaded.wait()
+            await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
+            owned.append(tasks.create_task(contents.run(), name="contents"))
+            parts = Parts(
+                settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
+                token_keys, pki.authority, contents, dialer,
+            )  # fmt: skip
+            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys))
+            async with _listening(app, watchers, settings, serving) as port:
+                yield port
+        finally:
+            for task in owned:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _listening(
+    app: Application, watchers: Watchers, settings: Settings, context: ssl.SSLContext
+) -> AsyncIterator[int]:
+    server = web.Server(app.handle, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES)
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(
+        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True
+    )
+    port: int = listener.sockets[0].getsockname()[1]
+    log.info("serving", bind=settings.bind, port=port)
+    try:
+        yield port
+    finally:
+        app.draining = True
+        listener.close()
+        watchers.end_all()
+        await server.shutdown(DRAIN_SECONDS)
+        log.info("stopped")

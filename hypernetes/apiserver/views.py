@@ -1,0 +1,93 @@
+"""What a client sees of an entry (object, metadata, table rows), as which version, for which tenant.
+
+A view turns stored bytes into answers. There is one instance of each (`view_of`), so that whoever encodes an event for
+a view can keep the result for all its watchers.
+"""
+
+from functools import cache
+from typing import Any
+
+import orjson
+
+from hypernetes.api.scheme import Resource
+from hypernetes.apiserver import codec, tables
+from hypernetes.apiserver.mirror import Entry, Event
+from hypernetes.apiserver.registry import events, nodes
+
+OBJECT, METADATA, TABLE = "object", "metadata", "table"
+PARTIAL_API_VERSION = "meta.k8s.io/v1"
+
+
+class View:
+    """See the module's docstring. Compared by identity: get one from `view_of`."""
+
+    def __init__(self, resource: Resource, shape: str, include_object: str, annotated: bool, projected: bool) -> None:
+        self.resource, self.shape, self.include_object = resource, shape, include_object
+        self.annotated = annotated  # with the tenant's annotation, on /tenants/*/ paths
+        self.projected = projected  # a shared object of `system`, as another tenant sees it
+        self._alias = resource.api_version if resource.stored is not resource else None
+
+    def encode(self, entry: Entry, revision: int | None = None) -> bytes:
+        """The object in JSON; in a table's view too, where it is what the rows are made from."""
+        tenant = entry.name.tenant if self.annotated and entry.name is not None else None
+        if self.shape == METADATA:
+            return codec.splice(self._metadata(entry), revision or entry.revision, tenant)
+        return codec.splice(self._data(entry), revision or entry.revision, tenant, self._alias)
+
+    def frame(self, event_type: str, entry: Entry, event: Event) -> bytes:
+        """A line of a watch. The object carries the event's revision, also when it shows what was there before."""
+        key = (self, event_type)
+        frame = event.frames.get(key)
+        if frame is None:
+            frame = event.frames[key] = self.line(event_type, entry, event.revision)
+        return frame
+
+    def line(self, event_type: str, entry: Entry, revision: int | None = None) -> bytes:
+        body = self.encode(entry, revision)
+        if self.shape == TABLE:
+            table = tables.table(self.resource, [orjson.loads(body)], self.include_object)
+            table["metadata"] = {"resourceVersion": str(revision or entry.revision)}
+            body = orjson.dumps(table)
+        return b'{"type":"%b","object":%b}\n' % (event_type.encode(), body)
+
+    def shows(self, event: Event) -> bool:
+        """Whether the event changes what this view shows: most of what happens to a node isn't its users' business."""
+        if not self.projected or event.entry is None or event.previous is None:
+            return True
+        return self._data(event.entry) != self._data(event.previous)
+
+    def table(self, entries: list[Entry]) -> dict[str, Any]:
+        return tables.table(self.resource, [orjson.loads(self.encode(entry)) for entry in entries], self.include_object)
+
+    def _data(self, entry: Entry) -> bytes:
+        """The stored form, or the one that this view has of it, made once."""
+        if self.projected:
+            return _kept(entry, "projected", nodes.project)
+        if self._alias is not None and self.resource.name == "events":
+            return _kept(entry, self._alias, events.from_core)
+        return entry.data
+
+    def _metadata(self, entry: Entry) -> bytes:
+        if not self.projected:
+            return _kept(entry, METADATA, _partial)
+        if ("projected", METADATA) not in entry.views:
+            entry.views["projected", METADATA] = codec.encode(_partial(orjson.loads(self._data(entry))))
+        return entry.views["projected", METADATA]
+
+
+def _kept(entry: Entry, name: str, convert: Any) -> bytes:
+    if name not in entry.views:
+        entry.views[name] = codec.encode(convert(orjson.loads(entry.data)))
+    return entry.views[name]
+
+
+def _partial(obj: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": PARTIAL_API_VERSION, "kind": "PartialObjectMetadata", "metadata": obj["metadata"]}
+
+
+@cache
+def view_of(
+    resource: Resource, shape: str = OBJECT, include_object: str = "Metadata", *, annotated: bool = False,
+    projected: bool = False,
+) -> View:  # fmt: skip
+    return View(resource, shape, include_object, annotated, projected)

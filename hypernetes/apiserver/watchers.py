@@ -1,0 +1,186 @@
+"""Every watch of every client: which events it gets, in which form, and when it is cut off.
+
+Watchers are indexed by what they are narrowed to (a tenant, a namespace, a name, a node), so an event costs the
+watchers that want it and not all of them. Each form of an event is encoded once, whatever the number of watchers. A
+watcher that doesn't read is cut off when its queue is full: it can resume from the last event it got.
+
+Nothing here does I/O: `publish()` fills the queues, the handler of each watch empties its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from hypernetes.apiserver.mirror import Entry, Event
+from hypernetes.apiserver.views import View
+
+QUEUE_EVENTS = 10_000
+
+Match = Callable[[Entry], bool]
+Bucket = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a watch is narrowed to before any selector is looked at; "" and None don't narrow."""
+
+    group: str  # "core" for the core group
+    resource: str
+    tenant: str | None  # None: all tenants
+    namespace: str = ""
+    name: str = ""
+    node: str = ""
+
+    @property
+    def bucket(self) -> Bucket:
+        """The one bucket of the index in which such a watcher lies; the narrowest that is indexed."""
+        base = (self.group, self.resource, self.tenant or "*")
+        if self.node:
+            return (*base, "node", self.node)
+        if self.name:
+            return (*base, "name", self.namespace, self.name)
+        return (*base, "namespace", self.namespace) if self.namespace else base
+
+    def holds(self, event: Event) -> bool:
+        """Whether an event of this scope's bucket, or of the log, is in scope."""
+        name = event.name
+        return (
+            name.resource == self.resource
+            and name.group == self.group
+            and (self.tenant is None or name.tenant == self.tenant)
+            and (not self.namespace or name.namespace == self.namespace)
+            and (not self.name or name.name == self.name)
+        )
+
+
+def _buckets(event: Event) -> Iterator[Bucket]:
+    name = event.name
+    nodes = set()
+    if name.resource == "pods":
+        nodes = {entry.fields["spec.nodeName"] for entry in (event.entry, event.previous) if entry is not None}
+    for tenant in (name.tenant, "*"):
+        base = (name.group, name.resource, tenant)
+        yield base
+        yield (*base, "namespace", name.namespace)
+        yield (*base, "name", name.namespace, name.name)
+        if name.namespace:
+            yield (*base, "name", "", name.name)
+        for node in nodes:
+            yield (*base, "node", node)
+
+
+def transition(event: Event, match: Match | None) -> tuple[str, Entry] | None:
+    """What an event is for a watcher with a selector: its type and the object it shows, or nothing.
+
+    An object that a selector begins to match is added, one that it ceases to match is deleted (and shown as it last
+    matched).
+    """
+    after = event.entry is not None and (match is None or match(event.entry))
+    before = event.previous is not None and (match is None or match(event.previous))
+    if after:
+        assert event.entry is not None
+        return ("MODIFIED" if before else "ADDED"), event.entry
+    if before:
+        assert event.previous is not None
+        return "DELETED", event.previous
+    return None
+
+
+class Watcher:
+    """One watch: a bounded queue of encoded events, oldest first."""
+
+    def __init__(self, scope: Scope, view: View, match: Match | None, limit: int = QUEUE_EVENTS) -> None:
+        self.scope, self.view, self.match = scope, view, match
+        self.revision = 0  # of the latest event that was offered, whether it matched or not
+        self._limit = limit
+        self._queue: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self.cut_off = False  # it read too slowly
+        self.expired = False  # what it would have to be told is gone
+
+    def offer(self, event: Event) -> None:
+        """Queues the event if it is one for this watcher."""
+        self.revision = event.revision
+        seen = transition(event, self.match)
+        if seen is None or not self.view.shows(event):
+            return
+        self.push(self.view.frame(seen[0], seen[1], event))
+
+    def push(self, frame: bytes) -> None:
+        if len(self._queue) >= self._limit:
+            self.cut_off = True
+            self._queue.clear()
+        elif not self.cut_off:
+            self._queue.append(frame)
+        self._news.set()
+
+    def expire(self) -> None:
+        """Ends the watch with 410: what it would have to be told is gone."""
+        self.expired = True
+        self._news.set()
+
+    def end(self) -> None:
+        """Ends the watch; the client resumes it elsewhere."""
+        self.cut_off = True
+        self._news.set()
+
+    @property
+    def idle(self) -> bool:
+        return not self._queue
+
+    async def next(self, timeout: float) -> bytes | None:
+        """All that is queued, as one piece; None after `timeout` seconds without anything.
+
+        b"" tells that the watch is over: see `cut_off` and `expired`.
+        """
+        if not self._queue and not self.cut_off and not self.expired:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._news.wait()
+            except TimeoutError:
+                return None
+        frames = b"".join(self._queue)
+        self._queue.clear()
+        return frames
+
+
+class Watchers:
+    """The index of all watches."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[Bucket, set[Watcher]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def add(self, watcher: Watcher) -> None:
+        self._buckets.setdefault(watcher.scope.bucket, set()).add(watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        bucket = watcher.scope.bucket
+        watchers = self._buckets.get(bucket, set())
+        watchers.discard(watcher)
+        if not watchers:
+            self._buckets.pop(bucket, None)
+
+    def publish(self, events: Iterable[Event]) -> None:
+        for event in events:
+            for bucket in _buckets(event):
+                for watcher in self._buckets.get(bucket, ()):
+                    if watcher.scope.holds(event):
+                        watcher.offer(event)
+
+    def expire_all(self) -> None:
+        """The log was lost: every watch ends with 410, since it might miss an event."""
+        for watcher in self._all():
+            watcher.expire()
+
+    def end_all(self) -> None:
+        """The server stops."""
+        for watcher in self._all():
+            watcher.end()
+
+    def _all(self) -> list[Watcher]:
+        return [watcher for watchers in self._buckets.values() for watcher in watchers]
