@@ -94,7 +94,9 @@ def _progressing(
     current = find(deployment, "Progressing")
     paused = current is not None and current.reason == PAUSED
     if deployment.spec.paused:
-        return None if paused else _condition("Progressing", "Unknown", PAUSED, "Deployment is paused")
+        # That it had come to a stop before is worth more to know than that it is paused.
+        told = paused or (current is not None and current.reason == TIMED_OUT)
+        return None if told else _condition("Progressing", "Unknown", PAUSED, "Deployment is paused")
     if paused:
         return _condition("Progressing", "Unknown", RESUMED, "Deployment is resumed")
     settled = current is not None and current.reason == AVAILABLE
