@@ -38,6 +38,7 @@ _SCALARS = {
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": "dict[str, Any]",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "dict[str, Any]",
 }
+_NULLABLE_LISTS = {("EndpointSlice", "endpoints"), ("EndpointSlice", "ports")}
 _PRIMITIVES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict[str, Any]"}
 _ZEROS = {"str": '""', "Quantity": '"0"', "int": "0", "bool": "False"}
 _TAKEN = frozenset(dir(BaseModel)) | {"api_version", "kind"}
@@ -82,7 +83,11 @@ class _Module:
             lines += ["from pydantic import Field", ""]
         if self._imports:
             lines.append(f"from hypernetes.api.models import {', '.join(sorted(self._imports))}")
-        bases = [name for name in ("IntOrString", "Model", "Object", "Quantity") if re.search(rf"\b{name}\b", body)]
+        bases = [
+            name
+            for name in ("IntOrString", "Model", "NullableList", "Object", "Quantity")
+            if re.search(rf"\b{name}\b", body)
+        ]
         lines += [f"from hypernetes.api.object import {', '.join(bases)}", "", "", body]
         return "\n".join(lines)
 
@@ -105,18 +110,19 @@ class _Module:
             ]
             lines.append("")
         fields = [
-            self._field(wire, value, wire in schema.get("required", ()))
+            self._field(name, wire, value, wire in schema.get("required", ()))
             for wire, value in schema.get("properties", {}).items()
             if not (gvk and wire in ("apiVersion", "kind"))
         ]
         self._classes.append("\n".join([*lines, *(fields or ["    pass"])]) + "\n")
 
-    def _field(self, wire: str, schema: dict[str, Any], required: bool) -> str:
+    def _field(self, owner: str, wire: str, schema: dict[str, Any], required: bool) -> str:
         python, kind = snake_case(wire), self._type(schema)
         if wire in ("metadata", "spec", "status") and "$ref" in schema:
             annotation, default = kind, self._empty(schema["$ref"])
         elif kind.startswith("list["):
-            annotation, default = kind, "[]"
+            nullable = (owner, wire) in _NULLABLE_LISTS
+            annotation, default = kind.replace("list[", "NullableList[", 1) if nullable else kind, "[]"
         elif kind.startswith("dict["):
             # an empty object can mean something (emptyDir: {}), an empty map can't
             annotation, default = (kind, "{}") if "additionalProperties" in schema else (f"{kind} | None", "None")

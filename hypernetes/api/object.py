@@ -4,7 +4,7 @@ Scalars and references default to None, lists and maps to empty ones; what is de
 what its author said, and no more. Fields are snake_case in Python and named as upstream's on the wire.
 """
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -13,6 +13,10 @@ from hypernetes.api import tenancy
 
 Quantity = Annotated[str, BeforeValidator(str)]
 IntOrString = int | str
+
+_Item = TypeVar("_Item")
+# A list that is written as null where it is empty (an EndpointSlice's endpoints).
+NullableList = Annotated[list[_Item], BeforeValidator(lambda value: [] if value is None else value)]
 
 
 class Model(BaseModel):

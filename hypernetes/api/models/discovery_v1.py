@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import core_v1, meta_v1
-from hypernetes.api.object import Model, Object
+from hypernetes.api.object import Model, NullableList, Object
 
 
 class EndpointConditions(Model):
@@ -50,9 +50,9 @@ class EndpointSlice(Object):
     KIND: ClassVar[str] = "EndpointSlice"
 
     address_type: str = Field(alias="addressType")
-    endpoints: list[Endpoint] = []
+    endpoints: NullableList[Endpoint] = []
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    ports: list[EndpointPort] = []
+    ports: NullableList[EndpointPort] = []
 
 
 class EndpointSliceList(Object):
