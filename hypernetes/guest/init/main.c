@@ -84,6 +84,7 @@ void dispatch_hello(void)
 	clock_boot_id(&m);
 	link_send(M_HELLO, 0, 0, m.bytes, m.length);
 	free(m.bytes);
+	spool_pump();
 }
 
 void dispatch_drained(void) { spool_pump(); }
