@@ -40,3 +40,10 @@ def resources() -> list[dict[str, Any]]:
 def columns() -> dict[str, list[Column]]:
     """The columns of a kind's server-side table, keyed by the kind in lowerCamelCase."""
     return {**_read("columns.json"), **_ours()["columns"]}
+
+
+@cache
+def messages() -> dict[str, list[list[Any]]]:
+    """The protobuf form of every type: full message name -> [field number, name, label, type]."""
+    found: dict[str, list[list[Any]]] = _read("protobuf.json")
+    return found

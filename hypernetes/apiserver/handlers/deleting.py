@@ -80,10 +80,11 @@ async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: 
 
 
 async def _options(call: Call) -> DeleteOptions:
-    body = await negotiation.read_body(call.http)
-    if not body.strip():
+    body, content_type = await negotiation.read_payload(call.http)
+    if not body or (isinstance(body, bytes) and not body.strip()):
         return options.delete_options(call.http.query, {})
-    content_type = call.http.headers.get("Content-Type", "")
+    if isinstance(body, dict):
+        body = {**body, "apiVersion": "v1"}  # clients name the group of what they delete
     decoded, _ = schema.for_kind("v1", "DeleteOptions").decode(body, "Ignore", content_type)
     return options.delete_options(call.http.query, decoded)
 

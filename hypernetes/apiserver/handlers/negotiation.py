@@ -8,7 +8,7 @@ import yaml
 from aiohttp import web
 
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver import views
+from hypernetes.apiserver import protobuf, views
 
 MAX_BODY_BYTES = 3 * 1024 * 1024  # as upstream
 JSON, YAML = "application/json", "application/yaml"
@@ -58,6 +58,15 @@ async def read_body(request: web.BaseRequest) -> bytes:
             raise too_large
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def read_payload(request: web.BaseRequest) -> tuple[bytes | dict[str, Any], str]:
+    """The body and its content type, as a schema's `decode` takes them. Raises StatusError."""
+    body = await read_body(request)
+    content_type = request.headers.get("Content-Type", "")
+    if body and content_type.partition(";")[0].strip().lower() == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body), JSON
+    return body, content_type
 
 
 def answer(

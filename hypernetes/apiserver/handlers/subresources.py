@@ -35,8 +35,7 @@ async def get_scale(call: Call) -> web.StreamResponse:
 async def put_scale(call: Call) -> web.StreamResponse:
     """PUT or PATCH of a scale: changes spec.replicas and nothing else."""
     dry_run = options.dry_run(call.http.query)
-    body = await negotiation.read_body(call.http)
-    content_type = call.http.headers.get("Content-Type", "")
+    body, content_type = await negotiation.read_payload(call.http)
     kind = schema.for_kind("autoscaling/v1", "Scale")
     strategy = registry.of(call.resource)
 
@@ -57,10 +56,8 @@ async def put_scale(call: Call) -> web.StreamResponse:
 
 async def bind(call: Call) -> web.StreamResponse:
     """POST of a Binding: gives a pod its node, once. Both `pods/NAME/binding` and `bindings` lead here."""
-    body = await negotiation.read_body(call.http)
-    binding, _ = schema.for_kind("v1", "Binding").decode(
-        body, options.field_validation(call.http.query), call.http.headers.get("Content-Type", "")
-    )
+    body, content_type = await negotiation.read_payload(call.http)
+    binding, _ = schema.for_kind("v1", "Binding").decode(body, options.field_validation(call.http.query), content_type)
     name = call.route.name or binding["metadata"].get("name") or ""
     node = (binding.get("target") or {}).get("name") or ""
     if not name or not node:
@@ -122,10 +119,8 @@ async def finalize(call: Call) -> web.StreamResponse:
 
 async def token(call: Call) -> web.StreamResponse:
     """POST of a TokenRequest: a token of the service account."""
-    body = await negotiation.read_body(call.http)
-    request, _ = schema.for_kind("authentication.k8s.io/v1", "TokenRequest").decode(
-        body, "Ignore", call.http.headers.get("Content-Type", "")
-    )
+    body, content_type = await negotiation.read_payload(call.http)
+    request, _ = schema.for_kind("authentication.k8s.io/v1", "TokenRequest").decode(body, "Ignore", content_type)
     tenant, namespace, name = call.one_tenant, call.route.namespace, call.route.name
     await call.parts.freshness.now()
     lookups = call.parts.lookups

@@ -57,9 +57,8 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
 async def read_object(call: Call, *, new: bool = False) -> Object:
     """The object of a request's body, decoded and pruned, in the form it is stored in. Raises StatusError."""
     resource = call.resource
-    body = await negotiation.read_body(call.http)
+    body, content_type = await negotiation.read_payload(call.http)
     kind = schema.for_kind(resource.api_version, resource.kind)
-    content_type = call.http.headers.get("Content-Type", "")
     obj, warnings = kind.decode(body, options.field_validation(call.http.query), content_type)
     call.warnings += warnings
     obj = _as_stored(call, obj)
