@@ -1,0 +1,254 @@
+"""Puts the parts together: takes what the informers tell, decides, and has it written.
+
+State of a pod here: waiting (in the queue), assumed (decided, counts on its node already, not yet seen bound), or
+placed (seen bound). All of it is rebuilt from the informers when the process starts.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from hypernetes.api.models.core_v1 import Node, Pod
+from hypernetes.client import Key, WorkQueue
+from hypernetes.scheduler import demands as demanding
+from hypernetes.scheduler.binder import Decision, Outcome, explained
+from hypernetes.scheduler.cycle import Cycle
+from hypernetes.scheduler.demands import Demands
+from hypernetes.scheduler.queue import SchedulingQueue
+from hypernetes.scheduler.snapshot import Cluster, NodeFacts, Placement
+
+SCHEDULER_NAME = "default-scheduler"
+
+_BINDERS = 32  # bindings written at once
+_EXPLAINERS = 4
+_WAITING_BINDINGS = 256  # decided and not yet begun; deciding waits when there are more
+_SLICE_SECONDS = 0.02  # of deciding at a stretch, then others have the event loop
+_UNSEEN_SECONDS = 30.0  # a binding that the informer hasn't shown by then is no longer assumed
+_TERMINAL = ("Succeeded", "Failed")
+
+_log = structlog.get_logger(__name__)
+
+
+class Writer(Protocol):
+    """What `binder.Binder` does."""
+
+    async def bind(self, decision: Decision) -> Outcome: ...
+
+    async def explain(self, key: Key, pod: Pod, message: str) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Assumption:
+    uid: str
+    expires: float | None = None  # None while its binding is being written
+
+
+class Scheduler:
+    """`pod_changed` and `node_changed` are the informers' handlers, `pod` looks one up; `run` does the rest."""
+
+    def __init__(self, pod: Callable[[Key], Pod | None], writer: Writer) -> None:
+        self._pod, self._writer = pod, writer
+        self._cluster = Cluster()
+        self._cycle = Cycle(self._cluster)
+        self._queue: SchedulingQueue[Key] = SchedulingQueue(self._cluster.dominant_share)
+        self._demands: dict[Key, Demands] = {}  # of waiting pods
+        self._assumed: dict[Key, _Assumption] = {}
+        self._bindings: asyncio.Queue[Decision] = asyncio.Queue(_WAITING_BINDINGS)
+        self._messages: dict[Key, str] = {}  # why a waiting pod has no node
+        self._explanations: WorkQueue[Key] = WorkQueue("unschedulable pods")
+        self._wake = asyncio.Event()
+        self._room_made = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._decide())
+                for _ in range(_BINDERS):
+                    tasks.create_task(self._bind())
+                for _ in range(_EXPLAINERS):
+                    tasks.create_task(self._explain())
+        finally:
+            self._explanations.close()
+
+    # What the informers tell
+
+    def pod_changed(self, key: Key, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._forget(key)
+            old = None
+        if new is None:
+            return
+        if new.status.phase in _TERMINAL:
+            self._forget(key)
+        elif new.spec.node_name:
+            self._seen_bound(key, new, new.spec.node_name)
+        elif not is_ours(new):
+            self._stop_waiting(key)
+        elif key not in self._assumed and (old is None or old.spec != new.spec):
+            self._start_waiting(key, new)
+
+    def node_changed(self, key: Key, old: Node | None, new: Node | None) -> None:
+        if new is None:
+            self._cluster.remove_node(key.name)
+        else:
+            try:
+                facts = NodeFacts.of(new)
+            except ValueError as error:
+                _log.error("node ignored", node=key.name, error=str(error))
+                self._cluster.remove_node(key.name)
+                return
+            if not self._cluster.set_node(key.name, facts):
+                return
+        self._made_room()
+
+    def _start_waiting(self, key: Key, pod: Pod) -> None:
+        try:
+            self._demands[key] = demanding.of_pod(pod)
+        except ValueError as error:
+            self._say(key, f"the pod can't be scheduled: {error}")
+            return
+        self._queue.add(key, tenant=key.tenant, priority=pod.spec.priority or 0)
+        self._wake.set()
+
+    def _stop_waiting(self, key: Key) -> None:
+        self._queue.remove(key)
+        self._demands.pop(key, None)
+        self._messages.pop(key, None)
+
+    def _seen_bound(self, key: Key, pod: Pod, node: str) -> None:
+        self._stop_waiting(key)
+        self._assumed.pop(key, None)
+        try:
+            requests = tuple(sorted(demanding.requests(pod).items()))
+        except ValueError as error:
+            _log.error("requests of a pod not counted", pod=str(key), error=str(error))
+            requests = ()
+        self._cluster.place(key, Placement(node, key.tenant, requests))
+
+    def _forget(self, key: Key) -> None:
+        """The pod needs nothing any more."""
+        self._stop_waiting(key)
+        self._assumed.pop(key, None)
+        if self._cluster.remove(key):
+            self._made_room()
+
+    def _made_room(self) -> None:
+        self._room_made = True
+        self._wake.set()
+
+    # Deciding
+
+    async def _decide(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._work_to_do()
+            self._expire_assumptions(loop.time())
+            if self._room_made:
+                self._room_made = False
+                self._queue.event(loop.time())
+            pause = loop.time() + _SLICE_SECONDS
+            while loop.time() < pause and (key := self._queue.pop(loop.time())) is not None:
+                decision = self._decide_one(key, loop.time())
+                if decision is not None:
+                    await self._bindings.put(decision)
+            await asyncio.sleep(0)
+
+    async def _work_to_do(self) -> None:
+        """Returns when there may be something: a change, a pod that is due, an assumption that expires."""
+        now = asyncio.get_running_loop().time()
+        times = [assumption.expires - now for assumption in self._assumed.values() if assumption.expires is not None]
+        if (due := self._queue.next_due(now)) is not None:
+            times.append(due)
+        if not times or min(times) > 0:
+            try:
+                async with asyncio.timeout(min(times, default=None)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # something is due
+        self._wake.clear()
+
+    def _decide_one(self, key: Key, now: float) -> Decision | None:
+        pod, demands = self._pod(key), self._demands.get(key)
+        if pod is None or demands is None or pod.spec.node_name or not is_ours(pod):
+            self._stop_waiting(key)  # the informer is ahead of its handlers' last call
+            return None
+        verdict = self._cycle.decide(demands)
+        if verdict.node is None:
+            self._queue.retry(key, now, parked=True)
+            self._say(key, verdict.message)
+            return None
+        self._cluster.place(key, Placement(verdict.node, key.tenant, demands.requests))
+        self._assumed[key] = _Assumption(pod.metadata.uid or "")
+        self._messages.pop(key, None)
+        return Decision(key, pod, verdict.node)
+
+    def _expire_assumptions(self, now: float) -> None:
+        for key, assumption in list(self._assumed.items()):
+            if assumption.expires is not None and assumption.expires <= now:
+                _log.warning("a binding was never seen", pod=str(key))
+                self._unassume(key)
+                pod = self._pod(key)
+                if pod is not None and not pod.spec.node_name and is_ours(pod):
+                    self._start_waiting(key, pod)
+
+    def _unassume(self, key: Key) -> None:
+        del self._assumed[key]
+        if self._cluster.remove(key):
+            self._made_room()
+
+    # Writing
+
+    async def _bind(self) -> None:
+        while True:
+            decision = await self._bindings.get()
+            outcome = await self._writer.bind(decision)
+            self._bound(decision, outcome, asyncio.get_running_loop().time())
+
+    def _bound(self, decision: Decision, outcome: Outcome, now: float) -> None:
+        key = decision.key
+        assumption = self._assumed.get(key)
+        if assumption is None or assumption.uid != (decision.pod.metadata.uid or ""):
+            return  # the informer was faster, and knows better
+        if outcome in (Outcome.BOUND, Outcome.UNKNOWN):
+            assumption.expires = now + _UNSEEN_SECONDS
+        else:
+            self._unassume(key)
+        if outcome is Outcome.BOUND:
+            self._stop_waiting(key)
+        else:
+            self._queue.retry(key, now, parked=False)
+        self._wake.set()
+
+    def _say(self, key: Key, message: str) -> None:
+        if self._messages.get(key) != message:
+            self._messages[key] = message
+            self._explanations.add(key)
+
+    async def _explain(self) -> None:
+        while True:
+            key = await self._explanations.get()
+            try:
+                pod, message = self._pod(key), self._messages.get(key)
+                if pod is None or message is None or explained(pod) == message:
+                    written = True  # there is nothing to say any more
+                else:
+                    written = await self._writer.explain(key, pod, message)
+                if written:
+                    self._explanations.forget(key)
+                else:
+                    self._explanations.add_rate_limited(key)
+            finally:
+                self._explanations.done(key)
+
+
+def is_ours(pod: Pod) -> bool:
+    """Whether a pod without a node is this scheduler's to place now."""
+    return (
+        (pod.spec.scheduler_name or SCHEDULER_NAME) == SCHEDULER_NAME
+        and not pod.spec.scheduling_gates
+        and pod.metadata.deletion_timestamp is None
+    )

@@ -1,0 +1,86 @@
+"""hn-scheduler: the process."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+
+from hypernetes.api.models.core_v1 import Node, Pod
+from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.client import Client, ClientConfig, EventRecorder, Informer, LeaderElector, LeadershipLost
+from hypernetes.client.kubeconfig import KubeconfigError
+from hypernetes.scheduler.binder import Binder
+from hypernetes.scheduler.loop import SCHEDULER_NAME, Scheduler
+
+_LEASE = "hn-scheduler"
+_log = structlog.get_logger(__name__)
+
+
+@click.command()
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+def main(kubeconfig: Path, log_level: str) -> None:
+    """Assigns pods of all tenants to nodes."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, log_level.upper())),
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=_LEASE)
+    except KubeconfigError as error:
+        raise click.ClickException(str(error)) from error
+    uvloop.run(_main(config))
+
+
+async def _main(config: ClientConfig) -> None:
+    loop, serving = asyncio.get_running_loop(), asyncio.ensure_future(serve(config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    _log.info("stopped")
+
+
+async def serve(config: ClientConfig) -> None:
+    """Schedules whenever this process is the leader, until cancelled."""
+    async with Client(config) as client:
+        elector = LeaderElector(client, _LEASE)
+        while True:
+            try:
+                await elector.run(lambda: schedule(client))
+            except LeadershipLost as lost:
+                _log.warning("no longer leading", error=str(lost))
+
+
+async def schedule(client: Client) -> None:
+    """Follows pods and nodes and schedules, until cancelled."""
+    recorder = EventRecorder(client, SCHEDULER_NAME)
+    pods = Informer(client, Pod, tenant=ALL_TENANTS)
+    nodes = Informer(client, Node, tenant=SYSTEM_TENANT)
+    scheduler = Scheduler(pods.get, Binder(client, recorder))
+    pods.on_change(scheduler.pod_changed)
+    nodes.on_change(scheduler.node_changed)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(pods.run())
+        tasks.create_task(nodes.run())
+        tasks.create_task(recorder.run())
+        # What is placed must be known before anything more is.
+        await pods.wait_synced()
+        await nodes.wait_synced()
+        await scheduler.run()
+
+
+if __name__ == "__main__":
+    main()
