@@ -112,7 +112,8 @@ class Cluster:
         self.unschedulable[row] = facts.unschedulable
         self.allocatable[row] = 0
         for resource, available in facts.allocatable:
-            self.allocatable[row, self._column(resource)] = available
+            column = self._column(resource)  # first: it may replace the array
+            self.allocatable[row, column] = available
         self._set_labels(row, facts.labels)
         for mask in self.taints.values():
             mask[row] = False
