@@ -52,6 +52,7 @@ class ContainerRecord:
     image_id: str = ""
     ready: bool = False  # by the readiness probe, where there is one
     started: bool = False  # past the startup probe
+    in_machine: bool = False  # the machine still knows `id`
 
     @property
     def id(self) -> str:
@@ -81,6 +82,7 @@ class ContainerRecord:
         self.waiting_reason = self.waiting_message = ""
         self.retry_at = self.retry_delay = 0.0
         self.ready = self.started = False
+        self.in_machine = True
 
     def exited(self, run: Run) -> None:
         self.phase, self.ended = Phase.EXITED, run
@@ -94,6 +96,7 @@ class ContainerRecord:
             message = "The container could not be located when the pod's machine was started again"
             self.exited(Run(self.id, LOST_CODE, LOST_REASON, message, self.started_at, now))
             self.delay = 0.0
+        self.in_machine = False
 
     def again(self) -> None:
         """To be started once more from nothing, as init containers are in a new machine."""

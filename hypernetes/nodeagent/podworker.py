@@ -15,6 +15,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
@@ -133,7 +134,7 @@ class PodWorker:
             await self._finish()
             return
         if not self.record.start_time:
-            self.record.start_time = times.format_time(times.now())
+            self.record.start_time = times.format_time(datetime.fromtimestamp(self._parts.clock(), UTC))
         await self._take_adopted()
         while True:
             self._status.notify()

@@ -151,8 +151,9 @@ class Starter:
 
     async def _replace(self, record: ContainerRecord) -> None:
         """Forgets the attempt that ended, and the output of the one before it."""
-        if record.attempt >= 0:
+        if record.in_machine:
             await self._machine.remove_container(record.id)
+            record.in_machine = False
         if record.attempt >= 1:
             self._logs.remove(f"{record.name}.{record.attempt - 1}")
 
@@ -162,6 +163,7 @@ class Starter:
         now = self._parts.clock()
         record.running(record.attempt + 1, now)
         record.exited(Run(record.id, START_ERROR_CODE, START_ERROR, error.message, now, now))
+        record.in_machine = False
         self._event(pod, container, "Warning", "Failed", f"Error: {error.message}")
 
     def _failed(self, pod: Pod, container: Container, failure: Failure) -> None:

@@ -151,7 +151,8 @@ class ByteStream(Protocol):
 class Process(Protocol):
     """A command that runs in a container."""
 
-    stdin: ByteStream
+    @property
+    def stdin(self) -> ByteStream: ...
 
     def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """("stdout" | "stderr", data) until both ended; with a tty all is stdout."""

@@ -126,9 +126,7 @@ async def test_an_image_that_is_not_there_is_an_error_in_plain_words(source: Tes
         await puller.pull("acme", f"{source.host}/nothing:1")
 
 
-async def test_a_blob_that_was_tampered_with_is_refused(
-    source: TestRegistry, puller: Puller, tmp_path: Path
-) -> None:
+async def test_a_blob_that_was_tampered_with_is_refused(source: TestRegistry, puller: Puller, tmp_path: Path) -> None:
     content = layer({"a": b"honest"})
     await source.push_image("t", "1", [content])
     blob = source.blob_path(digest(gzip.compress(content, mtime=0)))
@@ -149,9 +147,7 @@ async def test_many_pods_cause_one_pull(source: TestRegistry, puller: Puller, tm
     assert len(list((tmp_path / "images").glob("sha256-*"))) == 1
 
 
-async def test_an_image_is_found_again_after_a_restart(
-    source: TestRegistry, puller: Puller, tmp_path: Path
-) -> None:
+async def test_an_image_is_found_again_after_a_restart(source: TestRegistry, puller: Puller, tmp_path: Path) -> None:
     await source.push_image("again", "1", [layer({"a": b"1"})], CONFIG)
     name = f"{source.host}/again:1"
     first = await puller.pull("acme", name)
@@ -187,9 +183,7 @@ async def test_a_registry_with_passwords_needs_the_right_one(tmp_path: Path) -> 
             assert (await puller.pull("acme", name, Credential("me", "secret"))).from_network
 
 
-async def test_a_registry_on_the_loopback_is_refused_unless_it_was_listed(
-    source: TestRegistry, tmp_path: Path
-) -> None:
+async def test_a_registry_on_the_loopback_is_refused_unless_it_was_listed(source: TestRegistry, tmp_path: Path) -> None:
     await source.push_image("x", "1", [layer({"a": b"1"})])
     store = ImageStore(tmp_path / "images2")
     store.open()

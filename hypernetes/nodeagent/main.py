@@ -1,0 +1,239 @@
+"""`hn-agent`: puts the parts together and runs until SIGTERM. Machines go on without it."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import structlog
+import uvloop
+
+from hypernetes.api.models.core_v1 import Pod
+from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
+from hypernetes.client.kubeconfig import KubeconfigError
+from hypernetes.nodeagent import forwarding, node, server
+from hypernetes.nodeagent.addresses import Addresses
+from hypernetes.nodeagent.agent import Agent
+from hypernetes.nodeagent.images import dialing, garbage
+from hypernetes.nodeagent.images.puller import Puller
+from hypernetes.nodeagent.images.store import ImageStore
+from hypernetes.nodeagent.parts import Parts
+from hypernetes.nodeagent.podrecord import PodRecords
+from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.nodeagent.runtime.qemu_runtime import open_runtime
+from hypernetes.nodeagent.tenantview import TenantViews
+from hypernetes.pki.contexts import HotContext, server_context
+from hypernetes.providers.network.base import NetworkProvider
+
+log = structlog.get_logger()
+
+NETWORK_PROVIDERS = "hypernetes.providers.network"
+GARBAGE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    directory: Path
+    node_name: str
+    node_ip: str
+    kubeconfig: Path
+    certificate: Path
+    key: Path
+    client_ca: Path
+    port: int
+    cluster_id: str
+    guest: Path
+    insecure_registries: tuple[str, ...]
+    mirrors: dict[str, list[str]]
+    accel: str
+    network: str
+
+
+class StartError(Exception):
+    """The agent can't start; one sentence that says what to change."""
+
+
+def network_provider(name: str, options: Options) -> NetworkProvider:
+    """By entry point, so that third parties ship theirs. Raises StartError."""
+    found = entry_points(group=NETWORK_PROVIDERS, name=name)
+    if not found:
+        known = ", ".join(sorted(each.name for each in entry_points(group=NETWORK_PROVIDERS))) or "none"
+        raise StartError(f"there is no network provider {name!r}; installed are: {known}")
+    factory = next(iter(found)).load()
+    provider: NetworkProvider = factory(
+        cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network"
+    )
+    return provider
+
+
+async def run(options: Options) -> None:
+    """Until SIGTERM or SIGINT. Raises StartError."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    options.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    store = ImageStore(options.directory / "images")
+    records = PodRecords(options.directory / "pods")
+    try:
+        config = ClientConfig.from_kubeconfig(options.kubeconfig, user_agent=f"hn-agent/{options.node_name}")
+        context = server_context(options.certificate, options.key, options.client_ca, require_client=True)
+        store.open()
+        records.open()
+        runtime = await open_runtime(options.directory, options.guest, options.cluster_id, options.accel)
+    except (KubeconfigError, OSError) as error:
+        raise StartError(str(error)) from error
+    except MachineError as error:
+        raise StartError(error.message) from error
+    network = network_provider(options.network, options)
+    policy = dialing.DialPolicy(frozenset(options.insecure_registries), dialing.own_addresses([options.node_ip]))
+    resolver = forwarding.read_resolv_conf()
+    api = urlsplit(config.server)
+    async with Client(config) as client, dialing.session(policy) as session:
+        parts = Parts(
+            host_ip=options.node_ip,
+            client=client,
+            events=EventRecorder(client, "hn-agent", instance=options.node_name),
+            runtime=runtime,
+            network=network,
+            puller=Puller(store, session, policy, options.mirrors),
+            addresses=Addresses(client, options.node_name),
+            records=records,
+            views=TenantViews(client),
+            resolver=resolver,
+            forwarder=forwarding.Forwarder(resolver.nameservers),
+            api_address=(api.hostname or "127.0.0.1", api.port or 443),
+            clock=time.time,
+        )
+        try:
+            await _serve(options, parts, store, HotContext(context, options.certificate, options.key), stopping)
+        finally:
+            await runtime.close()
+            await network.close(remove=False)
+
+
+async def _serve(
+    options: Options, parts: Parts, store: ImageStore, context: HotContext, stopping: asyncio.Event
+) -> None:
+    pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
+    agent = Agent(parts, pods)
+    identity = node.NodeIdentity(options.node_name, options.node_ip, options.port, await parts.runtime.version())
+    reporter = node.NodeReporter(parts.client, identity, options.directory, store, lambda: _problem(agent))
+    try:
+        runner = await server.serve(agent, context.context, options.node_ip, options.port)
+    except OSError as error:
+        raise StartError(f"cannot listen on {options.node_ip}:{options.port}: {error.strerror or error}") from error
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            work = [
+                tasks.create_task(coroutine)
+                for coroutine in (
+                    pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
+                    _start_agent(agent, parts), _collect_garbage(agent, store),
+                )
+            ]  # fmt: skip
+            log.info("agent.ready", node=options.node_name, port=options.port, runtime=identity.runtime_version)
+            await stopping.wait()
+            for task in work:
+                task.cancel()
+    finally:
+        await runner.cleanup()
+
+
+async def _start_agent(agent: Agent, parts: Parts) -> None:
+    """Services first: a machine that is adopted before they are known would get empty tables."""
+    await parts.views.wait_synced()
+    await agent.run()
+
+
+def _problem(agent: Agent) -> str:
+    return "" if agent.adopted.is_set() else "hn-agent is still looking for the machines that run here"
+
+
+async def _collect_garbage(agent: Agent, store: ImageStore) -> None:
+    while True:
+        await asyncio.sleep(GARBAGE_SECONDS)
+        usage = await asyncio.to_thread(shutil.disk_usage, store.directory)
+        images = [
+            garbage.Candidate(image.digest, image.size_bytes, store.last_used(image.digest)) for image in store.images()
+        ]
+        for digest in garbage.victims(
+            images, agent.images_in_use(), used_bytes=usage.used, capacity_bytes=usage.total, now=time.time()
+        ):
+            log.info("image.removed", digest=digest)
+            await asyncio.to_thread(store.remove, digest)
+
+
+def configure_log(level: str) -> None:
+    """key=value lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def parse_mirrors(words: Sequence[str]) -> dict[str, list[str]]:
+    """`docker.io=mirror.example` words as a map, in the order given."""
+    result: dict[str, list[str]] = {}
+    for word in words:
+        registry, equals, host = word.partition("=")
+        if not (registry and equals and host):
+            raise click.BadParameter(f"{word!r} is not of the form REGISTRY=HOST[:PORT]")
+        result.setdefault(registry, []).append(host)
+    return result
+
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--dir", "directory", type=_PATH, required=True, help="Where images and pods' records are kept.")
+@click.option("--node-name", required=True)
+@click.option("--node-ip", default="127.0.0.1", show_default=True, help="Where hn-apiserver reaches this agent.")
+@click.option("--kubeconfig", type=_PATH, required=True)
+@click.option("--cert", "certificate", type=_PATH, required=True, help="The agent's serving certificate.")
+@click.option("--key", type=_PATH, required=True)
+@click.option("--client-ca", type=_PATH, required=True, help="The authority of hn-apiserver's client certificate.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--cluster-id", required=True)
+@click.option("--guest", type=_PATH, required=True, help="The directory of the guest's kernel and images.")
+@click.option("--insecure-registry", multiple=True, metavar="HOST:PORT", help="Spoken to in HTTP, at any address.")
+@click.option("--registry-mirror", multiple=True, metavar="REGISTRY=HOST", help="Asked before the registry itself.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
+@click.option("--network-provider", default="local", show_default=True)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+def main(
+    directory: Path, node_name: str, node_ip: str, kubeconfig: Path, certificate: Path, key: Path, client_ca: Path,
+    port: int, cluster_id: str, guest: Path, insecure_registry: tuple[str, ...], registry_mirror: tuple[str, ...],
+    accel: str, network_provider: str, log_level: str,
+) -> None:  # fmt: skip
+    """Runs this node's pods, each as a virtual machine."""
+    configure_log(log_level)
+    options = Options(
+        directory=directory.resolve(), node_name=node_name, node_ip=node_ip, kubeconfig=kubeconfig,
+        certificate=certificate, key=key, client_ca=client_ca, port=port, cluster_id=cluster_id, guest=guest.resolve(),
+        insecure_registries=insecure_registry, mirrors=parse_mirrors(registry_mirror), accel=accel,
+        network=network_provider,
+    )  # fmt: skip
+    try:
+        with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(options))
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
