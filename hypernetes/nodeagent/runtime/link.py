@@ -8,7 +8,7 @@ lines by a count per connection. A guest that breaks the protocol loses its link
 import asyncio
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -98,9 +98,8 @@ class GuestLink(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._greeting)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport.write(self._greeting)
 
     def data_received(self, data: bytes) -> None:
         try:
