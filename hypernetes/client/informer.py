@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Object)
 ChangeHandler = Callable[[Key, T | None, T | None], None]
 KeyHandler = Callable[[Key], None]
 
-_BACKOFF = Backoff(first=0.2, longest=15.0)  # seconds
+_BACKOFF = Backoff(first=0.2, longest=5.0)  # seconds
 _HEALTHY_AFTER = 5.0  # seconds: a watch that lasted as long ends a series of failures
 _log = structlog.get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """HTTP to one API server: connections, deadlines, retries and errors. Knows bytes and status codes, no kinds."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -156,7 +157,9 @@ class Transport:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return Unreachable(f"{server} has a certificate we don't trust: {error.certificate_error}")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return Unreachable(f"cannot connect to {server}: {error.os_error.strerror or error.os_error}")
+            code = error.os_error.errno
+            # asyncio's own text says only that "Connect call failed".
+            return Unreachable(f"cannot connect to {server}: {os.strerror(code) if code else error.os_error}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return Unreachable(f"cannot connect to {server}: no answer within {_CONNECT_TIMEOUT:g} s")
         return Interrupted(f"{method} {self._describe(path)}: {error or type(error).__name__}")

@@ -1,0 +1,163 @@
+"""A real hn-apiserver, and hn-controllers if wanted, as processes of a test; kubectl; a kubelet without machines."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from hypernetes.api import times
+from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.object import tenant_of
+from hypernetes.cli import credentials, tenants
+from hypernetes.cli.layout import Layout
+from hypernetes.client import REQUEST_ERRORS, Client, ClientConfig, Informer, Key
+
+_START_SECONDS = 60.0  # the machine may be busy with other tests
+_BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ControlPlane:
+    def __init__(self, directory: Path) -> None:
+        self.layout = Layout.of(directory)
+        self.port = free_port()
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    def prepare(self) -> None:
+        cluster = self.layout.load_or_create(bind="127.0.0.1", port=self.port)
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.layout.logs.mkdir(exist_ok=True)
+        self.layout.save(cluster)
+        credentials.ensure(self.layout, cluster, [], times.now())
+
+    async def start(self, name: str, *options: str) -> None:
+        """`name` is apiserver or controllers."""
+        if name == "apiserver":
+            arguments = ["--dir", str(self.layout.root), "--port", str(self.port)]
+        else:
+            arguments = ["--kubeconfig", str(self.layout.kubeconfig(name))]
+        log = os.open(self.layout.log(name), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        try:
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                _BIN / f"hn-{name}", *arguments, *options, stdout=log, stderr=log
+            )
+        finally:
+            os.close(log)
+
+    async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
+        process = self._processes.pop(name)
+        if process.returncode is None:
+            process.send_signal(number)
+        try:
+            return await asyncio.wait_for(process.wait(), 30)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+
+    async def stop_all(self) -> None:
+        for name in reversed(list(self._processes)):
+            await self.stop(name)
+
+    def client(self) -> Client:
+        return Client(ClientConfig.from_kubeconfig(self.layout.admin_kubeconfig))
+
+    async def wait_ready(self, client: Client) -> None:
+        async with asyncio.timeout(_START_SECONDS):
+            while True:
+                try:
+                    await client.text("/readyz")
+                    return
+                except REQUEST_ERRORS:
+                    process = self._processes["apiserver"]
+                    assert process.returncode is None, self.layout.log("apiserver").read_text()[-2000:]
+                    await asyncio.sleep(0.1)
+
+    async def kubectl(self, tenant: str, *arguments: str, fails: bool = False, stdin: str = "") -> str:
+        """The output of kubectl as the administrator of a tenant."""
+        process = await asyncio.create_subprocess_exec(
+            "kubectl", "--kubeconfig", self.layout.tenant_kubeconfig(tenant),
+            "--cache-dir", self.layout.root / "kubectl-cache", *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
+        text = output.decode()
+        assert (process.returncode != 0) is fails, f"kubectl {' '.join(arguments)}: {text}"
+        return text
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, *names: str, tenant: str | None = None
+) -> AsyncIterator[tuple[ControlPlane, Client]]:
+    """An API server that is ready, `names` beside it, and a tenant with its kubeconfig if asked for."""
+    plane = ControlPlane(directory)
+    plane.prepare()
+    await plane.start("apiserver")
+    try:
+        async with plane.client() as client:
+            await plane.wait_ready(client)
+            if tenant is not None:
+                await tenants.create(client, plane.layout, tenant, None)
+            for name in names:
+                await plane.start(name)
+            yield plane, client
+    finally:
+        await plane.stop_all()
+
+
+class HollowKubelet:
+    """Makes every pod Running and Ready on a node that isn't there, and ends those that are asked to end."""
+
+    def __init__(self, client: Client, node: str = "hollow") -> None:
+        self._client, self._node = client, node
+        self._pods: Informer[Pod] = Informer(client, Pod)
+        self._keys: asyncio.Queue[Key] = asyncio.Queue()
+        self._addresses: dict[str, str] = {}
+        self._pods.on_key(self._keys.put_nowait)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pods.run())
+            group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._keys.get()
+            pod = self._pods.get(key)
+            if pod is None:
+                continue
+            try:
+                await self._look(key, pod)
+            except REQUEST_ERRORS:
+                # It changed, or the server is away: again, from the cache as it is then.
+                asyncio.get_running_loop().call_later(0.2, self._keys.put_nowait, key)
+
+    async def _look(self, key: Key, pod: Pod) -> None:
+        where: Any = {"namespace": key.namespace, "tenant": key.tenant}
+        if pod.metadata.deletion_timestamp is not None:
+            await self._client.delete(Pod, key.name, grace_seconds=0, uid=pod.metadata.uid, **where)
+        elif not pod.spec.node_name:
+            await self._client.bind(key.name, self._node, uid=pod.metadata.uid, **where)
+        elif pod.status.phase in (None, "Pending") and "broken" not in (pod.spec.containers[0].image or ""):
+            uid = pod.metadata.uid or ""
+            address = self._addresses.setdefault(
+                uid, f"10.0.{len(self._addresses) // 250}.{len(self._addresses) % 250 + 2}"
+            )
+            now = times.format_time(times.now())
+            status = {
+                "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "startTime": now,
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+            }  # fmt: skip
+            assert tenant_of(pod) == key.tenant
+            await self._client.patch(Pod, key.name, {"status": status}, subresource="status", **where)
