@@ -71,7 +71,7 @@ class Agent:
             self.adopted.set()
             await asyncio.Event().wait()
 
-    async def _adopt(self, records: Mapping[str, PodRecord], pods: Mapping[str, object]) -> dict[str, Machine]:
+    async def _adopt(self, records: Mapping[str, PodRecord], pods: Mapping[str, object]) -> Mapping[str, Machine]:
         services: dict[str, GuestServices] = {
             uid: self._parts.guest_access(record)
             for uid, record in records.items()

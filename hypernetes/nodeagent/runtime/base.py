@@ -236,7 +236,7 @@ class Runtime(Protocol):
     async def create(self, spec: MachineSpec, services: GuestServices) -> Machine:
         """Boots a machine until hn-init answers. Raises MachineError; leaves nothing behind then."""
 
-    async def adopt(self, services: Mapping[str, GuestServices]) -> dict[str, Machine]:
+    async def adopt(self, services: Mapping[str, GuestServices]) -> Mapping[str, Machine]:
         """Machines that run already, by id, reconnected; those not in `services` are shut down and removed."""
 
     async def version(self) -> str:
