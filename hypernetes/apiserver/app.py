@@ -49,6 +49,7 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("exec", "get"): subresources.execute,
     ("exec", "create"): subresources.execute,
 }
+_OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _SLOW_SECONDS = 5.0
 
 
@@ -132,9 +133,9 @@ def _handler(route: Route) -> Handler:
             return handler
     elif resource.name == "bindings" and route.verb == "create":
         return subresources.bind
-    elif route.verb in resource.verbs:
+    elif route.verb in resource.verbs and bool(route.name) is (route.verb in _OF_ONE):
         return _VERBS[route.verb]
-    elif route.verb == "watch" and "get" in resource.verbs:
+    elif route.verb == "watch" and route.name and "watch" in resource.verbs:
         return watching.watch
     raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
 

@@ -77,7 +77,7 @@ def _as_stored(call: Call, obj: Object) -> Object:
 
 def _check_place(call: Call, obj: Object, new: bool) -> None:
     """The body must not name another place than the URL; what it leaves out is filled in."""
-    found, route = obj["metadata"], call.route
+    found, route = obj.setdefault("metadata", {}), call.route
     if not call.resource.namespaced:
         found.pop("namespace", None)
     elif found.setdefault("namespace", route.namespace) != route.namespace:

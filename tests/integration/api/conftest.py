@@ -1,0 +1,18 @@
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hypernetes.apiserver.storage.base import Store
+from tests.integration.api.servers import User, serving
+from tests.integration.storage.conftest import etcd, store
+
+__all__ = ["etcd", "store"]
+
+
+@pytest.fixture
+async def admin(store: Store, tmp_path: Path) -> AsyncIterator[User]:
+    """The provider's administrator, at a server of its own; once per store."""
+    async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as user:
+        yield user

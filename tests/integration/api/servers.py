@@ -1,0 +1,124 @@
+"""A real API server in this process, over TLS, and a plain client of it."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from hypernetes.api import times
+from hypernetes.apiserver.server import Settings, prepare_certificates, running
+from hypernetes.apiserver.storage.base import Store
+from hypernetes.pki import ADMIN, PkiDirectory, client_context, write_private
+from hypernetes.pki.certificates import key_pem, new_key, signing_request
+
+Object = dict[str, Any]
+
+
+class Answer:
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def name(self) -> str:
+        return self.json["metadata"]["name"]
+
+    @property
+    def revision(self) -> str:
+        return self.json["metadata"]["resourceVersion"]
+
+
+class User:
+    """One user of the API, by client certificate."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, directory: Path, pki: PkiDirectory) -> None:
+        self._session, self.url, self._directory, self._pki = session, url, directory, pki
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
+    ) -> Answer:
+        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        async with self._session.request(method, self.url + path, data=data, headers=sent, params=query) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    @asynccontextmanager
+    async def watch(self, path: str, **query: str) -> AsyncIterator["Watch"]:
+        async with self._session.get(self.url + path, params={"watch": "true", **query}) as response:
+            assert response.status == 200, await response.text()
+            yield Watch(response)
+
+    async def tenant(self, name: str) -> "User":
+        """Creates a tenant; its administrator, who is to be closed."""
+        body = {"apiVersion": "hypernetes.io/v1", "kind": "Tenant", "metadata": {"name": name}}
+        made = await self("POST", "/apis/hypernetes.io/v1/tenants", body)
+        assert made.status == 201, made.body
+        return await self.administrator(name)
+
+    async def administrator(self, tenant: str) -> "User":
+        key = new_key()
+        spec = {
+            "request": base64.b64encode(signing_request("x", key)).decode(),
+            "user": f"{tenant}-admin",
+            "groups": ["system:masters"],
+        }
+        path = f"/apis/hypernetes.io/v1/tenants/{tenant}/certificate"
+        signed = await self("POST", path, {"spec": spec})
+        assert signed.status == 201, signed.body
+        certificate, private = self._directory / f"{tenant}.crt", self._directory / f"{tenant}.key"
+        certificate.write_bytes(base64.b64decode(signed.json["status"]["certificate"]))
+        write_private(private, key_pem(key))
+        context = client_context(self._pki.ca_certificate, certificate, private)
+        return User(_session(context), self.url, self._directory, self._pki)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+
+class Watch:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def next(self) -> Object:
+        async with asyncio.timeout(20):
+            line = await self._response.content.readline()
+        assert line, "the watch ended"
+        event: Object = orjson.loads(line)
+        return event
+
+    async def names(self, count: int) -> list[tuple[str, str]]:
+        events = [await self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+
+    async def ended(self) -> bool:
+        async with asyncio.timeout(20):
+            return await self._response.content.readline() == b""
+
+
+def _session(context: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
+
+
+@asynccontextmanager
+async def serving(store: Store, directory: Path, cluster_id: str) -> AsyncIterator[User]:
+    """A server on a free port; gives the provider's administrator."""
+    pki = PkiDirectory(directory / "pki", cluster_id)
+    prepare_certificates(pki, "127.0.0.1")
+    pki.ensure(ADMIN, times.now())
+    context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
+    async with (
+        running(Settings(cluster_id, pki, "127.0.0.1", 0), store) as port,
+        User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
+    ):
+        yield admin

@@ -1,0 +1,257 @@
+"""Create, read, change and delete, as a client sees it."""
+
+import asyncio
+import base64
+import shutil
+from typing import Any
+
+from tests.integration.api.servers import User
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def pod(name: str, **spec: Any) -> dict[str, Any]:
+    containers = [{"name": "main", "image": "busybox"}]
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": containers, **spec},
+    }  # fmt: skip
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec},
+    }  # fmt: skip
+
+
+def deployment(name: str, replicas: int = 2) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }  # fmt: skip
+
+
+async def test_what_is_created_is_read_back_as_it_was_answered(admin: User) -> None:
+    made = await admin("POST", CONFIG_MAPS, config_map("a", x="y"))
+    read = await admin("GET", f"{CONFIG_MAPS}/a")
+    assert (made.status, read.status) == (201, 200)
+    assert made.json == read.json
+    assert read.json["data"] == {"x": "y"}
+    assert read.json["metadata"]["uid"]
+
+
+async def test_a_name_is_taken_once(admin: User) -> None:
+    await admin("POST", CONFIG_MAPS, config_map("a"))
+    again = await admin("POST", CONFIG_MAPS, config_map("a"))
+    assert (again.status, again.json["reason"]) == (409, "AlreadyExists")
+    assert again.json["details"] == {"name": "a", "kind": "configmaps"}
+
+
+async def test_generated_names_differ(admin: User) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "web-"}}
+    first, second = await admin("POST", CONFIG_MAPS, body), await admin("POST", CONFIG_MAPS, body)
+    assert first.name.startswith("web-")
+    assert len(first.name) == 9
+    assert first.name != second.name
+
+
+async def test_a_stale_update_conflicts_and_an_unconditional_one_wins(admin: User) -> None:
+    made = (await admin("POST", CONFIG_MAPS, config_map("a", x="1"))).json
+    await admin("PUT", f"{CONFIG_MAPS}/a", {**made, "data": {"x": "2"}})
+    stale = await admin("PUT", f"{CONFIG_MAPS}/a", {**made, "data": {"x": "3"}})
+    assert (stale.status, stale.json["reason"]) == (409, "Conflict")
+    free = await admin("PUT", f"{CONFIG_MAPS}/a", config_map("a", x="4"))
+    assert free.json["data"] == {"x": "4"}
+    assert free.json["metadata"]["uid"] == made["metadata"]["uid"]
+
+
+async def test_an_update_that_changes_nothing_takes_no_revision(admin: User) -> None:
+    made = await admin("POST", CONFIG_MAPS, config_map("a", x="1"))
+    same = await admin("PUT", f"{CONFIG_MAPS}/a", made.json)
+    assert same.revision == made.revision
+
+
+async def test_concurrent_patches_all_count(admin: User) -> None:
+    await admin("POST", CONFIG_MAPS, config_map("a"))
+    answers = await asyncio.gather(
+        *(admin("PATCH", f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v"}}, headers=MERGE) for number in range(15))
+    )
+    assert {answer.status for answer in answers} == {200}
+    assert len((await admin("GET", f"{CONFIG_MAPS}/a")).json["data"]) == 15
+
+
+async def test_a_strategic_patch_merges_containers_by_name(admin: User) -> None:
+    await admin("POST", DEPLOYMENTS, deployment("web"))
+    body = {"spec": {"template": {"spec": {"containers": [{"name": "c", "env": [{"name": "A", "value": "1"}]}]}}}}
+    strategic = {"Content-Type": "application/strategic-merge-patch+json"}
+    patched = await admin("PATCH", f"{DEPLOYMENTS}/web", body, headers=strategic)
+    (container,) = patched.json["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["env"]) == ("nginx", [{"name": "A", "value": "1"}])
+    assert patched.json["metadata"]["generation"] == 2
+
+
+async def test_status_and_spec_are_written_apart(admin: User) -> None:
+    made = (await admin("POST", DEPLOYMENTS, {**deployment("web"), "status": {"replicas": 9}})).json
+    assert "replicas" not in made["status"]
+    made["status"], made["spec"]["replicas"] = {"replicas": 2}, 7
+    status = (await admin("PUT", f"{DEPLOYMENTS}/web/status", made)).json
+    assert (status["status"]["replicas"], status["spec"]["replicas"]) == (2, 2)
+    assert status["metadata"]["generation"] == 1
+    status["status"], status["spec"]["replicas"] = {}, 7
+    spec = (await admin("PUT", f"{DEPLOYMENTS}/web", status)).json
+    assert (spec["status"]["replicas"], spec["spec"]["replicas"]) == (2, 7)
+    assert spec["metadata"]["generation"] == 2
+
+
+async def test_a_scale_changes_the_replicas_and_nothing_else(admin: User) -> None:
+    await admin("POST", DEPLOYMENTS, deployment("web"))
+    scale = (await admin("GET", f"{DEPLOYMENTS}/web/scale")).json
+    assert scale["status"]["selector"] == "app=web"
+    scale["spec"]["replicas"] = 5
+    assert (await admin("PUT", f"{DEPLOYMENTS}/web/scale", scale)).json["spec"] == {"replicas": 5}
+    assert (await admin("GET", f"{DEPLOYMENTS}/web")).json["spec"]["replicas"] == 5
+
+
+async def test_a_pod_is_completed_and_bound_once(admin: User) -> None:
+    made = (await admin("POST", PODS, pod("p"))).json
+    assert made["spec"]["serviceAccountName"] == "default"
+    (volume,) = made["spec"]["volumes"]
+    assert volume["name"].startswith("kube-api-access-")
+    assert made["spec"]["containers"][0]["volumeMounts"][0]["name"] == volume["name"]
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"name": "n1"}}
+    assert (await admin("POST", f"{PODS}/p/binding", binding)).status == 201
+    assert (await admin("POST", f"{PODS}/p/binding", binding)).status == 409
+    bound = (await admin("GET", f"{PODS}/p")).json
+    assert bound["spec"]["nodeName"] == "n1"
+    assert bound["status"]["conditions"][0]["type"] == "PodScheduled"
+
+
+async def test_a_pod_that_nobody_runs_goes_at_once_and_a_running_one_gracefully(admin: User) -> None:
+    await admin("POST", PODS, pod("idle"))
+    assert (await admin("DELETE", f"{PODS}/idle")).status == 200
+    assert (await admin("GET", f"{PODS}/idle")).status == 404
+    await admin("POST", PODS, pod("busy", nodeName="n1"))
+    ending = (await admin("DELETE", f"{PODS}/busy")).json["metadata"]
+    assert ending["deletionGracePeriodSeconds"] == 30
+    assert (await admin("GET", f"{PODS}/busy")).json["metadata"]["deletionTimestamp"] == ending["deletionTimestamp"]
+    assert (await admin("DELETE", f"{PODS}/busy", {"gracePeriodSeconds": 0})).status == 200
+    assert (await admin("GET", f"{PODS}/busy")).status == 404
+
+
+async def test_an_object_stays_until_its_last_finalizer_is_gone(admin: User) -> None:
+    body = config_map("a")
+    body["metadata"]["finalizers"] = ["example.com/hold"]
+    await admin("POST", CONFIG_MAPS, body)
+    await admin("DELETE", f"{CONFIG_MAPS}/a")
+    held = (await admin("GET", f"{CONFIG_MAPS}/a")).json
+    assert "deletionTimestamp" in held["metadata"]
+    await admin("PATCH", f"{CONFIG_MAPS}/a", {"metadata": {"finalizers": None}}, headers=MERGE)
+    assert (await admin("GET", f"{CONFIG_MAPS}/a")).status == 404
+
+
+async def test_a_precondition_that_does_not_hold_saves_the_object(admin: User) -> None:
+    await admin("POST", CONFIG_MAPS, config_map("a"))
+    refused = await admin("DELETE", f"{CONFIG_MAPS}/a", {"preconditions": {"uid": "other"}})
+    assert refused.status == 409
+    assert (await admin("GET", f"{CONFIG_MAPS}/a")).status == 200
+
+
+async def test_a_dry_run_writes_nothing(admin: User) -> None:
+    made = await admin("POST", CONFIG_MAPS, config_map("a"), dryRun="All")
+    assert made.status == 201
+    assert (await admin("GET", f"{CONFIG_MAPS}/a")).status == 404
+
+
+async def test_a_cluster_address_has_one_owner_until_its_service_goes(admin: User) -> None:
+    first = await admin("POST", SERVICES, service("one", clusterIP="10.254.0.77"))
+    assert first.json["spec"]["clusterIPs"] == ["10.254.0.77"]
+    second = await admin("POST", SERVICES, service("two", clusterIP="10.254.0.77"))
+    assert (second.status, second.json["details"]["causes"][0]["field"]) == (422, "spec.clusterIPs[0]")
+    await admin("DELETE", f"{SERVICES}/one")
+    assert (await admin("POST", SERVICES, service("two", clusterIP="10.254.0.77"))).status == 201
+
+
+async def test_chosen_cluster_addresses_are_distinct(admin: User) -> None:
+    answers = await asyncio.gather(*(admin("POST", SERVICES, service(f"s{number}")) for number in range(30)))
+    chosen = {answer.json["spec"]["clusterIP"] for answer in answers}
+    assert len(chosen) == 30
+    assert not chosen & {"10.254.0.0", "10.254.0.1", "10.254.0.2", "10.254.255.255"}
+
+
+async def test_a_namespace_ends_when_its_finalizer_goes_and_takes_nothing_new_until_then(admin: User) -> None:
+    await admin("POST", "/api/v1/namespaces", {"metadata": {"name": "web"}})
+    ending = (await admin("DELETE", "/api/v1/namespaces/web")).json
+    assert ending["status"]["phase"] == "Terminating"
+    refused = await admin("POST", "/api/v1/namespaces/web/configmaps", config_map("a"))
+    assert (refused.status, refused.json["details"]["causes"][0]["reason"]) == (403, "NamespaceTerminating")
+    ending["spec"]["finalizers"] = []
+    await admin("PUT", "/api/v1/namespaces/web/finalize", ending)
+    assert (await admin("GET", "/api/v1/namespaces/web")).status == 404
+
+
+async def test_a_service_account_token_opens_the_api_of_its_tenant(admin: User) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+    made = await admin("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
+    assert made.status == 201
+    assert made.json["status"]["token"].count(".") == 2
+
+
+async def test_bad_requests_get_a_status_that_says_why(admin: User) -> None:
+    async def refused(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
+        answer = await admin(
+            method, path, body, headers={key.replace("_", "-"): value for key, value in headers.items()}
+        )
+        assert answer.json["kind"] == "Status"
+        return answer.status, answer.json["reason"]
+
+    assert await refused("GET", "/api/v1/namespaces/default/gadgets") == (404, "NotFound")
+    assert await refused("GET", "/apis/none.example/v1/gadgets") == (404, "NotFound")
+    assert await refused("POST", CONFIG_MAPS, b"{") == (400, "BadRequest")
+    assert await refused("POST", CONFIG_MAPS, b"[1]") == (400, "BadRequest")
+    assert await refused("POST", CONFIG_MAPS, {"kind": "Pod", "apiVersion": "v1"}) == (400, "BadRequest")
+    assert await refused("POST", CONFIG_MAPS, b"a: [", Content_Type="application/yaml") == (400, "BadRequest")
+    assert await refused("POST", CONFIG_MAPS, b"x", Content_Type="text/plain") == (415, "UnsupportedMediaType")
+    assert await refused("POST", CONFIG_MAPS, config_map("No_Label")) == (422, "Invalid")
+    assert await refused("POST", CONFIG_MAPS, b" " * (3 * 2**20 + 1)) == (413, "RequestEntityTooLarge")
+    assert await refused("POST", "/api/v1/namespaces/none/configmaps", config_map("a")) == (404, "NotFound")
+    assert await refused("PATCH", f"{CONFIG_MAPS}/a", {}, Content_Type="text/x") == (404, "NotFound")
+    assert await refused("POST", f"{CONFIG_MAPS}/a", {}) == (405, "MethodNotAllowed")
+    assert await refused("GET", CONFIG_MAPS, Accept="application/x-unknown") == (406, "NotAcceptable")
+    assert await refused("PUT", f"{CONFIG_MAPS}/a", config_map("b")) == (400, "BadRequest")
+
+
+async def test_unknown_fields_are_warned_of_or_refused(admin: User) -> None:
+    body = {**config_map("a"), "datum": {}}
+    warned = await admin("POST", CONFIG_MAPS, body, fieldValidation="Warn")
+    assert (warned.status, warned.headers["Warning"]) == (201, '299 - "unknown field \\"datum\\""')
+    strict = await admin("POST", CONFIG_MAPS, body, fieldValidation="Strict")
+    assert strict.status == 400
+
+
+async def test_yaml_goes_in_and_out(admin: User) -> None:
+    body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 'yes'}\n"
+    made = await admin("POST", CONFIG_MAPS, body, headers={"Content-Type": "application/yaml"})
+    assert made.json["data"] == {"x": "yes"}
+    read = await admin("GET", f"{CONFIG_MAPS}/a", headers={"Accept": "application/yaml"})
+    assert b"name: a\n" in read.body
+
+
+async def test_a_secret_keeps_plain_text_as_base64(admin: User) -> None:
+    path = "/api/v1/namespaces/default/secrets"
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}}
+    made = (await admin("POST", path, body)).json
+    assert base64.b64decode(made["data"]["k"]) == b"v"
+    assert "stringData" not in made
+
+
+def test_kubectl_is_there() -> None:
+    assert shutil.which("kubectl"), "the suite runs kubectl against the server"

@@ -1,0 +1,142 @@
+"""Tenants: each is a cluster of its own, and none learns of another."""
+
+import asyncio
+from typing import Any
+
+from tests.integration.api.servers import User
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+TENANTS = "/apis/hypernetes.io/v1/tenants"
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def node(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "rack": "secret"}},
+        "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.9"}]},
+    }  # fmt: skip
+
+
+async def test_a_new_tenant_is_usable_at_once(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        namespaces = (await acme("GET", "/api/v1/namespaces")).json["items"]
+        assert [item["metadata"]["name"] for item in namespaces] == [
+            "default", "kube-node-lease", "kube-public", "kube-system",
+        ]  # fmt: skip
+        for path in (
+            "/api/v1/namespaces/default/serviceaccounts/default",
+            "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt",
+            "/api/v1/namespaces/default/services/kubernetes",
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+            "/apis/hypernetes.io/v1/networks/default",
+            "/api/v1/networks/default",
+        ):
+            assert (await acme("GET", path)).status == 200, path
+
+
+async def test_two_tenants_use_the_same_names_and_addresses(admin: User) -> None:
+    async with await admin.tenant("acme") as acme, await admin.tenant("globex") as globex:
+        for user in (acme, globex):
+            assert (await user("POST", "/api/v1/namespaces", {"metadata": {"name": "web"}})).status == 201
+            made = await user(
+                "POST", "/api/v1/namespaces/web/services",
+                {"metadata": {"name": "s"}, "spec": {"clusterIP": "10.254.0.10", "ports": [{"port": 80}]}},
+            )  # fmt: skip
+            assert made.status == 201, made.body
+        await acme("DELETE", "/api/v1/namespaces/web/services/s")
+        assert (await globex("GET", "/api/v1/namespaces/web/services/s")).status == 200
+
+
+async def test_nothing_of_another_tenant_shows(admin: User) -> None:
+    async with await admin.tenant("acme") as acme, await admin.tenant("globex") as globex:
+        await acme("POST", CONFIG_MAPS, config_map("hidden", word="xyzzy"))
+        for path in ("/api/v1/configmaps", "/api/v1/namespaces", CONFIG_MAPS, "/apis", "/api/v1", "/openapi/v3"):
+            answer = await globex("GET", path)
+            assert b"acme" not in answer.body, path
+            assert b"hidden" not in answer.body, path
+        assert (await globex("GET", f"{CONFIG_MAPS}/hidden")).status == 404
+
+
+async def test_the_refusal_is_the_same_for_a_tenant_that_exists_and_one_that_does_not(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        await admin("POST", TENANTS, {"metadata": {"name": "globex"}})
+        for method, path in (
+            ("GET", CONFIG_MAPS), ("GET", f"{CONFIG_MAPS}/a"), ("POST", CONFIG_MAPS), ("DELETE", f"{CONFIG_MAPS}/a"),
+            ("GET", "/version"), ("GET", "/api/v1/nodes"),
+        ):  # fmt: skip
+            there = await acme(method, f"/tenants/globex{path}", {} if method == "POST" else None)
+            nowhere = await acme(method, f"/tenants/initech{path}", {} if method == "POST" else None)
+            assert (there.status, there.body) == (nowhere.status, nowhere.body)
+            assert there.status == 403
+        everywhere = await acme("GET", "/tenants/*/api/v1/configmaps")
+        assert everywhere.status == 403
+
+
+async def test_a_watch_sees_its_own_tenant_only(admin: User) -> None:
+    async with await admin.tenant("acme") as acme, await admin.tenant("globex") as globex:
+        revision = (await acme("GET", CONFIG_MAPS)).revision
+        async with acme.watch("/api/v1/configmaps", resourceVersion=revision) as watch:
+            await globex("POST", CONFIG_MAPS, config_map("theirs"))
+            await acme("POST", CONFIG_MAPS, config_map("ours"))
+            assert await watch.names(1) == [("ADDED", "ours")]
+
+
+async def test_the_provider_sees_all_tenants_and_whose_an_object_is(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        await acme("POST", CONFIG_MAPS, config_map("a"))
+        listed = (await admin("GET", "/tenants/*/api/v1/configmaps", fieldSelector="metadata.name=a")).json
+        (found,) = listed["items"]
+        assert found["metadata"]["annotations"] == {"hypernetes.io/tenant": "acme"}
+        async with admin.watch(
+            "/tenants/*/api/v1/configmaps", resourceVersion=listed["metadata"]["resourceVersion"]
+        ) as w:
+            await acme("POST", CONFIG_MAPS, config_map("b"))
+            event = await w.next()
+            assert event["object"]["metadata"]["annotations"] == {"hypernetes.io/tenant": "acme"}
+        mine = (await acme("GET", f"{CONFIG_MAPS}/a")).json
+        assert "annotations" not in mine["metadata"]
+
+
+async def test_a_client_cannot_claim_another_tenant_by_annotation(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        body = config_map("a")
+        body["metadata"]["annotations"] = {"hypernetes.io/tenant": "globex"}
+        assert (await acme("POST", CONFIG_MAPS, body)).status == 201
+        listed = (await admin("GET", "/tenants/*/api/v1/configmaps", fieldSelector="metadata.name=a")).json
+        assert listed["items"][0]["metadata"]["annotations"] == {"hypernetes.io/tenant": "acme"}
+
+
+async def test_a_tenant_sees_of_a_node_what_is_its_business(admin: User) -> None:
+    assert (await admin("POST", "/api/v1/nodes", node("n1"))).status == 201
+    async with await admin.tenant("acme") as acme:
+        (shown,) = (await acme("GET", "/api/v1/nodes")).json["items"]
+        assert shown["metadata"]["labels"] == {"kubernetes.io/hostname": "n1"}
+        assert "addresses" not in shown["status"]
+        assert (await acme("DELETE", "/api/v1/nodes/n1")).status == 403
+        assert (await acme("POST", "/api/v1/nodes", node("n2"))).status == 403
+
+
+async def test_a_tenant_that_is_deleted_leaves_nothing_and_its_credentials_open_nothing(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        await acme("POST", CONFIG_MAPS, config_map("old"))
+        assert (await admin("DELETE", f"{TENANTS}/acme")).status == 200
+        async with asyncio.timeout(20):
+            while (await admin("GET", f"{TENANTS}/acme")).status != 404:
+                await asyncio.sleep(0.05)
+        assert (await acme("GET", CONFIG_MAPS)).status == 401
+        async with await admin.tenant("acme") as again:
+            assert (await acme("GET", CONFIG_MAPS)).status == 401
+            names = [item["metadata"]["name"] for item in (await again("GET", CONFIG_MAPS)).json["items"]]
+            assert names == ["kube-root-ca.crt"]
+
+
+async def test_tenants_live_in_system(admin: User) -> None:
+    async with await admin.tenant("acme") as acme:
+        assert (await acme("GET", TENANTS)).status in (403, 404)
+        assert (await admin("GET", f"/tenants/acme{TENANTS}")).status == 404
+    assert (await admin("POST", TENANTS, {"metadata": {"name": "system"}})).status == 422
+    assert (await admin("GET", f"/tenants/nobody{CONFIG_MAPS}")).status == 404
