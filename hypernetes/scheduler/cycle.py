@@ -12,7 +12,7 @@ from hypernetes.scheduler import filters, scores
 from hypernetes.scheduler.demands import Demands
 from hypernetes.scheduler.snapshot import Cluster, scored
 
-_EVALUATIONS = 128  # kept, least recently used dropped; one is some tens of kB at 5,000 nodes
+_EVALUATIONS = 512  # kept, least recently used dropped; one is 85 kB at 5,000 nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,114 @@
+"""hn-scheduler as a process beside a real hn-apiserver: nodes that nobody runs, pods of two tenants."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypernetes.api.models.core_v1 import Event, Node, Pod
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.cli import tenants
+from hypernetes.client import Client
+from tests.integration.control_plane import running
+
+T = TypeVar("T")
+_DEADLINE_SECONDS = 60.0
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]]) -> T:
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        while True:
+            if (found := await look()) is not None:
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def add_node(client: Client, name: str, **allocatable: str) -> None:
+    resources = {"cpu": "2", "memory": "4Gi", "pods": "10", **allocatable}
+    value = {"metadata": {"name": name}, "status": {"allocatable": resources, "capacity": resources}}
+    node = await client.create(Node.from_dict(value), tenant=SYSTEM_TENANT)
+    await client.patch(Node, name, {"status": value["status"]}, tenant=SYSTEM_TENANT, subresource="status")
+    if node.spec.taints:  # as of a node that has just registered
+        await client.patch(Node, name, {"spec": {"taints": None}}, tenant=SYSTEM_TENANT)
+
+
+async def add_pod(client: Client, name: str, tenant: str, cpu: str) -> None:
+    container = {"name": "c", "image": "127.0.0.1:5000/busybox", "resources": {"requests": {"cpu": cpu}}}
+    value: dict[str, Any] = {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
+    await client.create(Pod.from_dict(value), tenant=tenant)
+
+
+async def bound(client: Client, name: str, tenant: str) -> str:
+    async def look() -> str | None:
+        return (await client.get(Pod, name, namespace="default", tenant=tenant)).spec.node_name
+
+    return await eventually(look)
+
+
+async def test_pods_of_all_tenants_are_bound_and_those_that_do_not_fit_say_why(tmp_path: Path) -> None:
+    async with running(tmp_path / "c", "scheduler", tenant="acme") as (plane, client):
+        await tenants.create(client, plane.layout, "globex", None)
+        await add_pod(client, "web", "acme", "1")
+
+        async def told() -> Pod | None:
+            pod = await client.get(Pod, "web", namespace="default", tenant="acme")
+            return pod if pod.status.conditions else None
+
+        condition = (await eventually(told)).status.conditions[0]
+        assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
+        assert condition.message == "no nodes available to schedule pods"
+
+        await add_node(client, "n1")
+        assert await bound(client, "web", "acme") == "n1"
+        await add_pod(client, "web", "globex", "1")
+        assert await bound(client, "web", "globex") == "n1"
+        conditions = (await client.get(Pod, "web", namespace="default", tenant="acme")).status.conditions
+        assert [(each.type, each.status) for each in conditions] == [("PodScheduled", "True")]
+
+        async def events() -> dict[str, str] | None:
+            items = (await client.list(Event, tenant="acme", namespace="default")).items
+            seen = {event.reason or "": event.message or "" for event in items}
+            return seen if "Scheduled" in seen else None
+
+        assert await eventually(events) == {
+            "FailedScheduling": "no nodes available to schedule pods",
+            "Scheduled": "Successfully assigned default/web to n1",
+        }
+
+        await add_pod(client, "more", "acme", "1500m")
+
+        async def full() -> str | None:
+            pod = await client.get(Pod, "more", namespace="default", tenant="acme")
+            return pod.status.conditions[0].message if pod.status.conditions else None
+
+        assert await eventually(full) == "0/1 nodes are available: 1 Insufficient cpu."
+        await client.delete(Pod, "web", namespace="default", tenant="acme", grace_seconds=0)
+        await client.delete(Pod, "web", namespace="default", tenant="globex", grace_seconds=0)
+        assert await bound(client, "more", "acme") == "n1"
+        assert await plane.stop("scheduler") == 0
+
+
+async def test_killed_at_any_moment_it_goes_on_without_overcommitting(tmp_path: Path) -> None:
+    async with running(tmp_path / "c", tenant="acme") as (plane, client):
+        for n in range(3):
+            await add_node(client, f"n{n}", cpu="4")
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(15):
+                tasks.create_task(add_pod(client, f"p{n}", "acme", "1"))
+
+        async def placed(count: int) -> bool | None:
+            pods = (await client.list(Pod, tenant="acme", namespace="default")).items
+            return True if sum(bool(pod.spec.node_name) for pod in pods) >= count else None
+
+        await plane.start("scheduler")
+        await eventually(lambda: placed(1))
+        await plane.stop("scheduler", signal.SIGKILL)
+        await plane.start("scheduler")  # it waits until the dead one's lease is over
+        await eventually(lambda: placed(12))
+        pods = (await client.list(Pod, tenant="acme", namespace="default")).items
+        nodes = [pod.spec.node_name for pod in pods if pod.spec.node_name]
+        assert sorted(nodes) == sorted(["n0", "n1", "n2"] * 4)
