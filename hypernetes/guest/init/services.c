@@ -203,7 +203,9 @@ static void on_notification(struct source *s, uint32_t events)
 	if (!work.active || !work.haproxy)
 		return;
 	work.haproxy = false;
-	if (strstr(text, "failed"))
+	/* Of a refused configuration it tells only on its standard error; the former one stays in force. */
+	on_saying(&sayings, 0);
+	if (memmem(said, said_length, "Loading failure", 15))
 		read_complaint("haproxy");
 	finish();
 }

@@ -61,6 +61,16 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT); }
 
+/* A disk's node is there before the disk: until the probe is through, opening it says ENXIO. */
+static bool opens(const char *device)
+{
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static bool find_lun(unsigned lun, char *device, size_t size)
 {
 	char path[300];
@@ -72,7 +82,7 @@ static bool find_lun(unsigned lun, char *device, size_t size)
 	for (struct dirent *e; d && (e = readdir(d));)
 		if (e->d_name[0] != '.') {
 			snprintf(device, size, "/dev/%s", e->d_name);
-			found = access(device, F_OK) == 0;
+			found = opens(device);
 		}
 	if (d)
 		closedir(d);
