@@ -104,15 +104,15 @@ class Dialer:
             yield response
 
     async def websocket(
-        self, agent: Agent, parts: Iterable[str], query: Query, protocols: Iterable[str]
+        self, agent: Agent, parts: Iterable[str], query: Query, protocol: str
     ) -> aiohttp.ClientWebSocketResponse:
-        """An open WebSocket with one of these subprotocols; the caller closes it. StatusError as for `get`."""
+        """An open WebSocket of this subprotocol; the caller closes it. StatusError as for `get`."""
         assert self._session is not None
         url = agent.url(parts, query)
         try:
             async with asyncio.timeout(2 * CONNECT_SECONDS):
-                return await self._session.ws_connect(
-                    url, protocols=tuple(protocols), server_hostname=agent.node, heartbeat=HEARTBEAT_SECONDS,
+                socket = await self._session.ws_connect(
+                    url, protocols=(protocol,), server_hostname=agent.node, heartbeat=HEARTBEAT_SECONDS,
                     max_msg_size=MAX_MESSAGE_BYTES, compress=0,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )  # fmt: skip
@@ -120,6 +120,10 @@ class Dialer:
             raise _refusal(agent, refused) from refused
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _failed(agent, error) from error
+        if socket.protocol != protocol:
+            await socket.close()
+            raise StatusError("InternalError", f'the agent of node "{agent.node}" doesn\'t speak {protocol}')
+        return socket
 
 
 class _Refused(Exception):

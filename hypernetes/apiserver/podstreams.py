@@ -104,13 +104,13 @@ def choose_container(pod: Mapping[str, Any], asked: str) -> str:
     raise StatusError("BadRequest", message)
 
 
-def choose_protocol(offered: str) -> list[str]:
-    """Of the client's Sec-WebSocket-Protocol header those that we know, best first; StatusError 400 for none."""
+def choose_protocol(offered: str) -> str:
+    """The best that we know of the client's Sec-WebSocket-Protocol header; StatusError 400 for none."""
     asked = [protocol.strip() for protocol in offered.split(",")]
-    common = [protocol for protocol in PROTOCOLS if protocol in asked]
-    if not common:
-        raise StatusError("BadRequest", f"none of the offered subprotocols is known; known are {', '.join(PROTOCOLS)}")
-    return common
+    for protocol in PROTOCOLS:
+        if protocol in asked:
+            return protocol
+    raise StatusError("BadRequest", f"none of the offered subprotocols is known; known are {', '.join(PROTOCOLS)}")
 
 
 def _true(value: str | None) -> bool:

@@ -3,8 +3,9 @@
     client ──HTTP──► log ──HTTP──► agent
     client ◄─WebSocket─► exec ◄─WebSocket─► agent      (v5 or v4.channel.k8s.io, the messages unopened)
 
-Nothing is buffered but what the two sockets hold: a side that doesn't read stops the other. The agent is reached before
-the client gets its answer, so that a refusal is still a Status with its code.
+Nothing is buffered but what the two sockets hold: a side that doesn't read stops the other. What is wrong with the
+request is a Status with its code; what the agent says against it is one too for a log, and for a WebSocket a Status on
+its error channel, as upstream does it.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+import orjson
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -28,6 +30,7 @@ from hypernetes.apiserver.podstreams import Stream
 
 SILENCE_SECONDS = 60.0  # an agent that says nothing for so long while it isn't following is given up
 LOOK_SECONDS = 5.0  # how often a silent log looks whether its client is still there
+_ERROR_CHANNEL = b"\x03"
 _UNSENDABLE_CODES = (1005, 1006, 1015)  # RFC 6455 §7.4.1: never in a frame
 
 Object = Mapping[str, Any]
@@ -82,15 +85,20 @@ async def _attach(
 ) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET":
         raise StatusError("BadRequest", "Upgrade request required: streams are WebSockets")
-    protocols = podstreams.choose_protocol(request.headers.get("Sec-WebSocket-Protocol", ""))
-    far = await dialer.websocket(Agent.of(node, stream.node), parts, stream.query, protocols)
+    protocol = podstreams.choose_protocol(request.headers.get("Sec-WebSocket-Protocol", ""))
+    near = web.WebSocketResponse(
+        protocols=(protocol,), heartbeat=HEARTBEAT_SECONDS, timeout=CLOSE_SECONDS, max_msg_size=MAX_MESSAGE_BYTES,
+        compress=False,
+    )  # fmt: skip
     try:
-        if far.protocol not in protocols:
-            raise StatusError("InternalError", f'the agent of node "{stream.node}" speaks no known subprotocol')
-        near = web.WebSocketResponse(
-            protocols=(far.protocol,), heartbeat=HEARTBEAT_SECONDS, timeout=CLOSE_SECONDS,
-            max_msg_size=MAX_MESSAGE_BYTES, compress=False,
-        )  # fmt: skip
+        far = await dialer.websocket(Agent.of(node, stream.node), parts, stream.query, protocol)
+    except StatusError as error:
+        # A refused upgrade makes kubectl try SPDY next, and show what becomes of that instead of this.
+        await near.prepare(request)
+        await near.send_bytes(_ERROR_CHANNEL + orjson.dumps(error.to_dict()))
+        await near.close()
+        return near
+    try:
         await near.prepare(request)
         async with asyncio.TaskGroup() as group:
             group.create_task(_relay(near, far))

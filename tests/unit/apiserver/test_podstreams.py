@@ -94,6 +94,6 @@ def test_attaching_needs_no_command():
 
 
 def test_the_best_common_subprotocol_is_chosen():
-    assert podstreams.choose_protocol("v4.channel.k8s.io, v5.channel.k8s.io")[0] == "v5.channel.k8s.io"
-    assert podstreams.choose_protocol("channel.k8s.io,v4.channel.k8s.io") == ["v4.channel.k8s.io"]
+    assert podstreams.choose_protocol("v4.channel.k8s.io, v5.channel.k8s.io") == "v5.channel.k8s.io"
+    assert podstreams.choose_protocol("channel.k8s.io,v4.channel.k8s.io") == "v4.channel.k8s.io"
     assert refused(podstreams.choose_protocol, "").code == 400
