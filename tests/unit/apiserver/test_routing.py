@@ -1,0 +1,50 @@
+"""What a URL and a method mean."""
+
+import pytest
+
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver import routing
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/api/v1/pods", ("list", None, "pods", "", "", "")),
+        ("GET", "/tenants/acme/api/v1/namespaces/web/pods/p", ("get", "acme", "pods", "", "web", "p")),
+        ("GET", "/api/v1/namespaces/web", ("get", None, "namespaces", "", "", "web")),
+        ("PUT", "/api/v1/namespaces/web/finalize", ("update", None, "namespaces", "finalize", "", "web")),
+        ("GET", "/api/v1/namespaces/web/pods", ("list", None, "pods", "", "web", "")),
+        ("DELETE", "/apis/apps/v1/namespaces/w/deployments", ("deletecollection", None, "deployments", "", "w", "")),
+        ("PATCH", "/apis/apps/v1/namespaces/w/deployments/d/scale", ("patch", None, "deployments", "scale", "w", "d")),
+        ("GET", "/api/v1/watch/namespaces/web/pods", ("watch", None, "pods", "", "web", "")),
+        ("GET", "/tenants/*/api/v1/pods/", ("list", "*", "pods", "", "", "")),
+    ],
+)
+def test_paths_of_resources(method: str, path: str, expected: tuple[str | None, ...]) -> None:
+    route = routing.parse(method, path, {})
+    assert route.resource is not None
+    assert (route.verb, route.tenant, route.resource.name, route.subresource, route.namespace, route.name) == expected
+
+
+def test_a_list_with_the_watch_flag_is_a_watch_and_an_object_is_not() -> None:
+    assert routing.parse("GET", "/api/v1/pods", {"watch": "1"}).verb == "watch"
+    assert routing.parse("GET", "/api/v1/pods", {"watch": "false"}).verb == "list"
+    assert routing.parse("GET", "/api/v1/namespaces/w/pods/p", {"watch": "1"}).verb == "get"
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/apis", "/apis/apps/v1", "/version", "/tenants/acme/openapi/v3"])
+def test_what_is_no_resource_is_left_to_others(path: str) -> None:
+    assert routing.parse("GET", path, {}).resource is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/gadgets", "/apis/x/v1/pods", "/api/v1/namespaces/w/nodes", "/api/v1/namespaces/w/pods/p/shell",
+        "/api/v1/namespaces//pods", "/api/v1/namespaces/w/pods/p/log/x", "/api/v1/pods/p",
+    ],
+)  # fmt: skip
+def test_paths_that_lead_nowhere(path: str) -> None:
+    with pytest.raises(StatusError) as raised:
+        routing.parse("GET", path, {})
+    assert raised.value.code == 404

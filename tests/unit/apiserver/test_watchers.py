@@ -1,0 +1,116 @@
+"""Stories of watches: who is told what."""
+
+import orjson
+
+from hypernetes.api import scheme
+from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.storage.base import Change
+from hypernetes.apiserver.views import view_of
+from hypernetes.apiserver.watchers import Scope, Watcher, Watchers
+
+KEYS = Keys("c")
+PODS = scheme.by_name("v1", "pods")
+NODES = scheme.by_name("v1", "nodes")
+
+
+class Story:
+    """A mirror and its watchers, fed by hand."""
+
+    def __init__(self) -> None:
+        self.mirror, self.watchers = Mirror(KEYS), Watchers()
+        self.mirror.load([], 1)
+
+    def pod(self, tenant: str, name: str, node: str = "", namespace: str = "web", **labels: str) -> None:
+        metadata = {"name": name, "namespace": namespace, "labels": labels}
+        obj = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": node}}
+        self.change(KEYS.of(PODS, tenant, namespace, name), orjson.dumps(obj))
+
+    def gone(self, tenant: str, name: str) -> None:
+        self.change(KEYS.of(PODS, tenant, "web", name), None)
+
+    def change(self, key: str, value: bytes | None) -> None:
+        self.watchers.publish(self.mirror.apply([Change(key, self.mirror.revision + 1, value, None)]))
+
+    def watch(self, tenant: str | None, limit: int = 100, label: str = "", **scope: str) -> Watcher:
+        match = (lambda entry: entry.labels.get("app") == label) if label else None
+        view = view_of(PODS, annotated=tenant is None)
+        watcher = Watcher(Scope("core", "pods", tenant, **scope), view, match, limit)
+        self.watchers.add(watcher)
+        return watcher
+
+
+async def told(watcher: Watcher) -> list[tuple[str, str, str]]:
+    frames = await watcher.next(0) or b""
+    events = [orjson.loads(line) for line in frames.splitlines()]
+    return [(e["type"], e["object"]["metadata"]["name"], e["object"]["metadata"]["resourceVersion"]) for e in events]
+
+
+async def test_each_watcher_is_told_of_what_is_in_its_scope() -> None:
+    story = Story()
+    all_, acme, web = story.watch(None), story.watch("acme"), story.watch("acme", namespace="web")
+    one, node = story.watch("acme", namespace="web", name="a"), story.watch(None, node="n1")
+    story.pod("acme", "a")
+    story.pod("acme", "b", namespace="other")
+    story.pod("globex", "a", node="n1")
+    assert [name for _, name, _ in await told(all_)] == ["a", "b", "a"]
+    assert [name for _, name, _ in await told(acme)] == ["a", "b"]
+    assert [name for _, name, _ in await told(web)] == ["a"]
+    assert [name for _, name, _ in await told(one)] == ["a"]
+    assert await told(node) == [("ADDED", "a", "4")]
+
+
+async def test_a_deletion_shows_the_object_at_the_revision_of_its_end() -> None:
+    story = Story()
+    watcher = story.watch("acme")
+    story.pod("acme", "a")
+    story.gone("acme", "a")
+    assert await told(watcher) == [("ADDED", "a", "2"), ("DELETED", "a", "3")]
+
+
+async def test_an_object_that_ceases_to_match_is_deleted_for_the_watcher() -> None:
+    story = Story()
+    watcher = story.watch("acme", label="web")
+    story.pod("acme", "a", app="db")
+    story.pod("acme", "a", app="web")
+    story.pod("acme", "a", app="web")
+    story.pod("acme", "a", app="db")
+    assert [kind for kind, _, _ in await told(watcher)] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+async def test_who_reads_too_slowly_is_cut_off_and_costs_no_more_memory() -> None:
+    story = Story()
+    slow, quick = story.watch("acme", limit=3), story.watch("acme")
+    for number in range(10):
+        story.pod("acme", f"p{number}")
+    assert slow.cut_off
+    assert await slow.next(0) == b""
+    assert len(await told(quick)) == 10
+
+
+async def test_an_event_is_encoded_once_for_all_its_watchers() -> None:
+    story = Story()
+    first, second = story.watch("acme"), story.watch("acme")
+    story.pod("acme", "a")
+    assert first._queue[0] is second._queue[0]
+
+
+async def test_a_watcher_that_left_is_told_nothing() -> None:
+    story = Story()
+    watcher = story.watch("acme")
+    story.watchers.remove(watcher)
+    story.pod("acme", "a")
+    assert watcher.idle
+    assert len(story.watchers) == 0
+
+
+async def test_a_tenant_hears_of_a_node_only_what_it_may_see() -> None:
+    story = Story()
+    watcher = Watcher(Scope("core", "nodes", "system"), view_of(NODES, projected=True), None)
+    story.watchers.add(watcher)
+    for beat, ready in (("1", "True"), ("2", "True"), ("3", "False")):
+        condition = {"type": "Ready", "status": ready, "lastHeartbeatTime": beat, "lastTransitionTime": ready}
+        metadata = {"name": "n1", "uid": "u", "creationTimestamp": "t"}
+        obj = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"conditions": [condition]}}
+        story.change(KEYS.of(NODES, "system", "", "n1"), orjson.dumps(obj))
+    assert [kind for kind, _, _ in await told(watcher)] == ["ADDED", "MODIFIED"]
