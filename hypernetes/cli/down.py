@@ -28,7 +28,7 @@ async def down(layout: Layout, report: Report) -> None:
 
 async def remove_all(layout: Layout, cluster: Cluster, report: Report) -> None:
     """Machines, networks, control groups, and processes that lost their supervisor. Under the lock."""
-    found = leftovers.processes_of(layout, list(leftovers.running_processes()))
+    found = leftovers.processes_of(layout, cluster, list(leftovers.running_processes()))
     found = [process for process in found if process.pid != os.getpid()]
     async with waiting_for(f"{len(found)} processes to end", report):
         await asyncio.to_thread(leftovers.stop_processes, found)
@@ -38,6 +38,7 @@ async def remove_all(layout: Layout, cluster: Cluster, report: Report) -> None:
     except (NetworkError, TimeoutError) as error:
         raise CommandError(f"the pods are stopped, but their networks can't be removed: {error}") from error
     leftovers.remove_cgroups(cluster)
+    leftovers.remove_sockets(cluster)
     for path in layout.run.glob("*.pid"):
         path.unlink(missing_ok=True)
 

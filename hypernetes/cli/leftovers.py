@@ -7,6 +7,7 @@ not by what some file remembers: it works after any crash.
 import asyncio
 import os
 import select
+import shutil
 import signal
 import time
 from collections.abc import Collection, Iterator
@@ -20,7 +21,9 @@ from hypernetes.providers.network.base import NetworkProvider
 PROCESS_STOP_SECONDS = 10.0
 NETWORK_SECONDS = 60.0
 _SCRIPTS = frozenset({"hn-apiserver", "hn-scheduler", "hn-controllers", "hn-agent"})
+_NAME_WORDS = 2
 _PROC = Path("/proc")
+_RUN = Path("/run/hypernetes")  # where machines have their sockets
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUP_DEPTH = 4  # controller (version 1), parent, ours, its children
 
@@ -31,29 +34,31 @@ class HostProcess:
     argv: tuple[str, ...]
 
 
-def processes_of(layout: Layout, processes: Collection[HostProcess]) -> list[HostProcess]:
-    """Those whose command line names something in DIR: our own processes, and the machines of pods."""
+def processes_of(layout: Layout, cluster: Cluster, processes: Collection[HostProcess]) -> list[HostProcess]:
+    """The cluster's own processes, by the DIR in their command lines, and its machines, by the id in their names."""
+    return [process for process in processes if _is_program(layout, process.argv) or _is_machine(cluster, process.argv)]
+
+
+def machines(cluster: Cluster, processes: Collection[HostProcess]) -> list[HostProcess]:
+    return [process for process in processes if _is_machine(cluster, process.argv)]
+
+
+def _is_machine(cluster: Cluster, argv: tuple[str, ...]) -> bool:
+    """`qemu-system-x86_64 -name hn<cluster id>-<machine id> …`"""
+    return (
+        len(argv) > _NAME_WORDS
+        and Path(argv[0]).name.startswith("qemu-system-")
+        and argv[1] == "-name"
+        and argv[2].startswith(f"hn{cluster.id}-")
+    )
+
+
+def _is_program(layout: Layout, argv: tuple[str, ...]) -> bool:
+    """One of our scripts, which its interpreter runs: the name is the first or the second word."""
     below = f"{layout.root}/"
-    return [
-        process
-        for process in processes
-        if process.argv
-        and _is_ours(process.argv)
-        and any(below in word or word == str(layout.root) for word in process.argv)
-    ]
-
-
-def machines(layout: Layout, processes: Collection[HostProcess]) -> list[HostProcess]:
-    return [process for process in processes_of(layout, processes) if _is_machine(process.argv)]
-
-
-def _is_machine(argv: tuple[str, ...]) -> bool:
-    return Path(argv[0]).name.startswith("qemu-system-")
-
-
-def _is_ours(argv: tuple[str, ...]) -> bool:
-    """A machine, or one of our scripts: run by its interpreter, which is then the first word."""
-    return _is_machine(argv) or any(Path(word).name in _SCRIPTS for word in argv[:2])
+    return any(Path(word).name in _SCRIPTS for word in argv[:2]) and any(
+        below in word or word == str(layout.root) for word in argv
+    )
 
 
 def running_processes() -> Iterator[HostProcess]:
@@ -108,6 +113,13 @@ async def remove_networks(layout: Layout, cluster: Cluster) -> None:
         )
         async with asyncio.timeout(NETWORK_SECONDS):
             await provider.close(remove=True)
+
+
+def remove_sockets(cluster: Cluster, base: Path = _RUN) -> None:
+    """The sockets of the cluster's machines."""
+    path = base / f"hn{cluster.id}"
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def remove_cgroups(cluster: Cluster, base: Path = _CGROUPS) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from hypernetes.cli import leftovers, lock
 from hypernetes.cli.errors import CommandError
-from hypernetes.cli.layout import Layout
+from hypernetes.cli.layout import Cluster, Layout
 from hypernetes.cli.leftovers import HostProcess
 from hypernetes.cli.tables import table
 
@@ -20,15 +20,15 @@ def describe(layout: Layout) -> str:
     if pid is None:
         raise CommandError(f"the cluster in {layout.root} does not run; `hn up --dir {layout.root}` starts it")
     found = list(leftovers.running_processes())
-    machines = leftovers.machines(layout, found)
-    rows = [("hn up", str(pid)), *programs(layout, found)]
+    machines = leftovers.machines(cluster, found)
+    rows = [("hn up", str(pid)), *programs(layout, cluster, found)]
     summary = f"cluster {cluster.id} at {cluster.server}, {len(machines)} virtual machines"
     return f"{summary}\n{table(('PROCESS', 'PID'), rows)}"
 
 
-def programs(layout: Layout, found: Collection[HostProcess]) -> list[tuple[str, str]]:
+def programs(layout: Layout, cluster: Cluster, found: Collection[HostProcess]) -> list[tuple[str, str]]:
     """Name and pid of each process that should run; a dash for one that doesn't at the moment."""
-    alive = {process.pid for process in leftovers.processes_of(layout, found)}
+    alive = {process.pid for process in leftovers.processes_of(layout, cluster, found)}
     rows = []
     for path in sorted(layout.run.glob("*.pid")):
         text = path.read_text().strip()

@@ -140,7 +140,7 @@ async def _supervise(request: Request, report: Report, on_ready: Callable[[], No
     layout = request.layout
     cluster = check(request)
     layout.save(cluster)
-    ran_before = bool(leftovers.machines(layout, list(leftovers.running_processes())))
+    ran_before = bool(leftovers.machines(cluster, list(leftovers.running_processes())))
     supervisor = Supervisor(layout, cluster, request.options, Path(sys.executable).parent, report)
     was_up = False
     try:

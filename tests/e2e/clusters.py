@@ -105,14 +105,13 @@ class Cluster:
         return json.loads(self.kubectl(tenant, "get", *arguments, "-o", "json"))
 
     def processes(self) -> list[leftovers.HostProcess]:
-        return leftovers.processes_of(self.layout, list(leftovers.running_processes()))
+        return leftovers.processes_of(self.layout, self.layout.load(), list(leftovers.running_processes()))
 
     def machine_pids(self) -> dict[str, int]:
         """The hypervisor's pid by the UID of its pod."""
-        pods = self.layout.root / "nodes"
-        uids = {path.name for path in pods.glob("*/pods/*")}
-        found = leftovers.machines(self.layout, list(leftovers.running_processes()))
-        return {uid: machine.pid for uid in uids for machine in found if any(uid in word for word in machine.argv)}
+        cluster = self.layout.load()
+        found = leftovers.machines(cluster, list(leftovers.running_processes()))
+        return {machine.argv[2].removeprefix(f"hn{cluster.id}-"): machine.pid for machine in found}
 
     def control_pids(self) -> dict[str, int]:
         """The pid of each supervised process by its name."""

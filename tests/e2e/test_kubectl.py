@@ -64,10 +64,10 @@ class Kubectl:
 
 
 @pytest.fixture(scope="module")
-def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
+def kubectl(shared_cluster: Cluster) -> Iterator[Kubectl]:
     """A tenant of this module's own, with one namespace."""
-    cluster.create_tenant(TENANT)
-    kubectl = Kubectl(cluster, "default")
+    shared_cluster.create_tenant(TENANT)
+    kubectl = Kubectl(shared_cluster, "default")
     kubectl("create", "namespace", "try")
     kubectl.namespace = "try"
     yield kubectl

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypernetes.cli.preflight import agent_ports, why_taken
 from hypernetes.cli.programs import Options
 from hypernetes.cli.supervisor import Supervisor
 
+CLUSTER = Cluster("abc123")
 APISERVER = f"""#!{sys.executable}
 import pathlib, sys
 from aiohttp import web
@@ -72,7 +74,7 @@ def layout(tmp_path: Path) -> Layout:
 @pytest.fixture
 def supervisor(layout: Layout, bin_dir: Path) -> Supervisor:
     port = next(port for port in range(17443, 17643) if why_taken("127.0.0.1", port) is None)
-    cluster = Cluster("abc123", "127.0.0.1", port, agent_ports(1, ()))
+    cluster = replace(CLUSTER, port=port, agent_ports=agent_ports(1, ()))
     return Supervisor(layout, cluster, Options(("n",)), bin_dir, lambda line: None)
 
 
@@ -86,7 +88,7 @@ def running(layout: Layout) -> set[str]:
 
 
 def ours(layout: Layout) -> list[leftovers.HostProcess]:
-    return leftovers.processes_of(layout, list(leftovers.running_processes()))
+    return leftovers.processes_of(layout, CLUSTER, list(leftovers.running_processes()))
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -30,18 +30,18 @@ def test_the_processes_of_a_cluster_and_their_command_lines():
 
 
 def test_only_what_works_in_the_directory_belongs_to_its_cluster():
-    layout = Layout(Path("/srv/data"))
-    machine = HostProcess(1, ("qemu-system-x86_64", "-qmp", "unix:/srv/data/nodes/n/pods/u/qmp.sock,server=on"))
+    layout, cluster = Layout(Path("/srv/data")), Cluster("abc123")
+    machine = HostProcess(1, ("/usr/bin/qemu-system-x86_64", "-name", "hnabc123-u", "-M", "microvm"))
     agent = HostProcess(2, ("/v/bin/python", "/v/bin/hn-agent", "--dir", "/srv/data/nodes/n"))
     server = HostProcess(3, ("/v/bin/python", "/v/bin/hn-apiserver", "--dir", "/srv/data"))
     strangers = [
         HostProcess(4, ("vim", "/srv/data/log/hn-agent.log")),
-        HostProcess(5, ("qemu-system-x86_64", "-qmp", "unix:/srv/data2/nodes/n/pods/u/qmp.sock")),
+        HostProcess(5, ("qemu-system-x86_64", "-name", "hnabc124-u")),
         HostProcess(6, ("/v/bin/python", "/v/bin/hn-apiserver", "--dir", "/srv/data2")),
         HostProcess(7, ()),
     ]
-    assert processes_of(layout, [machine, agent, server, *strangers]) == [machine, agent, server]
-    assert machines(layout, [machine, agent, server, *strangers]) == [machine]
+    assert processes_of(layout, cluster, [machine, agent, server, *strangers]) == [machine, agent, server]
+    assert machines(cluster, [machine, agent, server, *strangers]) == [machine]
 
 
 def test_control_groups_are_known_by_the_clusters_id(tmp_path: Path):
