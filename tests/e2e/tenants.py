@@ -55,9 +55,9 @@ class Tenant:
         return str(found["metadata"]["uid"])
 
     def sh(self, script: str, *, pod: str = "deploy/client", timeout: float = EXEC_SECONDS) -> str:
-        """What a shell script prints in a pod; its exit code is not looked at."""
-        wrapped = f"({script}) 2>&1 || true"
-        return self.kubectl("exec", pod, "--", "sh", "-c", wrapped, timeout=timeout)
+        """What a shell script, given on its standard input, prints in a pod; its exit code is not looked at."""
+        wrapped = f"({script}\n) 2>&1 || true\n"
+        return self.kubectl("exec", "--stdin", pod, "--", "sh", stdin=wrapped, timeout=timeout)
 
     def fetch(self, url: str, *, seconds: int = 15) -> str:
         """What wget in the client pod prints, its complaint included."""
