@@ -92,17 +92,20 @@ static bool find_lun(unsigned lun, char *device, size_t size)
 int mount_lun(unsigned lun, const char *target, const char *type, unsigned long flags, const char *options)
 {
 	char device[300];
-	int error;
+	int error = make_directories(target, 0755);
 
-	/* The host plugged it before it asked; the kernel's scan is asynchronous. */
-	for (int waited = 0; !find_lun(lun, device, sizeof device); waited++) {
-		if (waited == LUN_WAIT_MS)
-			return -ENODEV;
+	/* The host plugged it before it asked, but the kernel's scan is asynchronous: first there is no device, then one
+	 * that can't be opened yet. */
+	for (int waited = 0; !error && waited < LUN_WAIT_MS; waited++) {
+		if (find_lun(lun, device, sizeof device)) {
+			if (mount(device, target, type, flags, options) == 0)
+				return 0;
+			if (errno != ENXIO && errno != ENOENT && errno != ENOMEDIUM)
+				return -errno;
+		}
 		usleep(1000);
 	}
-	if ((error = make_directories(target, 0755)))
-		return error;
-	return mount(device, target, type, flags, options) ? -errno : 0;
+	return error ? error : -ENODEV;
 }
 
 static int delete_lun(unsigned lun)

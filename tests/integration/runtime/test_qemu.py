@@ -94,11 +94,15 @@ class TestMachines:
         assert f"/{machine.id}" in Path(f"/proc/{machine.pid}/cgroup").read_text()
 
     async def test_the_clock_is_right_within_50_ms(self, machine: Machine) -> None:
-        await machine.start_container(container(["sleep", "1000"]))
-        sent = time.time()
-        guest = float(await shell(machine, "date +%s.%N | cut -c1-14 || cat /proc/uptime"))
-        # `date` of busybox has whole seconds only where %N is not known.
-        assert sent - 1.05 <= guest <= time.time() + 0.05
+        await machine.start_container(container(["cat"], stdin=True))
+        client = await machine.attach("c.0")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for _ in range(5):
+                sent = time.time()
+                await client.stdin.write(b"now")
+                event = await anext(machine.events())
+                assert isinstance(event, Output)
+                assert sent - 0.05 <= event.time <= time.time() + 0.05
 
     async def test_a_container_has_its_own_processes_and_shares_the_host_name(self, machine: Machine) -> None:
         await machine.start_container(container(["sleep", "1000"]))
@@ -173,7 +177,6 @@ class TestMachines:
         await machine.start_container(container(["sleep", "1000"], mounts=[Mount("config", "/config", read_only=True)]))
         assert await shell(machine, "cat /config/a /config/sub/b; ls /config") == "12a\nsub\n"
         await machine.write_volume("config", {"a": (b"3", 0o600)})
-        assert await shell(machine, "cat /config/a; ls -A /config | grep -vc ^..20") == "33\n" or True
         assert await shell(machine, "ls /config; cat /config/..data/a") == "a\n3"
         assert (await shell(machine, "touch /config/x && echo done || echo refused")).endswith("refused\n")
 
