@@ -13,7 +13,7 @@ Imports `hypernetes.api` only. Errors: `StatusError` is the server's refusal, `T
 """
 
 from hypernetes.client.credentials import ClientConfig
-from hypernetes.client.errors import REQUEST_ERRORS, Interrupted, TransportError, Unreachable, is_reason
+from hypernetes.client.errors import REQUEST_ERRORS, Interrupted, TransportError, Unreachable, has_cause, is_reason
 from hypernetes.client.events import EventRecorder
 from hypernetes.client.informer import Informer
 from hypernetes.client.keys import Key, key_of
@@ -35,6 +35,7 @@ __all__ = [
     "TransportError",
     "Unreachable",
     "WorkQueue",
+    "has_cause",
     "is_reason",
     "key_of",
 ]

@@ -26,3 +26,8 @@ REQUEST_ERRORS = (StatusError, TransportError)
 def is_reason(error: BaseException, *reasons: str) -> bool:
     """Whether the server refused for one of these reasons (`NotFound`, `Conflict`, `AlreadyExists`, …)."""
     return isinstance(error, StatusError) and error.reason in reasons
+
+
+def has_cause(error: BaseException, reason: str) -> bool:
+    """Whether the server names this among the causes of its refusal (`NamespaceTerminating`, …)."""
+    return isinstance(error, StatusError) and any(cause.get("reason") == reason for cause in error.causes)

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, WorkQueue, is_reason
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, WorkQueue, has_cause, is_reason
 from hypernetes.controllers.informers import Informers
 
+# The cause by which the server refuses to create anything in a namespace that is being deleted.
+NAMESPACE_TERMINATING = "NamespaceTerminating"
 _log = structlog.get_logger(__name__)
 
 
@@ -72,6 +74,10 @@ class Controller(ABC):
         try:
             again = await self.reconcile(key)
         except REQUEST_ERRORS as error:
+            if has_cause(error, NAMESPACE_TERMINATING):
+                # Nothing to be done here any more; the deletions that follow are events of their own.
+                self.queue.forget(key)
+                return
             delay = self.queue.add_rate_limited(key)
             if not is_reason(error, "Conflict"):
                 # A Conflict is everyday: the object changed since the cache saw it.

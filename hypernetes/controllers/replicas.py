@@ -17,9 +17,9 @@ from hypernetes.api.models.core_v1 import Pod, PodTemplateSpec
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.selectors import Selector
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, is_reason, key_of
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, has_cause, is_reason, key_of
 from hypernetes.controllers import ownership, pods
-from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.controller import NAMESPACE_TERMINATING, Controller
 from hypernetes.controllers.expectations import Expectations
 from hypernetes.controllers.informers import Informers, namespace_index
 from hypernetes.controllers.writes import Create, Delete, Write, carry_out_one
@@ -213,7 +213,8 @@ class ReplicaController(Controller, Generic[T]):
             result = await carry_out_one(self.client, key.tenant, write)
         except REQUEST_ERRORS as error:
             verb = "creating" if creating else "deleting"
-            if not is_reason(error, "NotFound") or creating:
+            already_gone = is_reason(error, "NotFound") and not creating
+            if not already_gone and not has_cause(error, NAMESPACE_TERMINATING):
                 self.recorder.event(
                     owner, "Warning", "FailedCreate" if creating else "FailedDelete", f"Error {verb}: {error}"
                 )

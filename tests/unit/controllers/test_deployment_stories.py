@@ -251,3 +251,20 @@ async def test_two_tenants_deployments_of_one_name_do_not_meet() -> None:
         await settle()
         assert images(cluster) == ["acme:1"] * 2
         assert len(cluster.all("Pod", "globex")) == 3
+
+
+async def test_in_a_namespace_that_ends_nothing_is_tried_again() -> None:
+    case = story()
+    refused = []
+
+    def refuse(verb: str, resource: Any, obj: dict[str, Any]) -> None:
+        if resource.kind == "Pod":
+            refused.append(obj)
+            raise StatusError("Forbidden", "it ends", causes=[{"reason": "NamespaceTerminating", "message": "it ends"}])
+
+    async with case.running() as cluster:
+        cluster.refuse = refuse
+        await cluster.put(deployment(3))
+        await settle(600)
+        assert 0 < len(refused) <= 5
+        assert all(event["reason"] != "FailedCreate" for event in cluster.all("Event"))
