@@ -34,7 +34,7 @@ _SERVED = frozenset(
 )  # fmt: skip
 
 # Served subresources; those of facts/ that are not here answer 404.
-_SUBRESOURCES = frozenset({"status", "scale", "binding", "log", "exec", "finalize", "token", "certificate"})
+_SUBRESOURCES = frozenset({"status", "scale", "binding", "log", "exec", "attach", "finalize", "token", "certificate"})
 
 # Two API versions or groups of the same stored objects: served name -> stored name.
 _STORED_AS = {("v1", "networks"): ("hypernetes.io/v1", "networks")}

@@ -48,6 +48,8 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("log", "get"): subresources.log,
     ("exec", "get"): subresources.execute,
     ("exec", "create"): subresources.execute,
+    ("attach", "get"): subresources.attach,
+    ("attach", "create"): subresources.attach,
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _SLOW_SECONDS = 5.0

@@ -7,5 +7,5 @@ reading.py       get, list
 watching.py      watch
 writing.py       create, update, patch
 deleting.py      delete, deletecollection
-subresources.py  scale, binding, finalize, token, certificate, log, exec
+subresources.py  scale, binding, finalize, token, certificate, log, exec, attach
 """

@@ -185,6 +185,11 @@ async def execute(call: Call) -> web.StreamResponse:
     return await streaming.execute(call.http, call.parts.dialer, call.one_tenant, pod, node)
 
 
+async def attach(call: Call) -> web.StreamResponse:
+    pod, node = await _pod_and_node(call)
+    return await streaming.attach(call.http, call.parts.dialer, call.one_tenant, pod, node)
+
+
 async def _pod_and_node(call: Call) -> tuple[Object, Object | None]:
     await call.parts.freshness.now()
     entry = find(call)

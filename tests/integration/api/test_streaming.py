@@ -195,6 +195,35 @@ async def test_exec_carries_messages_both_ways_and_closes_with_the_agents_code(c
     assert cluster.seen == [("/exec/acme/shop/web/main", [*words, ("stdin", "true"), ("stdout", "true")])]
 
 
+async def test_attaching_reaches_the_containers_own_process(cluster):
+    async def agent(request):
+        cluster.seen.append((request.path, list(request.query.items())))
+        socket_ = web.WebSocketResponse(protocols=(V5,))
+        await socket_.prepare(request)
+        await socket_.send_bytes(b"\x01output")
+        await socket_.close()
+        return socket_
+
+    await cluster.start(agent)
+    async with cluster.client.ws_connect(f"{cluster.url}/attach?stdout=true", protocols=(V5,)) as socket_:
+        assert [message.data async for message in socket_] == [b"\x01output"]
+    assert cluster.seen == [("/attach/acme/shop/web/main", [("stdout", "true")])]
+
+
+async def test_an_agent_of_another_protocol_is_an_error_of_the_stream(cluster):
+    async def agent(request):
+        socket_ = web.WebSocketResponse()
+        await socket_.prepare(request)
+        await socket_.close()
+        return socket_
+
+    await cluster.start(agent)
+    async with exec_socket(cluster) as socket_:
+        message = (await socket_.receive()).data
+    assert message[:1] == b"\x03"
+    assert json.loads(message[1:])["reason"] == "InternalError"
+
+
 async def test_the_agent_learns_that_the_client_has_gone(cluster):
     ended = asyncio.get_running_loop().create_future()
 
