@@ -185,9 +185,14 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response(status.to_dict(), status=500)
 
 
+MAX_LINE_BYTES = 64 * 1024  # an exec's command is in its URL; more than hn-apiserver takes, so that it refuses first
+
+
 async def serve(agent: Agent, context: ssl.SSLContext, host: str, port: int) -> web.AppRunner:
     """Listens; the caller cleans the runner up. Raises OSError for a port that is taken."""
-    runner = web.AppRunner(AgentServer(agent).application(), access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(
+        AgentServer(agent).application(), access_log=None, shutdown_timeout=2.0, max_line_size=MAX_LINE_BYTES
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=context).start()
