@@ -83,8 +83,11 @@ class _Compiler:
 
     def inline(self, schema: facts.Schema, where: str) -> Type:
         """The type of a property, list item or map value; `where` names it in the tables of `zeros`."""
-        if "$ref" in schema:
-            return self.named(schema["$ref"])
+        reference = schema.get("$ref") or next(
+            (part["$ref"] for part in schema.get("allOf", ()) if "$ref" in part), None
+        )
+        if reference:
+            return self.named(reference)
         kind = schema.get("type", "any")
         if kind == "array":
             return self._list(schema, where)

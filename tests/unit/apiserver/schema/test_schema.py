@@ -71,6 +71,15 @@ def test_a_wrong_type_is_a_bad_request_that_names_the_field(spec, path, mode):
     assert f"{path}: " in error.message
 
 
+@pytest.mark.parametrize(("given", "fine"), [(1, True), ("25%", True), (1.5, False), (True, False), (2**31, False)])
+def test_a_number_or_percentage_is_an_integer_or_a_string(given, fine):
+    body = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": given}}}}
+    if fine:
+        assert decode(body, api_version="apps/v1", kind="Deployment")[0]["spec"] == body["spec"]
+    else:
+        assert refused(body, api_version="apps/v1", kind="Deployment").code == 400
+
+
 @pytest.mark.parametrize(
     "body",
     [
