@@ -37,17 +37,22 @@ def decode(data: bytes, revision: int) -> dict[str, Any]:
     return obj
 
 
-def splice(data: bytes, revision: int, tenant: str | None = None, api_version: str | None = None) -> bytes:
+def splice(
+    data: bytes, revision: int, tenant: str | None = None, api_version: str | None = None, *, in_list: bool = False
+) -> bytes:
     """The object as a client gets it, from its stored form.
 
-    `tenant` adds the tenant's annotation; `api_version` replaces the stored one (two names of the same objects).
+    `tenant` adds the tenant's annotation; `api_version` replaces the stored one (two names of the same objects); an
+    item of a list doesn't repeat what the list says of its kind. Revision 0 is that of an object that isn't stored.
     """
     metadata = data.index(_METADATA)
     at = metadata + len(_METADATA)
     head = data[:at]
-    if api_version is not None:
+    if in_list:
+        head = b"{" + _METADATA
+    elif api_version is not None:
         head = b'{"apiVersion":"%b"%b' % (api_version.encode(), head[head.index(b',"kind"') :])
-    version = b'"resourceVersion":"%d",' % revision
+    version = b'"resourceVersion":"%d",' % revision if revision else b""
     if tenant is None:
         return b"".join((head, version, data[at:]))
     annotation = b'"%b":"%b"' % (TENANT_ANNOTATION.encode(), tenant.encode())

@@ -11,6 +11,7 @@ import orjson
 import structlog
 import uvloop
 
+from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
 from hypernetes.apiserver.storage.opening import open_store
@@ -46,7 +47,7 @@ def main(directory: Path, bind: str, port: int, store: str, log_level: str) -> N
     )
     try:
         uvloop.run(_serve(directory, bind, port, store))
-    except* (CannotStart, CannotOpen, OSError, CertificateError) as errors:
+    except* (CannotStart, CannotOpen, OSError, CertificateError, static_tokens.TokenFileError) as errors:
         first = errors.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
@@ -59,13 +60,14 @@ async def _serve(directory: Path, bind: str, port: int, location: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     cluster_id = _cluster_id(directory)
     pki = PkiDirectory(directory / "pki", cluster_id)
+    tokens = static_tokens.load(directory / "tokens.csv")
     prepare_certificates(pki, bind)
     if location == "sqlite":
         (directory / "store").mkdir(exist_ok=True)
         location = str(directory / "store" / "state.db")
     store = await open_store(location)
     try:
-        async with running(Settings(cluster_id, pki, bind, port), store):
+        async with running(Settings(cluster_id, pki, bind, port, tokens), store):
             await stop.wait()
             log.info("stopping")
     finally:

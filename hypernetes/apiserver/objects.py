@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError, already_exists, conflict, not_found
 from hypernetes.apiserver import codec
@@ -145,7 +147,7 @@ class Objects:
         if current is None:
             revision = 0 if dry_run else await self._store.create(key, data, also=decision.also)
             return Written(self._entry(key, data, revision), created=True)
-        if data == current.value or dry_run:
+        if dry_run or _same(data, current.value):
             return Written(self._entry(key, data, current.revision))
         revision = await self._store.update(key, data, current.revision, also=decision.also)
         return Written(self._entry(key, data, revision))
@@ -155,6 +157,11 @@ class Objects:
 
     def _entry(self, key: str, data: bytes, revision: int) -> Entry:
         return Entry(key, revision, data, self._keys.parse(key))
+
+
+def _same(new: bytes, old: bytes) -> bool:
+    """Whether nothing changes; clients send keys in an order of their own."""
+    return new == old or (len(new) == len(old) and orjson.loads(new) == orjson.loads(old))
 
 
 def missing(place: Place) -> StatusError:

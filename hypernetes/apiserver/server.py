@@ -3,9 +3,9 @@
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
@@ -13,7 +13,7 @@ from aiohttp import web
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, kubernetes_address
 from hypernetes.apiserver.app import Application
-from hypernetes.apiserver.authn import Authenticator, TokenKeys
+from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
@@ -39,6 +39,7 @@ class Settings:
     pki: PkiDirectory
     bind: str
     port: int  # 0: any free one
+    tokens: Mapping[bytes, User] = field(default_factory=dict)  # static ones, by hash
 
 
 def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
@@ -77,7 +78,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
                 token_keys, pki.authority, contents, dialer,
             )  # fmt: skip
-            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys))
+            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
             async with _listening(app, watchers, settings, serving) as port:
                 yield port
         finally:

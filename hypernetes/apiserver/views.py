@@ -27,12 +27,12 @@ class View:
         self.projected = projected  # a shared object of `system`, as another tenant sees it
         self._alias = resource.api_version if resource.stored is not resource else None
 
-    def encode(self, entry: Entry, revision: int | None = None) -> bytes:
+    def encode(self, entry: Entry, revision: int | None = None, *, in_list: bool = False) -> bytes:
         """The object in JSON; in a table's view too, where it is what the rows are made from."""
         tenant = entry.name.tenant if self.annotated and entry.name is not None else None
         if self.shape == METADATA:
             return codec.splice(self._metadata(entry), revision or entry.revision, tenant)
-        return codec.splice(self._data(entry), revision or entry.revision, tenant, self._alias)
+        return codec.splice(self._data(entry), revision or entry.revision, tenant, self._alias, in_list=in_list)
 
     def frame(self, event_type: str, entry: Entry, event: Event) -> bytes:
         """A line of a watch. The object carries the event's revision, also when it shows what was there before."""

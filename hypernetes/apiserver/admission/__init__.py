@@ -18,7 +18,7 @@ __all__ = ["admit"]
 async def admit(call: "Call", obj: dict[str, Any]) -> None:
     """Completes a new object in place. Raises StatusError where it may not be."""
     if call.resource.namespaced:
-        await namespaces.admit(call)
+        await namespaces.admit(call, obj["metadata"]["name"])
     if call.resource.stored.name == "pods":
         await serviceaccounts.admit(call, obj)
         pods.complete(obj["spec"])

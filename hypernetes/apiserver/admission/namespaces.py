@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hypernetes.apiserver.handlers.context import Call
 
 
-async def admit(call: "Call") -> None:
+async def admit(call: "Call", object_name: str) -> None:
     """Raises StatusError 404 or 403."""
     tenant, name = call.one_tenant, call.route.namespace
     lookups = call.parts.lookups
@@ -23,6 +23,7 @@ async def admit(call: "Call") -> None:
     if b'"deletionTimestamp"' in entry.data and "deletionTimestamp" in orjson.loads(entry.data)["metadata"]:
         message = f"unable to create new content in namespace {name} because it is being terminated"
         resource = call.resource
+        group = {"group": resource.group} if resource.group else {}
         raise StatusError(
             "Forbidden",
             f"{resource.group_resource} is forbidden: {message}",
@@ -31,5 +32,5 @@ async def admit(call: "Call") -> None:
                 "message": f"namespace {name} is being terminated",
                 "field": "metadata.namespace",
             }],
-            details={"kind": resource.name, **({"group": resource.group} if resource.group else {})},
+            details={"name": object_name, "kind": resource.name, **group},
         )  # fmt: skip

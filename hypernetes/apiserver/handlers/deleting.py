@@ -58,7 +58,7 @@ async def delete_collection(call: Call) -> web.StreamResponse:
         "apiVersion": call.resource.api_version,
         "metadata": {"resourceVersion": str(mirror.revision)},
     }
-    items = b",".join(view.encode(entry) for entry in gone)
+    items = b",".join(view.encode(entry, in_list=True) for entry in gone)
     return negotiation.answer(orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type)
 
 

@@ -205,9 +205,13 @@ def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Itera
     else:
         kind, api_version = f"{view.resource.kind}List", view.resource.api_version
     head = {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+    if not entries and view.shape == views.METADATA:
+        yield orjson.dumps({**head, "items": None})  # as upstream
+        return
     yield orjson.dumps(head)[:-1] + b',"items":['
     for index, entry in enumerate(entries):
-        yield b"," + view.encode(entry) if index else view.encode(entry)
+        item = view.encode(entry, in_list=True)
+        yield b"," + item if index else item
     yield b"]}"
 
 

@@ -203,7 +203,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
             if "status" in old:
                 new["status"] = copy.deepcopy(old["status"])
         strategy.prepare_update(new, old)
-        if strategy.generation and _content(new) != _content(old):
+        if strategy.generation and _counts(new, old, strategy):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         causes += strategy.validate(new)
         causes += strategy.validate_update(new, old)
@@ -224,6 +224,12 @@ def _keep_all_but_status(new: Object, old: Object) -> None:
     new["metadata"]["ownerReferences"] = copy.deepcopy(old["metadata"].get("ownerReferences"))
     if not new["metadata"]["ownerReferences"]:
         del new["metadata"]["ownerReferences"]
+
+
+def _counts(new: Object, old: Object, strategy: Strategy) -> bool:
+    """Whether metadata.generation counts this change."""
+    annotations = [obj["metadata"].get("annotations") or {} for obj in (new, old)]
+    return _content(new) != _content(old) or (strategy.counts_annotations and annotations[0] != annotations[1])
 
 
 def _content(obj: Object) -> Object:

@@ -1,11 +1,13 @@
 """Which strategy belongs to which resource."""
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import events, namespaces, networks, pods, services, tenants, workloads
+from hypernetes.apiserver.registry import configs, events, namespaces, networks, pods, services, tenants, workloads
 from hypernetes.apiserver.registry.strategy import Strategy
 
 # (group, plural) -> strategy
 STRATEGIES: dict[tuple[str, str], Strategy] = {
+    ("", "configmaps"): configs.CONFIG_MAPS,
+    ("", "secrets"): configs.SECRETS,
     ("", "events"): Strategy(name_rule=validation.path_segment, create_on_update=True, validate=events.validate),
     ("", "endpoints"): Strategy(create_on_update=True),
     ("", "namespaces"): namespaces.STRATEGY,

@@ -29,6 +29,7 @@ class Strategy:
     name_rule: Callable[[str, str], Causes] = validation.dns_subdomain
     has_status: bool = False  # a status that only the status subresource writes
     generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata
+    counts_annotations: bool = False  # generation counts changes of annotations, too
     create_on_update: bool = False  # a PUT may create
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
     default_propagation: str = "Background"

@@ -131,6 +131,7 @@ def keep_labels(new: Object, old: Object) -> None:
 DEPLOYMENTS = Strategy(
     has_status=True,
     generation=True,
+    counts_annotations=True,
     validate=validate_deployment,
     validate_update=selector_is_fixed,
     prepare_status=keep_labels,
