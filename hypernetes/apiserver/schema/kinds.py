@@ -67,12 +67,16 @@ class KindSchema:
             self._default(obj)
         return obj
 
-    def validate(self, obj: dict[str, Any]) -> Causes:
-        """What the schema alone finds wrong in a completed object: missing values, and duplicates in keyed lists."""
+    def validate(self, obj: dict[str, Any], known: Causes | None = None) -> Causes:
+        """What the schema alone finds wrong in a completed object: missing values, and duplicates in keyed lists.
+
+        What the `known` causes (a strategy's) already say of a field isn't said again.
+        """
         causes: Causes = []
         if self.root.validate is not None:
             self.root.validate(obj, "", causes)
-        return causes
+        said = {(each["field"], each["reason"]) for each in known or ()}
+        return [each for each in causes if (each["field"], each["reason"]) not in said]
 
     def _check_kind(self, value: dict[str, Any]) -> None:
         version, kind = value.get("apiVersion") or self.api_version, value.get("kind") or self.kind

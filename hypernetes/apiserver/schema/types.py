@@ -138,7 +138,7 @@ class _Object:
         for key, schema in self._schema["properties"].items():
             where = f"{self._short}.{key}"
             field = self._compiler.inline(schema, where)
-            if "$ref" in schema and "x-kubernetes-patch-strategy" in schema:
+            if field.kind == "object" and "x-kubernetes-patch-strategy" in schema:
                 field = _with_strategies(field, schema["x-kubernetes-patch-strategy"])
             self._type.fields[key] = field
             plain = _PYTHON_TYPES.get(field.kind) if field.decode in (scalars.string, scalars.boolean) else None

@@ -149,6 +149,11 @@ def test_retained_keys_drop_all_others():
         strategic(original, body, DEPLOYMENT)
 
 
+def test_the_schema_says_where_keys_are_retained():
+    strategies = DEPLOYMENT.root.fields["spec"].fields["strategy"].patch_strategies
+    assert strategies == {"retainKeys"}
+
+
 def test_scalars_are_removed_from_and_added_to_a_merged_list():
     original = {"metadata": {"finalizers": ["a", "b"]}}
     body = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}

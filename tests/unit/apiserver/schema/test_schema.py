@@ -207,6 +207,13 @@ def test_missing_values_and_duplicates_in_keyed_lists_are_causes():
     ]
 
 
+def test_what_a_strategy_has_said_already_is_not_said_again():
+    kind = schema.for_kind("v1", "Pod")
+    obj = kind.default(kind.decode(pod(containers=[]))[0])
+    found = kind.validate(obj)
+    assert kind.validate(obj, found) == []
+
+
 def test_a_list_that_upstream_takes_with_duplicates_is_fine():
     kind = schema.for_kind("v1", "Pod")
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
