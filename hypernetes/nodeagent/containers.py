@@ -71,7 +71,8 @@ class ContainerRecord:
     def start_failed(self, reason: str, message: str, now: float) -> None:
         """The container couldn't be started and nothing of it ran; tried again later."""
         self.waiting_reason, self.waiting_message = reason, message
-        self.retry_delay = restarts.following_delay(self.retry_delay)
+        following = restarts.following_delay if "Image" in reason else restarts.following_attempt_delay
+        self.retry_delay = following(self.retry_delay)
         self.retry_at = now + self.retry_delay
 
     def running(self, attempt: int, started_at: float) -> None:

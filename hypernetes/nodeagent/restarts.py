@@ -19,6 +19,11 @@ def restarts(policy: str, exit_code: int) -> bool:
     return True
 
 
+def following_attempt_delay(delay: float) -> float:
+    """As `following_delay`, for what the machine refused: that passes sooner than a program's own defect."""
+    return 1.0 if delay <= 0 else min(delay * 2, MAX_DELAY_SECONDS)
+
+
 def following_delay(delay: float) -> float:
     """The delay (seconds) before the restart after the one that waited `delay`."""
     return INITIAL_DELAY_SECONDS if delay <= 0 else min(delay * 2, MAX_DELAY_SECONDS)

@@ -145,7 +145,12 @@ class Starter:
         async with self._disks:
             digest = pulled.image.digest
             if digest not in self._record.images:
-                await self._machine.attach_disk(disk_id(digest), pulled.image.disk, read_only=True)
+                try:
+                    await self._machine.attach_disk(disk_id(digest), pulled.image.disk, read_only=True)
+                except MachineError as error:
+                    # Attached by an agent that died before it could write so down.
+                    if error.reason != "DiskExists":
+                        raise
                 self._record.images.append(digest)
                 self._parts.records.save(self._record)
 

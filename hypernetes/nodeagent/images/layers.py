@@ -10,7 +10,7 @@ Names are data here: nothing is ever opened by a name from a layer. `..` can't l
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 MAX_ENTRIES = 1_000_000
 MAX_CONTENT_BYTES = 32 << 30
@@ -48,14 +48,26 @@ class Tree:
     max_content_bytes: int = MAX_CONTENT_BYTES
 
     def apply(self, index: int, archive: tarfile.TarFile) -> None:
-        """Lays one layer over the tree. Raises LayerError for one that passes a bound or is malformed."""
-        fresh: set[int] = set()  # ids of nodes of this layer: an opaque marker hides only what is below it
+        """Lays one layer over the tree: first it hides what its whiteouts name, then come its own entries, whatever
+        their order in the archive. Raises LayerError for a layer that passes a bound or is malformed."""
+        entries: list[tuple[tarfile.TarInfo, list[str]]] = []
         try:
             for header in archive:
                 self._count(header)
-                self._take(index, header, fresh)
+                entries.append((header, split(header.name)))
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
             raise LayerError(f"layer {index + 1} is not a valid tar archive: {error}") from error
+        _check_whole(index, archive, [header for header, _ in entries])
+        for _, parts in entries:
+            if parts and parts[-1].startswith(_WHITEOUT):
+                self._hide(parts)
+        for header, parts in entries:
+            if not parts and header.isdir():
+                self.root.header, self.root.layer = header, index
+            elif parts and parts[-1].startswith(_WHITEOUT):
+                self._directory(parts[:-1])
+            elif parts:
+                self._take(index, header, parts)
 
     def _count(self, header: tarfile.TarInfo) -> None:
         self.entries += 1
@@ -65,60 +77,37 @@ class Tree:
         if self.content_bytes > self.max_content_bytes:
             raise LayerError(f"the image holds more than {self.max_content_bytes >> 20} MiB")
 
-    def _take(self, index: int, header: tarfile.TarInfo, fresh: set[int]) -> None:
-        parts = split(header.name)
-        if not parts:
-            if header.isdir():
-                self.root.header, self.root.layer = header, index
+    def _hide(self, parts: Sequence[str]) -> None:
+        directory = self.find(parts[:-1])
+        if directory is None or not directory.is_directory:
             return
-        *directories, name = parts
-        if name == _OPAQUE:
-            self._clear(self._directory(directories, fresh), fresh)
-        elif name.startswith(_WHITEOUT):
-            hidden = self._directory(directories, fresh).children
-            victim = hidden.get(name[len(_WHITEOUT) :])
-            if victim is not None and id(victim) not in fresh:
-                del hidden[name[len(_WHITEOUT) :]]
-        elif header.islnk():
-            self._link(index, header, directories, name, fresh)
-        elif header.isdir() or header.isreg() or header.issym() or header.isfifo():
-            self._put(index, header, directories, name, fresh)
+        if parts[-1] == _OPAQUE:
+            directory.children.clear()
+        else:
+            directory.children.pop(parts[-1].removeprefix(_WHITEOUT), None)
 
-    def _put(self, index: int, header: tarfile.TarInfo, directories: list[str], name: str, fresh: set[int]) -> None:
-        parent = self._directory(directories, fresh)
-        existing = parent.children.get(name)
-        if existing is not None and existing.is_directory and header.isdir():
+    def _take(self, index: int, header: tarfile.TarInfo, parts: Sequence[str]) -> None:
+        parent, name = self._directory(parts[:-1]), parts[-1]
+        if header.islnk():
+            target = self.find(split(header.linkname))
+            if target is None or target.is_directory:
+                linked = f"hard link {header.name!r} to {header.linkname!r}"
+                raise LayerError(f"layer {index + 1}: {linked}, which isn't there")
+            parent.children[name] = target
+        elif header.isdir() and (existing := parent.children.get(name)) is not None and existing.is_directory:
             existing.header, existing.layer = header, index
-            fresh.add(id(existing))
-            return
-        node = Node(header, index)
-        parent.children[name] = node
-        fresh.add(id(node))
+        elif header.isdir() or header.isreg() or header.issym() or header.isfifo():
+            parent.children[name] = Node(header, index)
 
-    def _link(self, index: int, header: tarfile.TarInfo, directories: list[str], name: str, fresh: set[int]) -> None:
-        target = self.find(split(header.linkname))
-        if target is None or target.is_directory:
-            raise LayerError(f"layer {index + 1}: hard link {header.name!r} to {header.linkname!r}, which isn't there")
-        self._directory(directories, fresh).children[name] = target
-
-    def _directory(self, parts: Sequence[str], fresh: set[int]) -> Node:
+    def _directory(self, parts: Sequence[str]) -> Node:
         """The directory at a path, made where it is missing; what is no directory there gives way."""
         node = self.root
         for part in parts:
             child = node.children.get(part)
             if child is None or not child.is_directory:
                 child = node.children[part] = Node()
-                fresh.add(id(child))
             node = child
         return node
-
-    def _clear(self, directory: Node, fresh: set[int]) -> None:
-        """Hides what lower layers have here; a directory that this layer names stays, without their content."""
-        for name, child in list(directory.children.items()):
-            if id(child) not in fresh:
-                del directory.children[name]
-            elif child.is_directory:
-                self._clear(child, fresh)
 
     def find(self, parts: Sequence[str]) -> Node | None:
         node: Node | None = self.root
@@ -135,6 +124,14 @@ class Tree:
                 yield prefix, node
             for name in sorted(node.children, reverse=True):
                 stack.append((f"{prefix}/{name}" if prefix else name, node.children[name]))
+
+
+def _check_whole(index: int, archive: tarfile.TarFile, headers: Sequence[tarfile.TarInfo]) -> None:
+    """tarfile takes an archive that breaks off for one that ends."""
+    file: Any = archive.fileobj
+    length = file.seek(0, 2)
+    if any(header.isreg() and header.offset_data + header.size > length and not header.sparse for header in headers):
+        raise LayerError(f"layer {index + 1} is not a valid tar archive: it breaks off")
 
 
 def split(name: str) -> list[str]:

@@ -1,0 +1,129 @@
+"""The cluster's DNS: what a name's answer is, for one tenant."""
+
+from typing import Any
+
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypernetes.api.models.core_v1 import Service
+from hypernetes.api.models.discovery_v1 import EndpointSlice
+from hypernetes.nodeagent import dns as cluster_dns
+
+SERVICES = {
+    ("web", "page"): {"clusterIP": "10.254.0.10", "ports": [{"name": "http", "port": 80}]},
+    ("web", "db"): {"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]},
+    ("web", "away"): {"type": "ExternalName", "externalName": "db.example.com"},
+}
+SLICE = {
+    "metadata": {"name": "db-1", "namespace": "web", "labels": {"kubernetes.io/service-name": "db"}},
+    "addressType": "IPv4",
+    "ports": [{"name": "sql", "port": 5432, "protocol": "TCP"}],
+    "endpoints": [
+        {"addresses": ["10.0.0.5"], "hostname": "db-0"},
+        {"addresses": ["10.0.0.6"]},
+        {"addresses": ["10.0.0.7"], "conditions": {"ready": False}},
+    ],
+}
+
+
+def view() -> cluster_dns.View:
+    found = {
+        key: Service.from_dict({"metadata": {"namespace": key[0], "name": key[1]}, "spec": spec})
+        for key, spec in SERVICES.items()
+    }
+    slices = {("web", "db"): [EndpointSlice.from_dict(SLICE)]}
+    return cluster_dns.View(
+        service=lambda namespace, name: found.get((namespace, name)),
+        slices=lambda namespace, name: slices.get((namespace, name), []),
+        all_services=found.values,
+        service_cidr="10.254.0.0/16",
+    )
+
+
+def ask(name: str, kind: str = "A") -> dns.message.Message:
+    answer = cluster_dns.answer(dns.message.make_query(name, kind).to_wire(), view())
+    assert answer is not None, "it was to be forwarded"
+    return dns.message.from_wire(answer)
+
+
+def records(message: dns.message.Message) -> set[str]:
+    return {record.to_text() for rrset in message.answer for record in rrset}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("page.web.svc.cluster.local", "A", {"10.254.0.10"}),
+        ("PAGE.web.svc.CLUSTER.local", "A", {"10.254.0.10"}),
+        ("db.web.svc.cluster.local", "A", {"10.0.0.5", "10.0.0.6"}),
+        ("db-0.db.web.svc.cluster.local", "A", {"10.0.0.5"}),
+        ("10-0-0-6.db.web.svc.cluster.local", "A", {"10.0.0.6"}),
+        ("10-0-0-9.web.pod.cluster.local", "A", {"10.0.0.9"}),
+        ("away.web.svc.cluster.local", "A", {"db.example.com."}),
+        ("_http._tcp.page.web.svc.cluster.local", "SRV", {"0 100 80 page.web.svc.cluster.local."}),
+        (
+            "_sql._tcp.db.web.svc.cluster.local",
+            "SRV",
+            {"0 100 5432 db-0.db.web.svc.cluster.local.", "0 100 5432 10-0-0-6.db.web.svc.cluster.local."},
+        ),
+        ("10.0.254.10.in-addr.arpa", "PTR", {"page.web.svc.cluster.local."}),
+        ("5.0.0.10.in-addr.arpa", "PTR", {"db-0.db.web.svc.cluster.local."}),
+    ],
+)
+def test_names_that_are_there(name: str, kind: str, expected: set[str]) -> None:
+    answer = ask(name, kind)
+    assert answer.rcode() == dns.rcode.NOERROR
+    assert records(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("page.web.svc.cluster.local", "AAAA"),
+        ("page.web.svc.cluster.local", "MX"),
+        ("web.svc.cluster.local", "A"),
+        ("svc.cluster.local", "A"),
+        ("cluster.local", "A"),
+    ],
+)
+def test_a_name_without_that_record_is_nodata_and_not_nxdomain(name: str, kind: str) -> None:
+    answer = ask(name, kind)
+    assert (answer.rcode(), records(answer)) == (dns.rcode.NOERROR, set())
+    assert answer.authority[0].rdtype == dns.rdatatype.SOA
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.web.svc.cluster.local",
+        "page.other.svc.cluster.local",
+        "other.svc.cluster.local",
+        "example.com.web.svc.cluster.local",
+        "x.page.web.svc.cluster.local",
+        "not-an-address.web.pod.cluster.local",
+        "99.0.254.10.in-addr.arpa",
+    ],
+)
+def test_a_name_that_is_not_there_is_nxdomain(name: str) -> None:
+    answer = ask(name, "PTR" if name.endswith("arpa") else "A")
+    assert answer.rcode() == dns.rcode.NXDOMAIN
+    assert answer.authority[0].rdtype == dns.rdatatype.SOA
+
+
+@pytest.mark.parametrize("name", ["example.com", "cluster.local.example.com", "8.8.8.8.in-addr.arpa"])
+def test_other_peoples_names_are_forwarded(name: str) -> None:
+    assert cluster_dns.answer(dns.message.make_query(name, "A").to_wire(), view()) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_question_a_guest_sends_breaks_the_answer(question: bytes) -> None:
+    try:
+        answer: Any = cluster_dns.answer(question, view())
+    except ValueError:
+        assert len(question) < 12
+        return
+    assert answer is None or answer[:2] == question[:2]
