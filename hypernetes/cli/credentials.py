@@ -45,7 +45,7 @@ def serving_addresses(bind: str, service_cidrs: Iterable[str]) -> list[str]:
     if not own:
         own = sorted({str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None) if "%" not in info[4]})
     ranges = sorted({DEFAULT_SERVICE_CIDR, *service_cidrs})
-    return ["127.0.0.1", *own, *map(kubernetes_address, ranges)]
+    return ["127.0.0.1", "::1", *own, *map(kubernetes_address, ranges)]
 
 
 def _write_kubeconfig(layout: Layout, cluster: Cluster, role: str) -> None:

@@ -6,6 +6,7 @@ The form is upstream's `--token-auth-file` with the tenant in it. Only hashes of
 import csv
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from hypernetes.api.tenancy import is_dns_label
 from hypernetes.apiserver.authn.users import User, with_authenticated
@@ -37,6 +38,17 @@ def read_tokens(lines: Iterable[str]) -> dict[bytes, User]:
         groups = tuple(group.strip() for group in ",".join(row[4:]).split(",") if group.strip())
         tokens[digest] = User(user, with_authenticated(groups), tenant, tenant_uid)
     return tokens
+
+
+def load(path: Path) -> dict[bytes, User]:
+    """The tokens of a file; none where there is no file. Raises TokenFileError, OSError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            return read_tokens(lines)
+    except FileNotFoundError:
+        return {}
+    except (TokenFileError, UnicodeDecodeError, csv.Error) as error:
+        raise TokenFileError(f"{path}: {error}") from error
 
 
 def find(token: str, tokens: Mapping[bytes, User]) -> User | None:

@@ -39,7 +39,7 @@ def test_a_tenant_with_its_own_service_range_brings_its_address_into_the_serving
     credentials.ensure(layout, CLUSTER, ["n"], NOW)
     assert credentials.ensure(layout, CLUSTER, ["n"], NOW, {"10.96.0.0/12"}) == ["apiserver"]
     assert credentials.serving_addresses("127.0.0.1", {"10.96.0.0/12"}) == [
-        "127.0.0.1", "127.0.0.1", "10.254.0.1", "10.96.0.1",
+        "127.0.0.1", "::1", "127.0.0.1", "10.254.0.1", "10.96.0.1",
     ]  # fmt: skip
 
 

@@ -46,6 +46,16 @@ def test_a_certificate_that_should_list_another_address_is_issued_again(pki: Pki
     assert pki.ensure("apiserver", NOW, addresses=["127.0.0.1", "10.254.0.1"])
 
 
+def test_a_certificate_that_lists_more_addresses_than_asked_for_stays(pki: PkiDirectory):
+    pki.ensure("apiserver", NOW, addresses=["127.0.0.1", "10.254.0.1"])
+    assert not pki.ensure("apiserver", NOW, addresses=["127.0.0.1"])
+
+
+def test_a_certificate_that_names_another_cluster_is_issued_again(pki: PkiDirectory):
+    pki.ensure("admin", NOW)
+    assert PkiDirectory(pki.path, "xyz789").ensure("admin", NOW)
+
+
 def test_a_certificate_of_another_authority_is_issued_again(pki: PkiDirectory, tmp_path: Path):
     other = PkiDirectory(tmp_path / "other", "abc123")
     other.ensure_authority(NOW)

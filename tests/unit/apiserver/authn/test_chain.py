@@ -1,5 +1,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -9,7 +10,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import TenantSAN
 from hypernetes.apiserver.authn import Authenticator, User
 from hypernetes.apiserver.authn.serviceaccounts import BoundObject, ServiceAccountToken, sign
-from hypernetes.apiserver.authn.static_tokens import TokenFileError, read_tokens
+from hypernetes.apiserver.authn.static_tokens import TokenFileError, load, read_tokens
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
 from hypernetes.apiserver.storage.base import Item, KeyExists
 from hypernetes.pki import Authority, Profile
@@ -184,3 +185,12 @@ def test_a_bad_token_file_names_the_line_and_no_token(line: str, problem: str):
 def test_a_token_may_not_stand_twice():
     with pytest.raises(TokenFileError, match="earlier line"):
         read_tokens([f"{STATIC},u,acme,uid", f"{STATIC},v,acme,uid"])
+
+
+def test_a_missing_token_file_has_no_tokens_and_a_bad_one_is_named(tmp_path: Path):
+    assert load(tmp_path / "tokens.csv") == {}
+    (tmp_path / "tokens.csv").write_text(f"{STATIC},robot,acme,{UID}\n")
+    assert [user.name for user in load(tmp_path / "tokens.csv").values()] == ["robot"]
+    (tmp_path / "tokens.csv").write_text("nonsense\n")
+    with pytest.raises(TokenFileError, match=r"tokens\.csv: line 1"):
+        load(tmp_path / "tokens.csv")
