@@ -108,8 +108,8 @@ def _completed_new(call: Call, obj: Object, strategy: Strategy) -> Object:
 def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
     stored = call.resource.stored
     causes = metadata.validate(obj["metadata"], strategy, namespaced=stored.namespaced)
-    causes += schema.for_kind(stored.api_version, stored.kind).validate(obj)
-    return causes + strategy.validate(obj)
+    causes += strategy.validate(obj)
+    return causes + schema.for_kind(stored.api_version, stored.kind).validate(obj, causes)
 
 
 def _check(call: Call, obj: Object, causes: Causes) -> None:
@@ -209,7 +209,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
         causes += strategy.validate_update(new, old)
     causes += metadata.validate(new["metadata"], strategy, namespaced=stored.namespaced)
     causes += metadata.validate_update(new["metadata"], old["metadata"])
-    causes += kind.validate(new)
+    causes += kind.validate(new, causes)
     _check(call, new, causes)
     if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
         return Remove(also=claims.released(call, old), last=new)
