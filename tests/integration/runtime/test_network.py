@@ -142,7 +142,7 @@ async def test_services_dns_and_the_api_work_in_one_pod(bench: QemuBench, namesp
 
 
 async def ask(machine: Machine, address: str) -> bytes:
-    """What a server says first. The input stays open: HAProxy gives up on a client that hangs up before it connected."""
+    """What a server says first. The input stays open: HAProxy gives up on a client that hangs up too early."""
     text, _ = await output_of(await machine.exec("c.0", ["nc", address, "80"], stdin=True))
     return text
 
