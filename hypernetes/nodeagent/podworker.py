@@ -437,7 +437,7 @@ class PodWorker:
         machine_ready = self.machine is not None and record.past(Step.CONFIGURE) and record.final_phase is None
         state = podstatus.PodState(
             host_ip=self._parts.host_ip,
-            pod_ip=record.claim.address if record.claim and record.past(Step.BOOT) else "",
+            pod_ip=record.claim.address if record.claim and record.boot_id else "",
             start_time=record.start_time,
             machine_ready=machine_ready,
             final_phase=record.final_phase or self._ended_phase(),

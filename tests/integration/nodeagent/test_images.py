@@ -109,7 +109,7 @@ async def test_an_index_gives_our_platform(source: TestRegistry, puller: Puller)
 async def test_an_index_without_our_platform_says_what_it_has(source: TestRegistry, puller: Puller) -> None:
     other = await source.push_image("multi", "arm", [layer({"a": b""})], platform=("linux", "arm64"))
     await source.push_index("multi", "1", [(other, ("linux", "arm64"), 1)])
-    with pytest.raises(ImageError, match="no image for this node's platform linux/amd64.*it has linux/arm64"):
+    with pytest.raises(ImageError, match=r"no image for this node's platform linux/amd64.*it has linux/arm64"):
         await puller.pull("acme", f"{source.host}/multi:1")
 
 
@@ -189,7 +189,7 @@ async def test_a_registry_on_the_loopback_is_refused_unless_it_was_listed(source
     store.open()
     policy = dialing.DialPolicy()
     async with dialing.session(policy) as session:
-        with pytest.raises(ImageError, match="refused to connect to 127.0.0.1"):
+        with pytest.raises(ImageError, match=r"refused to connect to 127.0.0.1"):
             await Puller(store, session, policy, platform=PLATFORM).pull("acme", f"{source.host}/x:1")
         port = source.host.partition(":")[2]
         with pytest.raises(ImageError, match="localhost"):
