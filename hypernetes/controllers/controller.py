@@ -11,6 +11,7 @@ from hypernetes.controllers.informers import Informers
 
 # The cause by which the server refuses to create anything in a namespace that is being deleted.
 NAMESPACE_TERMINATING = "NamespaceTerminating"
+_STALE_CACHE_FAILURES = 3  # refusals in a row that may come of a cache that lags, and aren't worth a warning
 _log = structlog.get_logger(__name__)
 
 
@@ -79,8 +80,9 @@ class Controller(ABC):
                 self.queue.forget(key)
                 return
             delay = self.queue.add_rate_limited(key)
-            if not is_reason(error, "Conflict"):
-                # A Conflict is everyday: the object changed since the cache saw it.
+            stale = is_reason(error, "Conflict", "AlreadyExists")
+            if not stale or self.queue.failures(key) > _STALE_CACHE_FAILURES:
+                # Otherwise everyday: the cache has not seen someone's write, or our own last one, yet.
                 _log.warning(
                     "reconcile failed", controller=self.name, key=str(key), error=str(error), retry_in=round(delay, 2)
                 )
