@@ -7,6 +7,7 @@ and it is gone only when nothing of it is left.
 import asyncio
 import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -23,13 +24,14 @@ from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written
 from hypernetes.apiserver.registry import tenants
 from hypernetes.apiserver.registry.metadata import fill_new
-from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store
+from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store, Unavailable
 
 Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
 _INTERNAL_KINDS = ("clusterips", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
+_RETRY_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -121,11 +123,8 @@ class Contents:
         """Removes everything a tenant has, and then the tenant."""
         while keys := list(self._keys_of(tenant)):
             for key, revision in keys:
-                try:
+                with suppress(RevisionMismatch):  # it changed meanwhile: the next round takes it
                     await self._store.delete(key, revision)
-                except RevisionMismatch as changed:
-                    if changed.current is not None:
-                        await self._store.delete(key, changed.current.revision)
             await self._mirror.wait_for(await self._store.revision())
 
         def last(old: Object | None) -> Put | Remove:
@@ -150,9 +149,13 @@ class Contents:
     async def run(self) -> None:
         """Takes up what a former process left half-done, and does what DELETE of a tenant began."""
         while True:
-            for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))):
-                await self._advance(codec.decode(entry.data, entry.revision))
             self._changed.clear()
+            try:
+                await self._mirror.wait_for(await self._store.revision())  # what we were told of may be newer
+                for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))):
+                    await self._advance(codec.decode(entry.data, entry.revision))
+            except Unavailable as error:
+                self._retry("all", error)
             await self._changed.wait()
 
     def look(self) -> None:
@@ -168,5 +171,8 @@ class Contents:
                 await self.activate(name, tenant["spec"]["serviceCIDR"])
         except StatusError as error:
             if error.reason != "NotFound":
-                log.warning("a tenant's contents aren't complete", tenant=name, error=error.message)
-                asyncio.get_running_loop().call_later(5.0, self.look)
+                self._retry(name, error)
+
+    def _retry(self, tenant: str, error: Exception) -> None:
+        log.warning("a tenant's contents aren't complete", tenant=tenant, error=str(error))
+        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.look)

@@ -39,6 +39,8 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     if resource.namespaced and not call.route.namespace:
         raise StatusError("MethodNotAllowed", "an object of this kind is created in a namespace")
+    if not generate and not obj["metadata"].get("name"):
+        _check(call, obj, metadata.validate(obj["metadata"], strategy, namespaced=resource.namespaced))
     for attempt in range(_NAME_ATTEMPTS if generate else 1):
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])

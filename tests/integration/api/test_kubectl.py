@@ -1,0 +1,93 @@
+"""kubectl itself against the server, where no controller is needed."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.api.servers import User
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: nginx, image: nginx}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+
+
+@pytest.fixture
+async def kubeconfig(admin: User, tmp_path: Path) -> Path:
+    pki = tmp_path / "pki"
+    path = tmp_path / "kubeconfig"
+    cluster = {"server": admin.url, "certificate-authority": str(pki / "ca.crt")}
+    user = {"client-certificate": str(pki / "admin.crt"), "client-key": str(pki / "admin.key")}
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1", "kind": "Config", "current-context": "c",
+                "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "c", "user": user}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            }
+        )
+    )  # fmt: skip
+    return path
+
+
+async def kubectl(config: Path, *arguments: str, stdin: str = "") -> str:
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(config),
+        "HOME": str(config.parent),
+        "EDITOR": "sed -i s/nginx$/httpd/",
+    }
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, err = await process.communicate(stdin.encode())
+    assert process.returncode == 0, f"kubectl {arguments}: {err.decode()}"
+    return out.decode()
+
+
+async def test_a_manifest_is_applied_changed_and_deleted(kubeconfig: Path) -> None:
+    applied = await kubectl(kubeconfig, "apply", "-f", "-", stdin=MANIFEST)
+    assert applied == "deployment.apps/web created\nservice/web created\n"
+    again = await kubectl(kubeconfig, "apply", "-f", "-", stdin=MANIFEST)
+    assert again == "deployment.apps/web unchanged\nservice/web unchanged\n"
+    await kubectl(kubeconfig, "scale", "deployment/web", "--replicas=5")
+    assert await kubectl(kubeconfig, "get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "5"
+    await kubectl(kubeconfig, "edit", "deployment/web")
+    wide = await kubectl(kubeconfig, "get", "deploy", "-o", "wide", "--no-headers")
+    assert wide.split()[:3] == ["web", "0/5", "0"]
+    patch = '{"spec":{"paused":true}}'
+    assert await kubectl(kubeconfig, "patch", "deploy", "web", "-p", patch) == "deployment.apps/web patched\n"
+    assert "paused: true" in await kubectl(kubeconfig, "get", "deploy", "web", "-o", "yaml")
+    assert "Selector:" in await kubectl(kubeconfig, "describe", "service", "web")
+    await kubectl(kubeconfig, "delete", "-f", "-", stdin=MANIFEST)
+    assert await kubectl(kubeconfig, "get", "deploy,svc", "-o", "name") == "service/kubernetes\n"
+
+
+async def test_objects_are_created_by_hand_and_waited_for(kubeconfig: Path) -> None:
+    assert await kubectl(kubeconfig, "create", "configmap", "a", "--from-literal=x=y") == "configmap/a created\n"
+    assert await kubectl(kubeconfig, "create", "deployment", "d", "--image=x") == "deployment.apps/d created\n"
+    assert await kubectl(kubeconfig, "run", "p", "--image=busybox") == "pod/p created\n"
+    await kubectl(kubeconfig, "label", "pod", "p", "tier=front")
+    assert await kubectl(kubeconfig, "get", "pods", "-l", "tier=front", "-o", "name") == "pod/p\n"
+    assert (
+        await kubectl(kubeconfig, "wait", "pod/p", "--for=jsonpath={.status.phase}=Pending") == "pod/p condition met\n"
+    )
+    await kubectl(kubeconfig, "delete", "pod", "p")
+    assert await kubectl(kubeconfig, "get", "pods", "-o", "name") == ""
