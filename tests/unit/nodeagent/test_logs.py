@@ -1,0 +1,100 @@
+"""Containers' output: written once, read as asked."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hypernetes.nodeagent import logs
+from hypernetes.nodeagent.logs import LogOptions, PodLogs
+from hypernetes.nodeagent.runtime.base import Output
+
+ID = "main.0"
+
+
+def said(data: bytes, at: float, stream: str = "stdout", sequence: int = 0) -> Output:
+    return Output(ID, stream, at, data, sequence)
+
+
+def text(directory: Path, **options: object) -> bytes:
+    asked = LogOptions(**options)  # type: ignore[arg-type]
+    renderer = logs.Renderer(asked)
+    return b"".join(renderer.render(entry) for entry in logs.read(PodLogs(directory).path(ID), asked))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    written = PodLogs(tmp_path)
+    for second, data in enumerate([b"one\ntwo\n", b"thr", b"ee\nfour\n"]):
+        written.write(said(data, 1000.0 + second))
+    written.close()
+    return tmp_path
+
+
+def test_parts_of_a_line_are_joined(directory: Path) -> None:
+    assert text(directory) == b"one\ntwo\nthree\nfour\n"
+
+
+@pytest.mark.parametrize(("tail", "expected"), [(0, b""), (1, b"four\n"), (2, b"three\nfour\n"), (9, None)])
+def test_tail_counts_lines_not_entries(directory: Path, tail: int, expected: bytes | None) -> None:
+    assert text(directory, tail=tail) == (text(directory) if expected is None else expected)
+
+
+def test_since_limit_and_timestamps(directory: Path) -> None:
+    assert text(directory, since=1002.0) == b"ee\nfour\n"
+    assert text(directory, limit_bytes=5) == b"one\nt"
+    assert text(directory, timestamps=True, tail=1) == b"1970-01-01T00:16:42.000000000Z four\n"
+
+
+def test_output_sent_again_after_a_crash_is_written_once(directory: Path) -> None:
+    again = PodLogs(directory)
+    again.write(said(b"ee\nfour\n", 1002.0))
+    again.write(said(b"five\n", 1003.0))
+    again.close()
+    assert text(directory) == b"one\ntwo\nthree\nfour\nfive\n"
+
+
+def test_old_files_are_dropped_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 200)
+    written = PodLogs(tmp_path)
+    for number in range(100):
+        written.write(said(f"line {number}\n".encode(), 1000.0 + number))
+    written.close()
+    assert len(list(tmp_path.iterdir())) == logs.MAX_FILES
+    assert text(tmp_path, tail=1) == b"line 99\n"
+    assert text(tmp_path).startswith(b"line ")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(pieces=st.lists(st.binary(min_size=1, max_size=20), max_size=10))
+def test_what_was_said_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
+    directory = tmp_path_factory.mktemp("logs")
+    written = PodLogs(directory)
+    for second, data in enumerate(pieces):
+        written.write(said(data, 1000.0 + second))
+    written.close()
+    assert text(directory) == b"".join(pieces)
+
+
+async def test_following_ends_when_the_container_has(tmp_path: Path) -> None:
+    written = PodLogs(tmp_path)
+    written.write(said(b"one\n", 1000.0))
+    alive = True
+    seen: list[bytes] = []
+
+    async def follow() -> None:
+        async for chunk in logs.stream(written, ID, LogOptions(follow=True), lambda _: alive):
+            seen.append(chunk)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(follow())
+        while not seen:
+            await asyncio.sleep(0)
+        written.write(said(b"two\n", 1001.0))
+        while len(seen) < 2:
+            await asyncio.sleep(0)
+        alive = False
+        written.finish(ID)
+    assert b"".join(seen) == b"one\ntwo\n"

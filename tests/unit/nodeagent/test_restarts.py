@@ -1,0 +1,46 @@
+"""Restart delays and machine sizes: small rules with numbers."""
+
+import pytest
+
+from hypernetes.api.models.core_v1 import Pod
+from hypernetes.nodeagent import restarts, sizing
+
+MIB = 1 << 20
+
+
+def test_delays_double_to_five_minutes() -> None:
+    delays, delay = [], 0.0
+    for _ in range(8):
+        delays.append(delay)
+        delay = restarts.following_delay(delay)
+    assert delays == [0, 10, 20, 40, 80, 160, 300, 300]
+
+
+def test_ten_good_minutes_forgive_all() -> None:
+    assert restarts.delay_after_run(160, 599) == 160
+    assert restarts.delay_after_run(160, 600) == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "expected"),
+    [("Always", 0, True), ("Always", 1, True), ("OnFailure", 0, False), ("OnFailure", 1, True), ("Never", 1, False)],
+)
+def test_the_policy_decides(policy: str, code: int, expected: bool) -> None:
+    assert restarts.restarts(policy, code) is expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "init_limit", "expected"),
+    [(["64Mi"], None, 128), ([None], None, 192), (["300Mi", "200Mi"], None, 1024), (["64Mi"], "400Mi", 512)],
+)
+def test_memory_is_the_sum_or_the_largest_init_container_in_classes(
+    limits: list[str | None], init_limit: str | None, expected: int
+) -> None:
+    def container(name: str, limit: str | None) -> dict[str, object]:
+        return {"name": name, "resources": {"limits": {"memory": limit} if limit else {}}}
+
+    spec = {
+        "containers": [container(f"c{n}", limit) for n, limit in enumerate(limits)],
+        "initContainers": [container("init", init_limit)] if init_limit else [],
+    }
+    assert sizing.memory_bytes(Pod.from_dict({"spec": spec})) == expected * MIB
