@@ -24,7 +24,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A squashfs of Debian's static busybox under every name it knows."""
     root = tmp_path_factory.mktemp("image")
     tree = root / "tree"
-    for name in ("bin", "etc", "tmp"):
+    for name in ("bin", "etc/elsewhere", "tmp"):
         (tree / name).mkdir(parents=True)
     busybox = shutil.which("busybox")
     assert busybox is not None, "apt-get install busybox-static"
