@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 from hypernetes.cli import leftovers, lock, preflight
 from hypernetes.cli.down import remove_all
@@ -107,6 +108,8 @@ def start_detached(request: Request, arguments: Sequence[str], report: Report) -
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writing,), start_new_session=True,
         )  # fmt: skip
     os.close(writing)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         with open(reading, encoding="utf-8") as lines:
             for line in lines:
@@ -119,6 +122,11 @@ def start_detached(request: Request, arguments: Sequence[str], report: Report) -
         raise CommandError("interrupted; what had been started was stopped") from None
     child.wait()
     raise CommandError(f"the cluster did not start; {log_file} may say more")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Whoever ends the command while it waits, ends the start, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 @contextmanager
