@@ -45,6 +45,9 @@ class Tenant:
         self.kubectl(
             "wait", "--for=condition=Available", "deployment/web", "deployment/client", limit, timeout=within + 10
         )
+        # Ready replicas reach other pods' service tables a moment later.
+        why = f"the Service of {self.name} to answer its client"
+        eventually(lambda: "word:" in self.fetch("http://web/"), within=within, why=why)
 
     def pods(self, app: str) -> list[Any]:
         return list(self.get("pods", "-l", f"app={app}")["items"])
