@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 
 import orjson
+import structlog
 from aiohttp import web
 
 from hypernetes.api.status import StatusError
@@ -17,6 +18,8 @@ from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.mirror import Entry, HistoryGone
 from hypernetes.apiserver.views import View
 from hypernetes.apiserver.watchers import Scope, Watcher
+
+log = structlog.get_logger()
 
 BOOKMARK_SECONDS = 10.0
 DEFAULT_TIMEOUT_SECONDS = 1800.0  # doubled at random, so that clients don't all come back at once; as upstream
@@ -41,9 +44,11 @@ async def watch(call: Call) -> web.StreamResponse:
     try:
         await response.prepare(call.http)
         await _serve(call, asked, watcher, response, first)
+        await response.write_eof()
+    except ConnectionError:
+        log.debug("a watcher went away", path=call.route.path)
     finally:
         call.parts.watchers.remove(watcher)
-    await response.write_eof()
     return response
 
 

@@ -107,7 +107,7 @@ class Watch:
 
 
 def _session(context: Any) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0))
 
 
 @asynccontextmanager
