@@ -14,6 +14,7 @@ import uvloop
 from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
+from hypernetes.apiserver.storage.compaction import compact_regularly
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.pki import CertificateError, PkiDirectory
 
@@ -67,8 +68,10 @@ async def _serve(directory: Path, bind: str, port: int, location: str) -> None:
         location = str(directory / "store" / "state.db")
     store = await open_store(location)
     try:
-        async with running(Settings(cluster_id, pki, bind, port, tokens), store):
+        async with running(Settings(cluster_id, pki, bind, port, tokens), store), asyncio.TaskGroup() as tasks:
+            compacting = tasks.create_task(compact_regularly(store))
             await stop.wait()
+            compacting.cancel()
             log.info("stopping")
     finally:
         await store.close()
