@@ -133,6 +133,11 @@ class StoreMachine(RuleBasedStateMachine):
             outcome = type(error)
         assert outcome == expected
 
+    def expected(self, key: str, off: int) -> int:
+        """The key's revision, or one that is `off` beside it."""
+        current = self.model.now.get(key)
+        return max(1, (current.revision if current else self.model.revision) + off)
+
     def side(self, names: dict[str, bytes | None], main: str | None) -> list[SideWrite]:
         return [SideWrite(self.root + name, value) for name, value in names.items() if name != main]
 
@@ -148,13 +153,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=NAMES, value=VALUES, off=STALENESS, also=st.dictionaries(NAMES, st.none() | VALUES, max_size=2))
     def update(self, name: str, value: bytes, off: int, also: dict[str, bytes | None]) -> None:
         key, side = self.root + name, self.side(also, name)
-        expected = (self.model.now[key].revision if key in self.model.now else self.model.revision) + off
+        expected = self.expected(key, off)
         self.attempt(self.store.update(key, value, expected, also=side), [SideWrite(key, value, expected), *side])
 
     @rule(name=NAMES, off=STALENESS)
     def delete(self, name: str, off: int) -> None:
         key = self.root + name
-        expected = (self.model.now[key].revision if key in self.model.now else self.model.revision) + off
+        expected = self.expected(key, off)
         self.attempt(self.store.delete(key, expected), [SideWrite(key, None, expected)])
 
     @rule(names=st.dictionaries(NAMES, st.tuples(st.none() | VALUES, st.sampled_from([None, 0])), max_size=4))
