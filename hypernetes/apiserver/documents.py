@@ -17,7 +17,10 @@ class Document:
 
     @classmethod
     def of(cls, value: Any, content_type: str = JSON) -> "Document":
-        body = orjson.dumps(value)
+        return cls.of_bytes(orjson.dumps(value), content_type)
+
+    @classmethod
+    def of_bytes(cls, body: bytes, content_type: str) -> "Document":
         return cls(body, f'"{hashlib.sha256(body).hexdigest().upper()}"', content_type)
 
     @property

@@ -16,6 +16,8 @@ from hypernetes.apiserver.discovery import Discovery
 from hypernetes.apiserver.documents import Document
 from hypernetes.apiserver.patch import CONTENT_TYPES
 
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # as clients ask for it
+_V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"  # a media type can hold no "@"
 _BODY_TYPES = ("application/json", "application/yaml")
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
 _LIST = ("continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "watch")
@@ -67,6 +69,16 @@ class OpenAPI:
             self._v3[group, version] = Document.of(value)
         return self._v3[group, version]
 
+    def v2_protobuf(self) -> Document:
+        """`/openapi/v2` in protobuf, which kubectl asks for when a manifest's kind is unknown to it.
+
+        It describes no type: kubectl then leaves validation to the server, which does it on every write, and goes on
+        to say that nothing serves the kind. Field numbers: Document and Info of gnostic's openapiv2.
+        """
+        info = _info()
+        described = _protobuf_text(1, info["title"]) + _protobuf_text(2, info["version"])
+        return Document.of_bytes(_protobuf_text(1, "2.0") + _protobuf_bytes(2, described), _V2_PROTOBUF_TYPE)
+
     def v2(self) -> Document:
         """`/openapi/v2` as JSON."""
         if self._v2 is None:
@@ -83,6 +95,16 @@ class OpenAPI:
 @cache
 def built_in() -> OpenAPI:
     return OpenAPI(discovery.built_in())
+
+
+def _protobuf_bytes(number: int, value: bytes) -> bytes:
+    """A length-delimited field of fewer than 128 bytes."""
+    assert len(value) < 128
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def _protobuf_text(number: int, value: str) -> bytes:
+    return _protobuf_bytes(number, value.encode())
 
 
 def _info() -> dict[str, str]:

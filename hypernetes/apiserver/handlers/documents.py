@@ -35,7 +35,8 @@ async def serve(call: Call) -> web.StreamResponse:
         case ["version"]:
             body = dict(discovery.version())
         case ["openapi", "v2"]:
-            return _document(call, openapi.built_in().v2())
+            documents = openapi.built_in()
+            return _document(call, documents.v2_protobuf() if openapi.V2_PROTOBUF in (accept or "") else documents.v2())
         case ["openapi", "v3"]:
             prefix = f"/tenants/{call.route.tenant}" if call.route.tenant else ""
             return _document(call, openapi.built_in().index(prefix))
