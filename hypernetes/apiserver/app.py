@@ -15,6 +15,7 @@ from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver import routing
 from hypernetes.apiserver.authn import Authenticator, User
 from hypernetes.apiserver.authz import Attributes, authorize, forbidden
+from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import deleting, documents, negotiation, reading, subresources, watching, writing
 from hypernetes.apiserver.handlers.context import Call, Parts
 from hypernetes.apiserver.routing import Route
@@ -72,9 +73,10 @@ class Application:
         except Unavailable as error:
             log.warning("the store does not answer", path=request.path, error=str(error))
             return negotiation.status_answer(StatusError("ServiceUnavailable", "the store does not answer; try again"))
-        except ConnectionError:
-            raise  # the client is gone: there is nobody to answer
-        except Exception:  # the request's life ends here; the client learns that it failed, the log why
+        except Exception as error:  # the request's life ends here; the client learns that it failed, the log why
+            if isinstance(error, ConnectionError) and gone(request):
+                log.debug("a client went away", method=request.method, path=request.path)
+                return web.Response()  # nobody gets it
             log.exception("request failed", method=request.method, path=request.path)
             return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"))
         finally:

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from aiohttp import web
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, kubernetes_address
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
+from hypernetes.apiserver.connections import Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
@@ -57,7 +57,7 @@ def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
 async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     """A server that answers; gives its port. It drains and stops when the context ends. Raises OSError (port taken)."""
     pki = settings.pki
-    keys = Keys(settings.cluster_id)
+    keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
     follower = Follower(store, mirror, watchers)
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
@@ -76,10 +76,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
-                token_keys, pki.authority, contents, dialer,
+                token_keys, pki.authority, contents, dialer, departures,
             )  # fmt: skip
             app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
-            async with _listening(app, watchers, settings, serving) as port:
+            async with _listening(app, departures, watchers, settings, serving) as port:
                 yield port
         finally:
             for task in owned:
@@ -88,9 +88,9 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _listening(
-    app: Application, watchers: Watchers, settings: Settings, context: ssl.SSLContext
+    app: Application, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext
 ) -> AsyncIterator[int]:
-    server = web.Server(app.handle, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES)
+    server = Server(app.handle, departures, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
         server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True

@@ -19,6 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver import podstreams
+from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.dialer import (
     CLOSE_SECONDS,
     HEARTBEAT_SECONDS,
@@ -55,12 +56,13 @@ async def read_log(
         await response.prepare(request)
         try:
             await _copy(source, response, request)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            # The answer has begun. Without its last chunk the client learns that it isn't whole.
-            log.warning("a log broke off", node=agent.node, error=str(error))
-            _cut(request)
-        except ConnectionError:
-            log.debug("the reader of a log went away", node=agent.node)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            if gone(request):
+                log.debug("the reader of a log went away", node=agent.node)
+            else:
+                # The answer has begun. Without its last chunk the client learns that it isn't whole.
+                log.warning("a log broke off", node=agent.node, error=str(error))
+                _cut(request)
         return response
 
 
@@ -133,7 +135,7 @@ async def _copy(source: aiohttp.ClientResponse, target: web.StreamResponse, requ
     try:
         while True:
             done, _ = await asyncio.wait({read}, timeout=LOOK_SECONDS)
-            if request.transport is None or request.transport.is_closing():
+            if gone(request):
                 raise ConnectionResetError("the reader went away")
             if not done:
                 continue

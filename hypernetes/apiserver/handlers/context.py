@@ -11,6 +11,7 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver.authn import TokenKeys, User
+from hypernetes.apiserver.connections import Departures
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.freshness import Freshness
@@ -40,6 +41,7 @@ class Parts:
     authority: Authority
     contents: Contents
     dialer: Dialer
+    departures: Departures
     clock: Callable[[], datetime] = times.now
 
 

@@ -42,9 +42,10 @@ async def watch(call: Call) -> web.StreamResponse:
         first = [_gone(asked.resource_version or 0)]
         watcher.expire()
     try:
-        await response.prepare(call.http)
-        await _serve(call, asked, watcher, response, first)
-        await response.write_eof()
+        with call.parts.departures.told(call.http, watcher.end):
+            await response.prepare(call.http)
+            await _serve(call, asked, watcher, response, first)
+            await response.write_eof()
     except ConnectionError:
         log.debug("a watcher went away", path=call.route.path)
     finally:
@@ -121,28 +122,30 @@ async def _serve(
     seconds = asked.timeout_seconds or DEFAULT_TIMEOUT_SECONDS * random.uniform(1, 2)
     end = loop.time() + max(seconds, 0)
     for frame in first:
-        await _send(response, frame)
+        await _send(call, response, frame)
     next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.5, 1)
     while loop.time() < end:
         frames = await watcher.next(max(0.0, min(end, next_bookmark if asked.bookmarks else end) - loop.time()))
         if frames:
-            await _send(response, frames)
+            await _send(call, response, frames)
         elif watcher.cut_off:
             return
         elif watcher.expired:
             if not first:
-                await _send(response, _gone(watcher.revision))
+                await _send(call, response, _gone(watcher.revision))
             return
         if asked.bookmarks and watcher.idle and loop.time() >= next_bookmark:
-            await _send(response, bookmark(watcher.view, call.parts.mirror.revision))
+            await _send(call, response, bookmark(watcher.view, call.parts.mirror.revision))
             next_bookmark = loop.time() + BOOKMARK_SECONDS
 
 
-async def _send(response: web.StreamResponse, frames: bytes) -> None:
+async def _send(call: Call, response: web.StreamResponse, frames: bytes) -> None:
     try:
         async with asyncio.timeout(SEND_DEADLINE_SECONDS):
             await response.write(frames)
     except TimeoutError as error:
+        if call.http.transport is not None:
+            call.http.transport.abort()  # closing it in order would wait for the client, too
         raise ConnectionResetError("the client takes nothing") from error
 
 
