@@ -20,6 +20,9 @@ from hypernetes.providers.network.base import NetworkError
 log = structlog.get_logger()
 
 RETRY_SECONDS = 5.0
+# Before a pod's worker that failed unexpectedly is followed by another.
+FIRST_REVIVAL_SECONDS = 1.0
+MAX_REVIVAL_SECONDS = 300.0
 
 
 class Agent:
@@ -28,7 +31,6 @@ class Agent:
     def __init__(self, parts: Parts, pods: Informer[Pod]) -> None:
         self._parts, self._pods = parts, pods
         self._workers: dict[str, PodWorker] = {}  # by UID
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.adopted = asyncio.Event()
 
     def worker(self, key: Key, uid: str | None = None) -> PodWorker | None:
@@ -127,15 +129,31 @@ class Agent:
     def _begin(self, pod: Pod, record: PodRecord, machine: Machine | None) -> None:
         worker = PodWorker(self._parts, pod, record, machine)
         self._workers[record.uid] = worker
-        self._tasks[record.uid] = self._group.create_task(self._live(worker))
+        self._group.create_task(self._live(worker))
 
     async def _live(self, worker: PodWorker) -> None:
-        uid = worker.record.uid
-        try:
-            await worker.run()
-        except Exception:
-            log.exception("pod.worker.died", pod=uid, name=worker.record.name, step=worker.record.step.value)
-            return
-        finally:
-            self._tasks.pop(uid, None)
+        """A worker that fails unexpectedly is followed by another, later each time; no other pod notices."""
+        uid, delay = worker.record.uid, FIRST_REVIVAL_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await worker.run()
+                break
+            except Exception as error:
+                log.exception("pod.worker.failed", pod=uid, name=worker.record.name, step=worker.record.step.value)
+                self._tell_failure(worker, error)
+            if loop.time() - began > MAX_REVIVAL_SECONDS:
+                delay = FIRST_REVIVAL_SECONDS
+            await worker.pause(delay)
+            delay = min(delay * 2, MAX_REVIVAL_SECONDS)
+            worker = self._workers[uid] = worker.again()
         self._workers.pop(uid, None)
+
+    def _tell_failure(self, worker: PodWorker, error: Exception) -> None:
+        """The kind of the error only: its text may tell about the node, and it's the provider's to mend."""
+        kind = type(error.exceptions[0] if isinstance(error, ExceptionGroup) else error).__name__
+        message = (
+            f"The node failed to look after the pod in the step {worker.record.step.value!r} and tries again: {kind}"
+        )
+        self._parts.events.event(worker.pod, "Warning", "FailedSync", message, tenant=worker.record.tenant)

@@ -101,10 +101,20 @@ class PodRecords:
     def load(self) -> Iterator[PodRecord]:
         """Every readable record; a damaged one is logged and its pod starts anew."""
         for path in sorted(self._directory.glob(f"*/{_FILE}")):
-            try:
-                yield PodRecord.from_dict(orjson.loads(path.read_bytes()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.error("pod.record.unreadable", path=str(path), error=str(error))
+            record = self.read(path.parent.name)
+            if record is not None:
+                yield record
+
+    def read(self, uid: str) -> PodRecord | None:
+        """The record of one pod; None where there is none that can be read."""
+        path = self.directory(uid) / _FILE
+        try:
+            return PodRecord.from_dict(orjson.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.error("pod.record.unreadable", path=str(path), error=str(error))
+            return None
 
     def save(self, record: PodRecord) -> None:
         """Raises OSError."""

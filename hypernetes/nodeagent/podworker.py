@@ -60,10 +60,13 @@ _RETRIED = (AddressError, NetworkError, MachineError, VolumeError, OSError, *REQ
 
 
 class PodWorker:
-    """`machine` is the adopted one, where there is one. `update` and `deleted` come from the informer."""
+    """`machine` is the adopted one, where there is one; with `gone` it has ended and only waits to be cleared away.
+    `update` and `deleted` come from the informer."""
 
-    def __init__(self, parts: Parts, pod: Pod, record: PodRecord, machine: Machine | None = None) -> None:
-        self._parts, self.record, self.machine = parts, record, machine
+    def __init__(
+        self, parts: Parts, pod: Pod, record: PodRecord, machine: Machine | None = None, *, gone: bool = False
+    ) -> None:
+        self._parts, self.record, self.machine, self._machine_gone = parts, record, machine, gone
         self.logs = PodLogs(parts.records.directory(record.uid) / "logs")
         self.session: Session | None = None
         self._session_task: asyncio.Task[None] | None = None
@@ -97,17 +100,37 @@ class PodWorker:
         self._deletion.set()
 
     async def run(self) -> None:
-        """The pod's life, to its end. Cancelled, it leaves everything as it is for the next agent."""
-        writer = asyncio.create_task(self._status.run())
+        """The pod's life, to its end. Cancelled, it leaves everything as it is for the next agent; and so it does where
+        something unexpected is raised, in any of its tasks: an ExceptionGroup then, and `again` makes its successor."""
         try:
-            if self.record.step not in (Step.TERMINATING, Step.REMOVED):
-                await self._until_deletion(self._live())
-            await self._terminate()
-            await self._remove()
+            async with asyncio.TaskGroup() as self._tasks:
+                writer = self._tasks.create_task(self._status.run())
+                if self.record.step not in (Step.TERMINATING, Step.REMOVED) and not self._deletion.is_set():
+                    await self._until_deletion(self._live())
+                await self._terminate()
+                await self._remove()
+                writer.cancel()
         finally:
-            writer.cancel()
             await self._end_session()
             self.logs.close()
+
+    async def pause(self, seconds: float) -> None:
+        """Before `again`; a deletion that comes meanwhile doesn't wait."""
+        if self._deletion.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._deletion.wait()
+
+    def again(self) -> "PodWorker":
+        """A worker to go on after this one failed: from the record on disk, with the machine that it had."""
+        record = self._parts.records.read(self.record.uid) or self.record
+        gone = self.session is not None and self.session.gone is not None
+        successor = PodWorker(self._parts, self.pod, record, self.machine, gone=gone)
+        if self._removed_from_api:
+            successor.deleted()
+        return successor
 
     def running(self, container_id: str) -> bool:
         """Whether this attempt of a container runs; for those who follow its log."""
@@ -147,18 +170,23 @@ class PodWorker:
 
     async def _take_adopted(self) -> None:
         """Sorts out, after the agent's start, what the record says and what is really there."""
+        if self._machine_gone:
+            await self._end_machine()
         if self.machine is not None:
             if not self.record.past(Step.BOOT):
                 self._step(Step.CONFIGURE)
             self.record.boot_id = self.machine.boot_id
-            await self._begin_session()
-            try:
-                reconcile(self.record.containers, await self.machine.containers(), self._parts.clock())
-            except MachineError as error:
-                log.warning("machine.adopted.silent", pod=self.record.uid, error=error.message)
-            self._changed()
+            await self._join(self.machine)
         elif self.record.past(Step.BOOT):
             self._lose_containers()
+
+    async def _join(self, machine: Machine) -> None:
+        await self._begin_session()
+        try:
+            reconcile(self.record.containers, await machine.containers(), self._parts.clock())
+        except MachineError as error:
+            log.warning("machine.adopted.silent", pod=self.record.uid, error=error.message)
+        self._changed()
 
     async def _prepare(self) -> None:
         """The steps before the containers, each until it succeeds."""
@@ -314,13 +342,11 @@ class PodWorker:
         """Stops what runs within the grace period, and gives everything back."""
         if self.record.step is Step.REMOVED:
             return
-        was_running = self.record.step is Step.CONTAINERS
-        if self.record.step is not Step.TERMINATING:
-            self._step(Step.TERMINATING)
-        elif self.machine is not None:
-            await self._begin_session()
-            was_running = True
-        if was_running and self.machine is not None and self.session is not None:
+        was_running = self.record.step in (Step.CONTAINERS, Step.TERMINATING)
+        self._step(Step.TERMINATING)
+        if was_running and self.machine is not None and not self._machine_gone:
+            if self.session is None:
+                await self._join(self.machine)
             await self._stop_containers()
         await self._give_back()
 
@@ -386,14 +412,13 @@ class PodWorker:
         await self._end_session()
         self._machine_parts = None
         self.session = Session(self.machine, self.logs, self._on_exit)
-        self._session_task = asyncio.create_task(self.session.run())
+        self._session_task = self._tasks.create_task(self.session.run())
 
     async def _end_session(self) -> None:
         task, self._session_task = self._session_task, None
         if task is not None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     async def _end_machine(self) -> None:
         if self.machine is not None:

@@ -149,7 +149,7 @@ async def test_a_machine_that_dies_under_the_agent_is_booted_again(world: World)
 
 
 async def test_init_containers_run_again_in_a_new_machine(world: World) -> None:
-    spec = {"initContainers": [{"name": "init", "image": "img:1"}]}
+    spec: dict[str, Any] = {"initContainers": [{"name": "init", "image": "img:1"}]}
     async with at_work(world, world.pod(**spec)):
         await until(lambda: bool(world.runtime.machines) and bool(world.machine().started))
         world.machine().exit("init.0", 0)
@@ -181,7 +181,7 @@ async def test_a_crash_loop_backs_off_and_shows_it(world: World) -> None:
         waits = [round(later - earlier) for earlier, later in itertools.pairwise(starts)]
         assert waits == [0, 10, 20, 40]
         world.machine().exit("main.4", 1)
-        await until(lambda: container(world).state is not None and container(world).state.waiting is not None)
+        await until(lambda: bool((shown := container(world).state) and shown.waiting))
         state = container(world).state
         assert state is not None
         assert state.waiting is not None
@@ -192,7 +192,7 @@ async def test_a_crash_loop_backs_off_and_shows_it(world: World) -> None:
 
 async def test_an_image_that_is_not_there_is_said_and_tried_again(world: World) -> None:
     world.puller.absent.add("img:1")
-    seen = set()
+    seen: set[str | None] = set()
     async with at_work(world, world.pod()):
         async with asyncio.timeout(100):
             while len(seen) < 2:
