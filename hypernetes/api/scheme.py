@@ -37,7 +37,10 @@ _SERVED = frozenset(
 _SUBRESOURCES = frozenset({"status", "scale", "binding", "log", "exec", "attach", "finalize", "token", "certificate"})
 
 # Two API versions or groups of the same stored objects: served name -> stored name.
-_STORED_AS = {("v1", "networks"): ("hypernetes.io/v1", "networks")}
+_STORED_AS = {
+    ("v1", "networks"): ("hypernetes.io/v1", "networks"),
+    ("events.k8s.io/v1", "events"): ("v1", "events"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def decide(place: Place, strategy: Strategy, old: Object, asked: DeleteOptions, 
     check_preconditions(place, old, asked)
     metadata = old["metadata"]
     new = {**old, "metadata": dict(metadata)}
-    finalizers = _finalizers(metadata.get("finalizers") or [], asked.propagation or strategy.default_propagation)
+    propagation = asked.propagation or strategy.default_propagation
+    finalizers = _finalizers(metadata.get("finalizers") or [], propagation if strategy.owns else "")
     grace = strategy.grace_seconds(old, asked.grace_seconds) if strategy.grace_seconds else 0
     if "deletionTimestamp" in metadata:
         grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)

@@ -33,7 +33,7 @@ class Remains:
 
 
 def deletable(*, namespaced: bool) -> list[Resource]:
-    """Every resource once: second names of the same objects left out; core Events stand for both kinds of Events."""
+    """Every resource once: second names of the same objects left out."""
     return [
         resource
         for resource in scheme.served()
@@ -41,7 +41,6 @@ def deletable(*, namespaced: bool) -> list[Resource]:
         and resource.stored is resource
         and not resource.shared
         and {"list", "deletecollection"} <= set(resource.verbs)
-        and (resource.kind, resource.group) != ("Event", "events.k8s.io")
     ]
 
 

@@ -1,7 +1,7 @@
 """Query parameters and DeleteOptions, checked as upstream checks them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypernetes.api import selectors
@@ -9,7 +9,7 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError, invalid
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.mirror import Match
-from hypernetes.apiserver.registry import fields
+from hypernetes.apiserver.registry import events, fields
 
 Query = Mapping[str, str]
 
@@ -131,11 +131,14 @@ def _fields(text: str, resource: Resource) -> tuple[selectors.FieldTerm, ...]:
         raise StatusError("BadRequest", str(error)) from error
     stored = resource.stored
     supported = fields.supported(stored.group or "core", stored.name, stored.namespaced)
+    found = []
     for term in terms:
-        if term.path not in supported:
+        path = events.core_path(term.path) if resource.group == "events.k8s.io" else term.path
+        if path is None or path not in supported:
             message = f'Unable to find "{resource.group_resource}" that match field selector: '
             raise StatusError("BadRequest", f"{message}field label not supported: {term.path}")
-    return terms
+        found.append(replace(term, path=path))
+    return tuple(found)
 
 
 def _integer(query: Query, name: str) -> int | None:

@@ -100,7 +100,7 @@ def _check_place(call: Call, obj: Object, new: bool) -> None:
 def _completed_new(call: Call, obj: Object, strategy: Strategy) -> Object:
     stored = call.resource.stored
     metadata.fill_new(obj["metadata"], call.parts.clock(), generation=strategy.generation)
-    if strategy.has_status:
+    if strategy.has_status and not strategy.status_on_create:
         obj["status"] = {}
     schema.for_kind(stored.api_version, stored.kind).default(obj)
     strategy.prepare_create(obj)

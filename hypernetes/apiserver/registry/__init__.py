@@ -15,6 +15,6 @@ _PLAIN = Strategy()
 
 
 def of(resource: Resource) -> Strategy:
-    """The strategy of a resource; a plain one where it has no behaviour of its own."""
-    stored = resource.stored
-    return kinds.STRATEGIES.get((stored.group, stored.name), _PLAIN)
+    """The strategy of a resource, or of the one its objects are stored as; a plain one where it has no behaviour."""
+    own = kinds.STRATEGIES.get((resource.group, resource.name))
+    return own or kinds.STRATEGIES.get((resource.stored.group, resource.stored.name), _PLAIN)

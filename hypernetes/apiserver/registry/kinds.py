@@ -1,6 +1,5 @@
 """Which strategy belongs to which resource."""
 
-from hypernetes.apiserver import validation
 from hypernetes.apiserver.registry import configs, events, namespaces, networks, pods, services, tenants, workloads
 from hypernetes.apiserver.registry.strategy import Strategy
 
@@ -8,10 +7,11 @@ from hypernetes.apiserver.registry.strategy import Strategy
 STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "configmaps"): configs.CONFIG_MAPS,
     ("", "secrets"): configs.SECRETS,
-    ("", "events"): Strategy(name_rule=validation.path_segment, create_on_update=True, validate=events.validate),
+    ("", "events"): events.CORE,
+    ("events.k8s.io", "events"): events.NEW_FORM,
     ("", "endpoints"): Strategy(create_on_update=True),
     ("", "namespaces"): namespaces.STRATEGY,
-    ("", "nodes"): Strategy(has_status=True),
+    ("", "nodes"): Strategy(has_status=True, status_on_create=True),
     ("", "pods"): pods.STRATEGY,
     ("", "replicationcontrollers"): workloads.REPLICATION_CONTROLLERS,
     ("", "serviceaccounts"): Strategy(returns_deleted=True),

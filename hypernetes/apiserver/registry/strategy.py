@@ -28,11 +28,13 @@ class Strategy:
 
     name_rule: Callable[[str, str], Causes] = validation.dns_subdomain
     has_status: bool = False  # a status that only the status subresource writes
+    status_on_create: bool = False  # a new object may bring its status
     generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata
     counts_annotations: bool = False  # generation counts changes of annotations, too
     create_on_update: bool = False  # a PUT may create
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
     default_propagation: str = "Background"
+    owns: bool = True  # may have dependents for the garbage collector to look after
     prepare_create: Callable[[Object], None] = nothing
     prepare_update: Callable[[Object, Object], None] = nothing
     prepare_status: Callable[[Object, Object], None] = nothing

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
-import shutil
 from typing import Any
 
+import pytest
+
+from hypernetes.api import scheme
 from tests.integration.api.servers import User
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -253,5 +255,51 @@ async def test_a_secret_keeps_plain_text_as_base64(admin: User) -> None:
     assert "stringData" not in made
 
 
-def test_kubectl_is_there() -> None:
-    assert shutil.which("kubectl"), "the suite runs kubectl against the server"
+@pytest.mark.parametrize("sent", [{}, {"name": ""}, {"name": None, "generateName": ""}])
+async def test_no_object_is_created_without_a_name(admin: User, sent: dict[str, Any]) -> None:
+    for resource in scheme.served():
+        if "create" not in resource.verbs or resource.name == "bindings":
+            continue
+        answer = await admin("POST", resource.path(None, "default"), {"metadata": sent})
+        assert (answer.status, answer.json["reason"]) == (422, "Invalid"), resource
+        assert answer.json["details"]["causes"][0]["field"] == "metadata.name", resource
+
+
+async def test_a_new_node_keeps_the_status_it_brings(admin: User) -> None:
+    status = {"capacity": {"cpu": "4"}, "addresses": [{"type": "InternalIP", "address": "10.2.2.2"}]}
+    made = (await admin("POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "status": status})).json
+    assert made["status"]["addresses"] == status["addresses"]
+    assert made["status"]["allocatable"] == {"cpu": "4"}
+
+
+async def test_an_event_is_the_same_object_in_both_groups(admin: User) -> None:
+    core, other = "/api/v1/namespaces/default/events", "/apis/events.k8s.io/v1/namespaces/default/events"
+    revision = (await admin("GET", other)).revision
+    body = {
+        "metadata": {"name": "new"}, "eventTime": "2020-01-02T03:04:05.000006Z", "reportingController": "example.com/c",
+        "reportingInstance": "i", "action": "A", "reason": "R", "type": "Normal", "note": "hello",
+        "regarding": {"kind": "Pod", "name": "x", "namespace": "default"},
+    }  # fmt: skip
+    made = await admin("POST", other, body)
+    assert (made.status, made.json["apiVersion"], made.json["note"]) == (201, "events.k8s.io/v1", "hello")
+    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "y", "namespace": "default"}}
+    assert (await admin("POST", core, {**old, "message": "hi"})).status == 201
+    shown = (await admin("GET", f"{core}/new")).json
+    assert (shown["apiVersion"], shown["message"], shown["metadata"]["uid"]) == (
+        "v1", "hello", made.json["metadata"]["uid"],
+    )  # fmt: skip
+    for path, selector in ((core, "involvedObject.name=y"), (other, "regarding.name=y")):
+        listed = (await admin("GET", path, fieldSelector=selector)).json["items"]
+        assert [item["metadata"]["name"] for item in listed] == ["old"]
+    assert (await admin("GET", other, fieldSelector="involvedObject.name=y")).status == 400
+    assert (await admin("GET", core, fieldSelector="regarding.name=y")).status == 400
+    async with admin.watch(other, resourceVersion=revision, fieldSelector="reportingController=example.com/c") as watch:
+        event = await watch.next()
+        assert (event["object"]["apiVersion"], event["object"]["note"]) == ("events.k8s.io/v1", "hello")
+    patched = await admin("PATCH", f"{other}/old", {"note": "bye", "deprecatedCount": 2}, headers=MERGE)
+    assert patched.status == 422  # the newer form must say when and by whom
+    patched = await admin("PATCH", f"{other}/new", {"note": "bye"}, headers=MERGE)
+    assert patched.json["note"] == "bye"
+    assert (await admin("GET", f"{core}/new")).json["message"] == "bye"
+    await admin("DELETE", f"{core}/new")
+    assert (await admin("GET", f"{other}/new")).status == 404
