@@ -8,6 +8,7 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 
+MAX_CHARACTERS = 256
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?\d{1,3}))?\Z", re.ASCII)
 _SCALE = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal("1e3"), "M": Decimal("1e6"),
@@ -16,9 +17,15 @@ _SCALE = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str | int | float) -> Decimal:
     """The value in its base unit (cores, bytes, pieces); ValueError where it is no quantity."""
+    if len(str(text)) > MAX_CHARACTERS:
+        raise ValueError(f"a quantity has at most {MAX_CHARACTERS} characters")
+    return _parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str | int | float) -> Decimal:
     match = _FORM.match(str(text))
     if match is None:
         raise ValueError(f"{text!r} is not a quantity such as 250m, 1.5 or 128Mi")

@@ -3,13 +3,11 @@
 import copy
 from typing import Any
 
-import orjson
-
 from hypernetes.api.status import StatusError, cause
 from hypernetes.apiserver.patch import json_patch, merge_patch, strategic
 from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
 from hypernetes.apiserver.schema import KindSchema
-from hypernetes.apiserver.schema.bodies import media_type
+from hypernetes.apiserver.schema.bodies import check_depth, load_json, media_type
 
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -29,10 +27,12 @@ def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema
             "UnsupportedMediaType",
             f"the body of the request was in an unknown format - accepted media types: {', '.join(CONTENT_TYPES)}",
         )
-    patch = _parse(body) if isinstance(body, bytes) else copy.deepcopy(body)
+    patch = load_json(body) if isinstance(body, bytes) else copy.deepcopy(body)
     try:
         if kind == JSON:
-            return _object(json_patch.apply(original, patch))
+            patched = _object(json_patch.apply(original, patch))
+            check_depth(patched)  # copies may nest what the patch itself does not
+            return patched
         if kind == MERGE:
             return merge_patch.apply(original, patch)
         return strategic.apply(original, patch, schema.root)
@@ -54,13 +54,6 @@ def decode(schema: KindSchema, patched: dict[str, Any], field_validation: str) -
             f'"" is invalid: patch: Invalid value: {error.message}',
             causes=[cause("FieldValueInvalid", "patch", f"Invalid value: {error.message}")],
         ) from error
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise StatusError("BadRequest", f"the patch is not valid JSON: {error}") from error
 
 
 def _object(value: Any) -> dict[str, Any]:

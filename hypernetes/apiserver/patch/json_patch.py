@@ -9,6 +9,7 @@ from typing import Any
 
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
+from hypernetes.apiserver.schema.bodies import check_depth
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024  # characters of strings and members that `copy` may make, so that it can't double for ever
@@ -40,6 +41,7 @@ def apply(original: Any, patch: Any) -> Any:
             _add(document, path, _remove(document, _pointer(operation, "from")))
         elif name == "copy":
             value = _get(document, _pointer(operation, "from"))
+            check_depth(value)
             copied += _size(value)
             if copied > MAX_COPIED:
                 raise StatusError("RequestEntityTooLarge", "the copy operations of the JSON patch make too much")

@@ -71,10 +71,11 @@ def _retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:
     retained = patch.pop(_RETAIN)
     if not isinstance(retained, list):
         raise MalformedPatch(f"{_RETAIN} must be a list")
+    names = {name for name in retained if isinstance(name, str)}
     for key, value in patch.items():
-        if value is not None and not key.startswith("$") and key not in retained:
+        if value is not None and not key.startswith("$") and key not in names:
             raise MalformedPatch(f"{_RETAIN} doesn't name {key!r}, which the patch sets")
-    for key in [key for key in original if key not in retained]:
+    for key in [key for key in original if key not in names]:
         del original[key]
 
 
@@ -82,7 +83,8 @@ def _delete_from(original: dict[str, Any], name: str, unwanted: Any) -> None:
     if not isinstance(unwanted, list):
         raise MalformedPatch(f"{_DELETE}{name} must be a list")
     if isinstance(original.get(name), list):
-        original[name] = [entry for entry in original[name] if entry not in unwanted]
+        gone = set(map(_hashable, unwanted))
+        original[name] = [entry for entry in original[name] if _hashable(entry) not in gone]
 
 
 def _merge_ordered(original: dict[str, Any], patch: dict[str, Any], name: str, order: Any, kind: Type | None) -> None:
@@ -124,21 +126,23 @@ def _merge_list(before: list[Any], entries: list[Any], field: Type) -> list[Any]
     if len(kinds) > 1 or any(isinstance(entry, list) for entry in (*before, *entries)):
         raise MalformedPatch(f"the entries of {field.name.rpartition('.')[2]} are not of one type")
     if kinds == {False}:
+        there = set(map(_hashable, before))
         merged = list(before)
         for entry in entries:
-            if entry not in merged:
+            if _hashable(entry) not in there:
+                there.add(_hashable(entry))
                 merged.append(entry)
         return _in_order(merged, entries, before, "")
     if not field.merge_key:
         raise MalformedPatch(f"{field.name.rpartition('.')[2]} has no merge key")
     before, entries = _take_directives(before, entries, field.merge_key)
     merged = list(before)
+    places = _ranks(before, field.merge_key)
     for entry in entries:
-        identity = _identity(entry, field.merge_key)
-        for place, existing in enumerate(merged):
-            if _identity(existing, field.merge_key) == identity:
-                merged[place] = _merge_map(existing, entry, field.item)
-                break
+        identity = _hashable(_identity(entry, field.merge_key))
+        place = places.setdefault(identity, len(merged))
+        if place < len(merged):
+            merged[place] = _merge_map(merged[place], entry, field.item)
         else:
             merged.append(_without_directives(entry))
     return _in_order(merged, entries, before, field.merge_key)
@@ -147,6 +151,7 @@ def _merge_list(before: list[Any], entries: list[Any], field: Type) -> list[Any]
 def _take_directives(before: list[Any], entries: list[Any], merge_key: str) -> tuple[list[Any], list[Any]]:
     """Obeys the entries that are directives; gives the server's list and the plain entries."""
     plain: list[Any] = []
+    gone: set[Any] = set()
     replaced = False
     for entry in entries:
         directive = entry.get(_PATCH)
@@ -155,11 +160,14 @@ def _take_directives(before: list[Any], entries: list[Any], merge_key: str) -> t
         elif directive == "replace":
             replaced = True
         elif directive == "delete":
-            identity = _identity(entry, merge_key)
-            before = [existing for existing in before if _identity(existing, merge_key) != identity]
+            gone.add(_hashable(_identity(entry, merge_key)))
         else:
             raise MalformedPatch(f"unknown patch type {directive!r} in a list entry")
-    return ([_without_directives(entry) for entry in plain], []) if replaced else (before, plain)
+    if replaced:
+        return [_without_directives(entry) for entry in plain], []
+    if gone:
+        before = [existing for existing in before if _hashable(_identity(existing, merge_key)) not in gone]
+    return before, plain
 
 
 def _identity(entry: Any, merge_key: str) -> Any:
@@ -205,7 +213,8 @@ def _ranks(entries: list[Any], merge_key: str) -> dict[Any, int]:
 
 
 def _hashable(value: Any) -> Any:
-    return repr(value) if isinstance(value, dict | list) else value
+    """As a key of a set: equal where JSON is equal (true is not 1)."""
+    return (type(value), repr(value)) if isinstance(value, dict | list | bool) else value
 
 
 def _without_directives(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Request bodies: JSON or YAML bytes to a dict, with the keys that occur twice, which the fast parser hides."""
 
 import json
+import math
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -10,7 +12,9 @@ from hypernetes.api.status import StatusError
 
 JSON = "application/json"
 YAML = "application/yaml"
-_MAX_YAML_NODES = 200_000  # with aliases expanded; a 3 MB body without any has fewer
+MAX_DEPTH = 128  # of nested objects and arrays; the deepest field of a built-in kind lies at 20, orjson writes 254
+_MAX_YAML_NODES = 50_000  # with aliases expanded; some 0.5 s of parsing, for which all others wait
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 def media_type(content_type: str) -> str:
@@ -35,11 +39,34 @@ def parse(body: bytes, content_type: str = JSON, *, find_duplicates: bool = Fals
 
 
 def _json(body: bytes, find_duplicates: bool) -> tuple[Any, list[str]]:
+    value = load_json(body)
+    return value, _duplicates(body) if find_duplicates else []
+
+
+def load_json(body: bytes) -> Any:
+    """StatusError 400 for what isn't JSON, or is nested too deeply."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise StatusError("BadRequest", f"the body is not valid JSON: {error}") from error
-    return value, _duplicates(body) if find_duplicates else []
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else it can't be
+        check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """StatusError 400 for a value nested so deeply that neither we nor the encoder can walk it."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            entry
+            for each in level
+            for entry in (each.values() if isinstance(each, dict) else each)
+            if isinstance(entry, dict | list)
+        ]
+        if not level:
+            return
+    raise StatusError("BadRequest", _TOO_DEEP)
 
 
 class _Pairs(dict[str, Any]):
@@ -59,8 +86,7 @@ def _duplicates(body: bytes) -> list[str]:
             return made
         found = True
         marked = _Pairs(made)
-        names = [key for key, _ in pairs]
-        marked.twice = [key for key in made if names.count(key) > 1]
+        marked.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
         return marked
 
     value = json.loads(body, object_pairs_hook=keep)
@@ -82,29 +108,92 @@ def _collect(value: Any, path: str, complaints: list[str]) -> None:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: no timestamps, string keys, duplicate keys noted."""
+    """YAML as Kubernetes reads it: what JSON can say, with string keys; duplicate keys are noted.
 
-    duplicates: list[str]
+    libyaml's composer recurses in C without a limit and expands whatever it is given, so depth and size are counted
+    as it goes.
+    """
 
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.duplicates: list[str] = []
+        self._depth = self._nodes = 0
+        self._merged = 0
 
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
-    made: dict[str, Any] = {}
-    yield made
-    loader.flatten_mapping(node)
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_YAML_NODES:
+            raise yaml.YAMLError("the document has too many nodes")
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.YAMLError(_TOO_DEEP)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
+    def mapping(self, node: yaml.MappingNode) -> Any:
+        made: dict[str, Any] = {}
+        yield made
+        inherited: list[Any] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                inherited += self._merge_sources(value_node)
+                continue
+            key = self._key(key_node)
+            if key in made:
+                self.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+            made[key] = self.construct_object(value_node, deep=True)
+        for source in inherited:
+            for key, value in source.items():
+                made.setdefault(key, value)
+
+    def _key(self, node: yaml.Node) -> str:
+        key = self.construct_object(node, deep=True)
         if isinstance(key, bool):
-            key = "true" if key else "false"
-        elif isinstance(key, int | float):
-            key = str(key)
+            return "true" if key else "false"
+        if isinstance(key, int | float):
+            return str(key)
         if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a string", key_node.start_mark)
-        if key in made:
-            loader.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
-        made[key] = loader.construct_object(value_node, deep=True)
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a string", node.start_mark)
+        return key
+
+    def _merge_sources(self, node: yaml.Node) -> list[Any]:
+        """The mappings that `<<` names. Each is made once, however often it is named."""
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        sources = [self.construct_object(each, deep=True) for each in nodes]
+        for source in sources:
+            if not isinstance(source, dict):
+                raise yaml.constructor.ConstructorError(None, None, "<< takes mappings only", node.start_mark)
+            self._merged += len(source)
+        if self._merged > _MAX_YAML_NODES:
+            raise yaml.YAMLError("it merges too many keys")
+        return sources
+
+    def integer(self, node: yaml.ScalarNode) -> int | float:
+        number: int = self.construct_yaml_int(node)
+        return number if -(2**63) <= number < 2**64 else float(number)  # as the JSON parser has it
+
+    def real(self, node: yaml.ScalarNode) -> float:
+        number: float = self.construct_yaml_float(node)
+        if not math.isfinite(number):
+            raise yaml.constructor.ConstructorError(None, None, f"{number} is no JSON number", node.start_mark)
+        return number
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_MERGE = "tag:yaml.org,2002:merge"
+_Loader.yaml_constructors = {
+    "tag:yaml.org,2002:null": _Loader.construct_yaml_null,
+    "tag:yaml.org,2002:bool": _Loader.construct_yaml_bool,
+    "tag:yaml.org,2002:int": _Loader.integer,
+    "tag:yaml.org,2002:float": _Loader.real,
+    "tag:yaml.org,2002:str": _Loader.construct_yaml_str,
+    "tag:yaml.org,2002:seq": _Loader.construct_yaml_seq,
+    "tag:yaml.org,2002:map": _Loader.mapping,
+    None: _Loader.construct_undefined,
+}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
@@ -115,11 +204,10 @@ def _yaml(body: bytes) -> tuple[Any, list[str]]:
     loader: _Loader | None = None
     try:
         loader = _Loader(body)
-        loader.duplicates = []
         value = loader.get_single_data()
         _check_size(value, {}, set())
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise StatusError("BadRequest", f"the body is not valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError, RecursionError) as error:
+        raise StatusError("BadRequest", f"the body is not valid YAML: {' '.join(str(error).split())[:500]}") from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -135,6 +223,8 @@ def _check_size(value: Any, sizes: dict[int, int], under_way: set[int]) -> int:
         raise ValueError("an anchor contains itself")
     if identity not in sizes:
         under_way.add(identity)
+        if len(under_way) > MAX_DEPTH:
+            raise ValueError(_TOO_DEEP)
         entries = value.values() if isinstance(value, dict) else value
         size = 1 + sum(_check_size(entry, sizes, under_way) for entry in entries)
         under_way.remove(identity)

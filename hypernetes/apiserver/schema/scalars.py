@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal, localcontext
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,8 @@ _INT32 = (-(2**31), 2**31 - 1)
 _INT64 = (-(2**63), 2**63 - 1)
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_NANO, _LARGEST = Decimal("1e-9"), Decimal(2**63 - 1)
+_EXACT = Context(prec=512, rounding=ROUND_UP)  # digits: no quantity of quantity.MAX_CHARACTERS has more
 _JSON_TYPES: dict[type, str] = {
     str: "string", int: "number", float: "number", bool: "bool", list: "array", dict: "object", type(None): "null",
 }  # fmt: skip
@@ -139,35 +141,45 @@ def quantity_text(value: Any, path: Path, _: Problems) -> Any:
         raise WrongType(path, str(error)) from error
 
 
-@lru_cache(maxsize=4096)
 def canonical_quantity(value: str) -> str:
-    """The one way in which upstream writes an amount: `0.5` is `500m`, `1024Mi` is `1Gi`, `1000` is `1k`."""
-    amount = quantity.parse(value)
-    if value.endswith("i"):
-        return _binary(amount)
-    exponent = re.search(r"[eE][+-]?\d+\Z", value)
-    amount = _round_up_to_nano(amount)
+    """The one way in which upstream writes an amount: `0.5` is `500m`, `1024Mi` is `1Gi`, `1000` is `1k`.
+
+    As there, what is too small to write is rounded away from zero to a billionth, and what is too large is cut to
+    2^63-1. ValueError where it is no quantity.
+    """
+    if len(value) > quantity.MAX_CHARACTERS:
+        raise ValueError(f"a quantity has at most {quantity.MAX_CHARACTERS} characters")
+    return _canonical(value)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(value: str) -> str:
+    with localcontext(_EXACT):
+        amount = quantity.parse(value)
+        amount = max(-_LARGEST, min(_LARGEST, amount)).quantize(_NANO)
+        if value.endswith("i"):
+            return _binary(amount)
+        return _decimal(amount, exponential=re.search(r"[eE][+-]?\d+\Z", value) is not None)
+
+
+def _decimal(amount: Decimal, *, exponential: bool = False) -> str:
     if amount == 0:
         return "0"
     power = -9
     while power < 18 and amount % (Decimal(10) ** (power + 3)) == 0:
         power += 3
     mantissa = int(amount.scaleb(-power))
-    return f"{mantissa}e{power}" if exponent and power else f"{mantissa}{_DECIMAL[power]}"
+    return f"{mantissa}e{power}" if exponential and power else f"{mantissa}{_DECIMAL[power]}"
 
 
 def _binary(amount: Decimal) -> str:
     if amount != amount.to_integral_value():
         if -1024 < amount < 1024:
-            return canonical_quantity(format(amount, "f"))
-        amount = amount.to_integral_value(rounding="ROUND_UP")
+            return _decimal(amount)
+        amount = amount.to_integral_value()
     whole, power = int(amount), 0
     if -1024 < whole < 1024:
         return str(whole)
     while power < 6 and whole % 1024 == 0:
         whole, power = whole // 1024, power + 1
     return f"{whole}{_BINARY[power]}"
-
-
-def _round_up_to_nano(amount: Decimal) -> Decimal:
-    return amount.quantize(Decimal("1e-9"), rounding="ROUND_UP") if amount % Decimal("1e-9") else amount
