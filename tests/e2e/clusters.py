@@ -52,6 +52,7 @@ def eventually(look: Callable[[], T], *, within: float, why: str, every: float =
 class Cluster:
     directory: Path
     port: int
+    store: str = "sqlite"
 
     @property
     def layout(self) -> Layout:
@@ -60,7 +61,7 @@ class Cluster:
     def up_arguments(self) -> list[str]:
         return [
             "up", "--dir", str(self.directory), "--port", str(self.port), "--guest", str(GUEST),
-            "--insecure-registry", REGISTRY,
+            "--insecure-registry", REGISTRY, "--store", self.store,
         ]  # fmt: skip
 
     def hn(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
