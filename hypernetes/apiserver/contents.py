@@ -29,7 +29,7 @@ from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store
 Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
-_INTERNAL_KINDS = ("clusterips", "tokenkeys")  # that have a tenant below them
+_INTERNAL_KINDS = ("clusterips", "nodeports", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
 _RETRY_SECONDS = 5.0
 

@@ -55,6 +55,7 @@ class Call:
     parts: Parts
     tenant: str | None
     warnings: list[str] = field(default_factory=list)  # sent as Warning headers
+    taken_claims: set[str] = field(default_factory=set)  # keys that this request found to be another's
 
     @property
     def resource(self) -> Resource:

@@ -10,7 +10,7 @@ from hypernetes.apiserver import admission, codec, contents, deletion, patch, re
 from hypernetes.apiserver.handlers import claims, negotiation, options
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.reading import view_for
-from hypernetes.apiserver.objects import ClaimTaken, Decision, Place, Put, Remove, Written, missing
+from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import Strategy, events, metadata
 from hypernetes.apiserver.validation import Causes
 
@@ -243,10 +243,8 @@ def place_of(call: Call) -> Place:
 
 
 async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
-    try:
-        return await call.parts.objects.change(place_of(call), decide, dry_run=dry_run)
-    except ClaimTaken as taken:
-        raise claims.taken(call, taken) from taken
+    place = place_of(call)
+    return await claims.claiming(call, None, lambda: call.parts.objects.change(place, decide, dry_run=dry_run))
 
 
 def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import nodeports
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -12,6 +13,12 @@ HEADLESS = "None"  # as a clusterIP
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "NetworkProvider")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+_BALANCED = ("NodePort", "LoadBalancer")
+# fields that only services of these types have
+_OF_TYPES = {
+    "externalTrafficPolicy": _BALANCED, "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "loadBalancerClass": ("LoadBalancer",), "externalName": ("ExternalName",),
+}  # fmt: skip
 
 
 def addresses(service: Object) -> list[str]:
@@ -46,13 +53,18 @@ def prepare_create(service: Object) -> None:
 def prepare_update(new: Object, old: Object) -> None:
     """What the server once chose stays chosen where an update doesn't speak of it."""
     spec, before = new["spec"], old["spec"]
+    nodeports.carry_over(spec, before)
+    for name, types in _OF_TYPES.items():
+        fits = spec.get("type") in types or (name == "externalTrafficPolicy" and spec.get("externalIPs"))
+        if before.get("type") in types and not fits and spec.get(name) == before.get(name):
+            spec.pop(name, None)
     if spec.get("type") == "ExternalName":
         if spec.get("clusterIP") == before.get("clusterIP"):
             for name in (*_ALLOCATED, "internalTrafficPolicy"):
                 spec.pop(name, None)
         return
     if before.get("type") != "ExternalName":
-        if not spec.get("clusterIP") and not spec.get("clusterIPs"):
+        if not spec.get("clusterIP") and spec.get("clusterIPs") in (None, [], before.get("clusterIPs")):
             for name in ("clusterIP", "clusterIPs"):
                 if name in before:
                     spec[name] = before[name]
@@ -84,9 +96,9 @@ def validate(service: Object) -> Causes:
         causes += _external_name(spec)
     elif not spec.get("ports") and not headless:
         causes += validation.required("spec.ports")
-    if kind in ("LoadBalancer", "NodePort") and headless:
+    if kind in _BALANCED and headless:
         causes += validation.invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")
-    causes += _ports(spec)
+    causes += _ports(spec) + nodeports.validate(spec)
     causes += validation.one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
     if kind != "ExternalName":
         causes += _cluster_addresses(spec)

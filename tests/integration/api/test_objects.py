@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hypernetes.api import scheme
-from tests.integration.api.servers import User
+from tests.integration.api.servers import Answer, User
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -187,6 +187,58 @@ async def test_chosen_cluster_addresses_are_distinct(admin: User) -> None:
     chosen = {answer.json["spec"]["clusterIP"] for answer in answers}
     assert len(chosen) == 30
     assert not chosen & {"10.254.0.0", "10.254.0.1", "10.254.0.2", "10.254.255.255"}
+
+
+def node_ports(answer: Answer) -> list[int]:
+    return [port["nodePort"] for port in answer.json["spec"]["ports"] if "nodePort" in port]
+
+
+async def test_a_node_port_has_one_owner_until_its_service_goes_or_needs_none(admin: User) -> None:
+    asked = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}
+    assert node_ports(await admin("POST", SERVICES, service("one", **asked))) == [30080]
+    second = await admin("POST", SERVICES, service("two", **asked))
+    assert (second.status, second.json["details"]["causes"][0]["field"]) == (422, "spec.ports[0].nodePort")
+    await admin("POST", SERVICES, service("two"))
+    second = await admin("PUT", f"{SERVICES}/two", service("two", **asked))
+    assert (second.status, second.json["reason"]) == (422, "Invalid")
+    await admin("PUT", f"{SERVICES}/one", service("one"))
+    assert node_ports(await admin("PUT", f"{SERVICES}/two", service("two", **asked))) == [30080]
+    await admin("DELETE", f"{SERVICES}/two")
+    assert (await admin("POST", SERVICES, service("three", **asked))).status == 201
+    outside = await admin("POST", SERVICES, service("four", type="NodePort", ports=[{"port": 80, "nodePort": 80}]))
+    assert outside.status == 422
+
+
+async def test_chosen_node_ports_are_distinct_and_stay(admin: User) -> None:
+    ports = [{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "c", "port": 1, "protocol": "UDP"}]
+    answers = await asyncio.gather(
+        *(admin("POST", SERVICES, service(f"s{number}", type="LoadBalancer", ports=ports)) for number in range(20))
+    )
+    chosen = [number for answer in answers for number in set(node_ports(answer))]
+    assert len(chosen) == len(set(chosen)) == 40
+    assert all(30000 <= number <= 32767 for number in chosen)
+    first = answers[0]
+    again = await admin("PUT", f"{SERVICES}/s0", service("s0", type="LoadBalancer", ports=[*ports[1:], ports[0]]))
+    assert sorted(node_ports(again)) == sorted(node_ports(first))
+
+
+async def test_two_tenants_use_the_same_node_port(admin: User) -> None:
+    asked = service("one", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    async with await admin.tenant("acme") as acme:
+        assert (await admin("POST", SERVICES, asked)).status == 201
+        assert (await acme("POST", SERVICES, asked)).status == 201
+
+
+async def test_a_service_changes_its_type_and_gives_back_what_it_had(admin: User) -> None:
+    made = (await admin("POST", SERVICES, service("one", clusterIP="10.254.0.77"))).json
+    external = {"spec": {"type": "ExternalName", "externalName": "a.example.com"}}
+    spec = (await admin("PATCH", f"{SERVICES}/one", external, headers=MERGE)).json["spec"]
+    assert not spec.keys() & {"clusterIP", "clusterIPs", "ipFamilies", "internalTrafficPolicy"}
+    assert (await admin("POST", SERVICES, service("two", clusterIP="10.254.0.77"))).status == 201
+    back = (await admin("PUT", f"{SERVICES}/one", service("one"))).json["spec"]
+    assert back["clusterIP"] not in ("", "None", made["spec"]["clusterIP"])
+    headless = await admin("PATCH", f"{SERVICES}/one", {"spec": {"clusterIP": "None"}}, headers=MERGE)
+    assert (headless.status, headless.json["details"]["causes"][0]["field"]) == (422, "spec.clusterIPs[0]")
 
 
 async def test_a_namespace_ends_when_its_finalizer_goes_and_takes_nothing_new_until_then(admin: User) -> None:
