@@ -1,13 +1,21 @@
-"""Nothing is created in a namespace that isn't there or is ending."""
+"""Nothing is created in a namespace that isn't there or is ending; pods in one keep their network."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hypernetes.api import scheme
 from hypernetes.api.status import StatusError, not_found
+from hypernetes.api.tenancy import DEFAULT_NETWORK
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.validation import Causes
 
 if TYPE_CHECKING:
     from hypernetes.apiserver.handlers.context import Call
+
+Object = dict[str, Any]
+
+_PODS = scheme.by_name("v1", "pods")
 
 
 async def admit(call: "Call", object_name: str) -> None:
@@ -34,3 +42,13 @@ async def admit(call: "Call", object_name: str) -> None:
             }],
             details={"name": object_name, "kind": resource.name, **group},
         )  # fmt: skip
+
+
+def check_network(call: "Call", new: Object, old: Object) -> Causes:
+    """The network changes only while the namespace has no pods: theirs can't be changed any more."""
+    before, after = (obj.get("spec", {}).get("network") or DEFAULT_NETWORK for obj in (old, new))
+    mirror = call.parts.mirror
+    pods = mirror.range(mirror.keys.range(_PODS, call.one_tenant, new["metadata"]["name"]))
+    if before == after or next(iter(pods), None) is None:
+        return []
+    return validation.forbidden("spec.network", "may not change while the namespace has pods")

@@ -129,6 +129,7 @@ async def update(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
     dry_run = options.dry_run(call.http.query)
     sent = await read_object(call)
+    await admission.prepare_update(call)
     strategy = registry.of(call.resource)
 
     def changed(old: Object | None) -> Decision:
@@ -155,6 +156,7 @@ async def patch_(call: Call) -> web.StreamResponse:
     validation_mode = options.field_validation(call.http.query)
     content_type = call.http.headers.get("Content-Type", "")
     body = await negotiation.read_body(call.http)
+    await admission.prepare_update(call)
     resource, strategy = call.resource, registry.of(call.resource)
     kind = schema.for_kind(resource.api_version, resource.kind)
 
@@ -209,6 +211,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         causes += strategy.validate(new)
         causes += strategy.validate_update(new, old)
+        causes += admission.check_update(call, new, old)
     causes += metadata.validate(new["metadata"], strategy, namespaced=stored.namespaced)
     causes += metadata.validate_update(new["metadata"], old["metadata"])
     causes += kind.validate(new, causes)

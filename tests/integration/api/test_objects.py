@@ -307,6 +307,23 @@ async def test_a_secret_keeps_plain_text_as_base64(admin: User) -> None:
     assert "stringData" not in made
 
 
+async def test_a_namespace_keeps_its_network_while_it_has_pods(admin: User) -> None:
+    path = "/api/v1/namespaces/default"
+
+    async def named(network: str | None) -> Answer:
+        return await admin("PATCH", path, {"spec": {"network": network}}, headers=MERGE)
+
+    assert (await named("backend")).json["spec"]["network"] == "backend"
+    plain = {"metadata": {"name": "default"}}
+    assert (await admin("PUT", path, plain)).json["spec"]["network"] == "backend"  # absent: unchanged
+    await admin("POST", PODS, pod("p"))
+    refused = await named("other")
+    assert (refused.status, refused.json["details"]["causes"][0]["field"]) == (422, "spec.network")
+    assert (await admin("PUT", path, plain)).status == 200
+    await admin("DELETE", f"{PODS}/p")
+    assert (await named("other")).json["spec"]["network"] == "other"
+
+
 @pytest.mark.parametrize("sent", [{}, {"name": ""}, {"name": None, "generateName": ""}])
 async def test_no_object_is_created_without_a_name(admin: User, sent: dict[str, Any]) -> None:
     for resource in scheme.served():
