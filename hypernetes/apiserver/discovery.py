@@ -5,12 +5,15 @@ Built from rows of the scheme, so that a tenant's own set (custom resources) is 
 
 import platform
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource, Subresource
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver.authz import may_ever
 from hypernetes.apiserver.documents import Document
 
 KUBERNETES_MAJOR, KUBERNETES_MINOR = "1", "36"  # the API that facts/ describes
@@ -87,6 +90,32 @@ class Discovery:
 def built_in() -> Discovery:
     """The discovery of the resources that the scheme serves."""
     return Discovery(scheme.served())
+
+
+@cache
+def of_tenants() -> Discovery:
+    """The discovery of what a tenant may use: nothing that is the provider's alone, no verb that it never has."""
+    return Discovery(offered for resource in scheme.served() if (offered := _offered(resource)) is not None)
+
+
+def for_tenant(tenant: str | None) -> Discovery:
+    """The discovery at a tenant's root; None is that of all tenants."""
+    return built_in() if tenant in (None, SYSTEM_TENANT) else of_tenants()
+
+
+def _offered(resource: Resource) -> Resource | None:
+    def allowed(verbs: Iterable[str], subresource: str = "") -> tuple[str, ...]:
+        return tuple(verb for verb in verbs if may_ever(verb, resource.group, resource.name, subresource))
+
+    verbs = allowed(resource.verbs)
+    if not verbs:
+        return None
+    subresources = {
+        name: replace(each, verbs=left)
+        for name, each in resource.subresources.items()
+        if (left := allowed(each.verbs, name))
+    }
+    return replace(resource, verbs=verbs, subresources=subresources)
 
 
 def aggregated_version(accept: str | None) -> str | None:

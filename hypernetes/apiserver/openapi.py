@@ -93,8 +93,9 @@ class OpenAPI:
 
 
 @cache
-def built_in() -> OpenAPI:
-    return OpenAPI(discovery.built_in())
+def of(resources: Discovery) -> OpenAPI:
+    """The documents of what a discovery offers: there are two, the provider's and a tenant's."""
+    return OpenAPI(resources)
 
 
 def _protobuf_bytes(number: int, value: bytes) -> bytes:

@@ -7,6 +7,6 @@ authorizer.py   the decision: first the tenant, then the rules of the user's kin
 """
 
 from hypernetes.apiserver.authz.attributes import Attributes, Decision
-from hypernetes.apiserver.authz.authorizer import authorize, forbidden
+from hypernetes.apiserver.authz.authorizer import authorize, forbidden, may_ever
 
-__all__ = ["Attributes", "Decision", "authorize", "forbidden"]
+__all__ = ["Attributes", "Decision", "authorize", "forbidden", "may_ever"]

@@ -47,6 +47,11 @@ def _in_tenant(user: User, asked: Attributes) -> Decision:
     return ALLOWED if _is_for_everybody(asked) else _NO_RULE
 
 
+def may_ever(verb: str, group: str, resource: str, subresource: str = "") -> bool:
+    """Whether anybody of a tenant may do this at all: what discovery offers."""
+    return not any_matches(TENANT_NEVER, Attributes("", verb, group, resource, subresource))
+
+
 def _component(user: User, asked: Attributes) -> Decision:
     if user.name == SCHEDULER_USER:
         allowed = bool(asked.resource) and any_matches(SCHEDULER, asked)

@@ -16,7 +16,7 @@ async def serve(call: Call) -> web.StreamResponse:
     """Raises StatusError 404 for a path that leads nowhere."""
     path = call.route.path.rstrip("/") or "/"
     accept = call.http.headers.get("Accept")
-    found = discovery.built_in()
+    found = discovery.for_tenant(call.tenant)
     match path.split("/")[1:]:
         case ["api"] | ["apis"] if (version := discovery.aggregated_version(accept)) is not None:
             return _document(call, found.aggregated(path == "/api", version))
@@ -35,15 +35,15 @@ async def serve(call: Call) -> web.StreamResponse:
         case ["version"]:
             body = dict(discovery.version())
         case ["openapi", "v2"]:
-            documents = openapi.built_in()
+            documents = openapi.of(found)
             return _document(call, documents.v2_protobuf() if openapi.V2_PROTOBUF in (accept or "") else documents.v2())
         case ["openapi", "v3"]:
             prefix = f"/tenants/{call.route.tenant}" if call.route.tenant else ""
-            return _document(call, openapi.built_in().index(prefix))
+            return _document(call, openapi.of(found).index(prefix))
         case ["openapi", "v3", "api", version]:
-            return _document(call, openapi.built_in().group("", version))
+            return _document(call, openapi.of(found).group("", version))
         case ["openapi", "v3", "apis", group, version]:
-            return _document(call, openapi.built_in().group(group, version))
+            return _document(call, openapi.of(found).group(group, version))
         case _:
             body = None
     if body is None:

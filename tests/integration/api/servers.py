@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from hypernetes.api import times
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
@@ -47,7 +48,8 @@ class User:
     ) -> Answer:
         data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
         sent = {"Content-Type": "application/json", **(headers or {})}
-        async with self._session.request(method, self.url + path, data=data, headers=sent, params=query) as response:
+        url = URL(self.url + path, encoded=True)  # as it is: the server has to cope with `..` and `%2f`
+        async with self._session.request(method, url, data=data, headers=sent, params=query) as response:
             return Answer(response.status, response.headers, await response.read())
 
     @asynccontextmanager
@@ -56,9 +58,9 @@ class User:
             assert response.status == 200, await response.text()
             yield Watch(response)
 
-    async def tenant(self, name: str) -> "User":
+    async def tenant(self, name: str, **spec: str) -> "User":
         """Creates a tenant; its administrator, who is to be closed."""
-        body = {"apiVersion": "hypernetes.io/v1", "kind": "Tenant", "metadata": {"name": name}}
+        body = {"apiVersion": "hypernetes.io/v1", "kind": "Tenant", "metadata": {"name": name}, "spec": spec}
         made = await self("POST", "/apis/hypernetes.io/v1/tenants", body)
         assert made.status == 201, made.body
         return await self.administrator(name)

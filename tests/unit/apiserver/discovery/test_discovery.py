@@ -105,7 +105,7 @@ def test_a_document_is_recognised_by_its_tag():
 
 
 def test_the_index_leads_to_every_group_and_its_hash_changes_with_the_content():
-    documents = openapi.built_in()
+    documents = openapi.of(discovery.built_in())
     paths = orjson.loads(documents.index("/tenants/acme").body)["paths"]
     assert set(paths) >= {"api/v1", "apis/apps/v1", "apis/hypernetes.io/v1"}
     url = paths["apis/apps/v1"]["serverRelativeURL"]
@@ -124,7 +124,7 @@ def _references(value):
 
 
 def test_every_reference_leads_somewhere():
-    documents = openapi.built_in()
+    documents = openapi.of(discovery.built_in())
     for group, version in discovery.built_in().group_versions():
         document = orjson.loads(documents.group(group, version).body)
         known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
@@ -134,15 +134,29 @@ def test_every_reference_leads_somewhere():
 
 
 def test_a_patch_says_that_it_validates_fields_so_that_kubectl_need_not():
-    document = orjson.loads(openapi.built_in().group("apps", "v1").body)
+    document = orjson.loads(openapi.of(discovery.built_in()).group("apps", "v1").body)
     patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
     assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
 
 
 def test_lists_keep_their_merge_keys_for_clients_that_make_patches():
-    schemas = orjson.loads(openapi.built_in().group("", "v1").body)["components"]["schemas"]
+    schemas = orjson.loads(openapi.of(discovery.built_in()).group("", "v1").body)["components"]["schemas"]
     containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
     assert containers["x-kubernetes-patch-merge-key"] == "name"
     spec = schemas["io.k8s.api.core.v1.Pod"]["properties"]["spec"]
     assert spec["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}]
+
+
+def test_a_tenant_is_offered_nothing_that_is_the_providers_alone() -> None:
+    offered = discovery.for_tenant("acme")
+    names = {row["name"]: row["verbs"] for row in offered.resource_list("", "v1")["resources"]}
+    assert "bindings" not in names
+    assert "pods/binding" not in names
+    assert names["nodes"] == ["get", "list", "watch"]
+    assert "create" in names["pods"]
+    own = {row["name"]: row["verbs"] for row in offered.resource_list("hypernetes.io", "v1")["resources"]}
+    assert "tenants" not in own
+    assert own["ports"] == ["get", "list", "watch"]
+    for provider in ("system", None):
+        assert discovery.for_tenant(provider) is discovery.built_in()
