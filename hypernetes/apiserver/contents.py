@@ -24,6 +24,7 @@ from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written
 from hypernetes.apiserver.registry import tenants
 from hypernetes.apiserver.registry.metadata import fill_new
+from hypernetes.apiserver.serving import ServingCertificate
 from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store, Unavailable
 
 Object = dict[str, Any]
@@ -84,10 +85,11 @@ class Contents:
     """Fills new tenants and empties those that end. Run `run()` in a task."""
 
     def __init__(
-        self, store: Store, mirror: Mirror, keys: Keys, objects: Objects, authority_pem: str, clock: Any
-    ) -> None:
+        self, store: Store, mirror: Mirror, keys: Keys, objects: Objects, serving: ServingCertificate,
+        authority_pem: str, clock: Any,
+    ) -> None:  # fmt: skip
         self._store, self._mirror, self._keys, self._objects = store, mirror, keys, objects
-        self._authority_pem, self._clock = authority_pem, clock
+        self._serving, self._authority_pem, self._clock = serving, authority_pem, clock
         self._changed = asyncio.Event()
 
     async def fill(self, tenant: str, service_cidr: str) -> None:
@@ -116,6 +118,7 @@ class Contents:
                 raise StatusError("NotFound", f"tenant {tenant} is gone")
             return Put({**old, "status": {**old.get("status", {}), "phase": tenants.ACTIVE}})
 
+        await self._serving.cover([service_cidr])
         await self.fill(tenant, service_cidr)
         return await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), active)
 

@@ -36,6 +36,11 @@ class Lookups:
         cidr: str = orjson.loads(entry.data)["spec"].get("serviceCIDR") or DEFAULT_SERVICE_CIDR
         return cidr
 
+    def service_cidrs(self) -> list[str]:
+        """Those of all tenants."""
+        tenants = self._mirror.range(self._mirror.keys.range(_TENANTS, SYSTEM_TENANT))
+        return [self.service_cidr(entry.name.name) for entry in tenants if entry.name is not None]
+
     def service_account_uid(self, tenant: str, namespace: str, name: str) -> str | None:
         return _uid(self._mirror.object(_SERVICE_ACCOUNTS, tenant, namespace, name))
 

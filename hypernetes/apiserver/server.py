@@ -1,7 +1,6 @@
 """One running API server: its parts put together, its tasks, its socket, and how it stops."""
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from hypernetes.api import times
-from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, kubernetes_address
+from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.connections import Departures, Server
@@ -23,6 +22,7 @@ from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.serving import ServingCertificate, own_addresses
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
@@ -46,10 +46,7 @@ def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
     """Makes or renews what this server shows: to clients, and to the nodes' agents."""
     now = times.now()
     pki.ensure_authority(now)
-    addresses = ["127.0.0.1", "::1", kubernetes_address(DEFAULT_SERVICE_CIDR)]
-    if not ipaddress.ip_address(bind).is_unspecified:
-        addresses.append(bind)
-    pki.ensure(APISERVER, now, addresses=addresses)
+    pki.ensure(APISERVER, now, addresses=own_addresses(bind))
     pki.ensure(KUBELET_CLIENT, now)
 
 
@@ -62,10 +59,11 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     follower = Follower(store, mirror, watchers)
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
-    contents = Contents(store, mirror, keys, objects, pki.authority.pem.decode(), times.now)
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
+    shown = ServingCertificate(pki, hot, settings.bind)
+    contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
@@ -73,6 +71,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         try:
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
+            await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,

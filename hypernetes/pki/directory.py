@@ -85,6 +85,14 @@ class PkiDirectory:
         write_public(self.certificate(role), certificate)
         return True
 
+    def addresses(self, role: str) -> list[str]:
+        """Those that the role's certificate lists; none if it isn't there or is damaged."""
+        try:
+            certificate = load_certificate(self.certificate(role).read_bytes())
+        except (FileNotFoundError, CertificateError):
+            return []
+        return [str(name.value) for name in _names(certificate) if isinstance(name, x509.IPAddress)]
+
     def _is_good(self, role: str, profile: Profile, now: datetime) -> bool:
         try:
             certificate = load_certificate(self.certificate(role).read_bytes())

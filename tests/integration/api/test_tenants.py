@@ -1,8 +1,14 @@
 """Tenants: each is a cluster of its own, and none learns of another."""
 
 import asyncio
+import ssl
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import pytest
+
+from hypernetes.pki import client_context
 from tests.integration.api.servers import User
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -132,6 +138,20 @@ async def test_a_tenant_that_is_deleted_leaves_nothing_and_its_credentials_open_
             assert (await acme("GET", CONFIG_MAPS)).status == 401
             names = [item["metadata"]["name"] for item in (await again("GET", CONFIG_MAPS)).json["items"]]
             assert names == ["kube-root-ca.crt"]
+
+
+async def test_pods_of_a_tenant_with_another_service_range_can_verify_the_api(admin: User, tmp_path: Path) -> None:
+    async def shown(user: User, name: str) -> None:
+        """Raises SSLError if the server's certificate isn't good for this name."""
+        url, context = urlsplit(user.url), client_context(tmp_path / "pki" / "ca.crt")
+        _, writer = await asyncio.open_connection(url.hostname, url.port, ssl=context, server_hostname=name)
+        writer.close()
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await shown(admin, "172.20.0.1")
+    async with await admin.tenant("acme", serviceCIDR="172.20.0.0/16"):
+        for name in ("172.20.0.1", "10.254.0.1", "127.0.0.1", "kubernetes.default.svc"):
+            await shown(admin, name)
 
 
 async def test_tenants_live_in_system(admin: User) -> None:
