@@ -10,6 +10,7 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
+from hypernetes.apiserver import malformed
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.connections import Departures, Server
@@ -89,7 +90,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
 async def _listening(
     app: Application, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext
 ) -> AsyncIterator[int]:
-    server = Server(app.handle, departures, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES)
+    limits = {"max_line_size": MAX_HEADER_BYTES, "max_field_size": MAX_HEADER_BYTES}
+    server = Server(app.handle, departures, logger=malformed.LOGGER, **limits)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
         server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True
