@@ -1,6 +1,9 @@
 """What a guest may ask of its node: names, and a connection to the API server. Its network has a path to neither."""
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
 
 import structlog
 
@@ -19,39 +22,51 @@ MAX_MESSAGE_BYTES = 65535
 
 
 class TcpStream:
-    """A `ByteStream` over a socket of the host."""
+    """A `ByteStream` over a socket of the host. Its directions fail apart: a server that takes no more may still have
+    said something, which asyncio's own streams would throw away."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, connection: socket.socket, closed: Callable[[], None]) -> None:
+        self._connection, self._closed = connection, closed
+        self._open = True
 
     async def read(self) -> bytes:
         try:
-            return await self._reader.read(READ_BYTES)
+            return await asyncio.get_running_loop().sock_recv(self._connection, READ_BYTES)
         except ConnectionError:
             return b""
 
     async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
+        await asyncio.get_running_loop().sock_sendall(self._connection, data)
 
     async def close_write(self) -> None:
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
+        with contextlib.suppress(OSError):  # the other side has closed it already
+            self._connection.shutdown(socket.SHUT_WR)
 
     async def close(self) -> None:
-        self._writer.close()
+        if self._open:
+            self._open = False
+            self._connection.close()
+            self._closed()
 
 
-class _Counted(TcpStream):
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, slots: asyncio.Semaphore) -> None:
-        super().__init__(reader, writer)
-        self._slots: asyncio.Semaphore | None = slots
-
-    async def close(self) -> None:
-        await super().close()
-        if self._slots is not None:
-            self._slots.release()
-            self._slots = None
+async def _dial(host: str, port: int) -> socket.socket:
+    """A connection to the first address of `host` that takes one. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    error: OSError | None = None
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(connection, address)
+        except BaseException as problem:
+            connection.close()
+            if not isinstance(problem, OSError):
+                raise
+            error = problem
+        else:
+            return connection
+    raise error or OSError(f"{host} has no address")
 
 
 class GuestAccess:
@@ -63,10 +78,14 @@ class GuestAccess:
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
-    async def resolve(self, question: bytes) -> bytes:
+    async def resolve(self, question: bytes, *, udp: bool) -> bytes:
         """Raises ValueError for bytes that have no DNS header and so can't be answered."""
         if len(question) > MAX_MESSAGE_BYTES:
             raise ValueError("a DNS message of more than 65535 bytes")
+        answer = await self._answer(question)
+        return dns.fit(answer, question) if udp else answer
+
+    async def _answer(self, question: bytes) -> bytes:
         answer = dns.answer(question, self._view)
         if answer is not None:
             return answer
@@ -84,10 +103,10 @@ class GuestAccess:
         await self._connections.acquire()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(*self._api)
+                connection = await _dial(*self._api)
         except BaseException as error:
             self._connections.release()
             if isinstance(error, TimeoutError):
                 raise OSError("the API server did not answer in time") from error
             raise
-        return _Counted(reader, writer, self._connections)
+        return TcpStream(connection, self._connections.release)

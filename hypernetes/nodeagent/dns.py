@@ -4,6 +4,7 @@ The records are those of https://github.com/kubernetes/dns/blob/master/docs/spec
 view in, an answer out; `answer` says None for names that aren't the cluster's, which the caller forwards.
 """
 
+import bisect
 import ipaddress
 import struct
 from collections.abc import Callable, Iterable
@@ -29,6 +30,10 @@ TTL_SECONDS = 5
 _ZONE = dns.name.from_text(f"{CLUSTER_DOMAIN}.")
 _REVERSE = dns.name.from_text("in-addr.arpa.")
 _HEADER_BYTES = 12
+_CLASSIC_UDP_BYTES = 512
+_MAX_MESSAGE_BYTES = 65535
+_MIN_RECORD_BYTES = 12  # a pointer to the name, type, class, TTL, length
+_TRUNCATED = 0x02  # in the header's third byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,42 @@ def answer(question: bytes, view: View) -> bytes | None:
     if asked.name.is_subdomain(_REVERSE):
         return _reverse(query, view)
     return None
+
+
+def fit(answered: bytes, question: bytes) -> bytes:
+    """The answer as UDP may carry it: at most what the question allows (RFC 1035 4.2.1, RFC 6891 6.2.3), marked as
+    truncated where records had to go. Its asker then asks by TCP, or takes what is there."""
+    if len(answered) <= _CLASSIC_UDP_BYTES:
+        return answered
+    limit = max(dns.message.from_wire(question).payload, _CLASSIC_UDP_BYTES)
+    if len(answered) <= limit:
+        return answered
+    try:
+        return _first_records(dns.message.from_wire(answered), limit)
+    except (dns.exception.DNSException, ValueError, struct.error):
+        # A resolver's answer that can't be taken apart is for its asker to judge, by TCP.
+        return question[:2] + bytes([answered[2] | _TRUNCATED, answered[3]]) + bytes(8)
+
+
+def _first_records(message: dns.message.Message, limit: int) -> bytes:
+    """As many of the answer's records as fit: some resolvers never ask by TCP, and any address is better than none."""
+    answer = message.answer
+    message.authority, message.additional = [], []
+
+    def wire(count: int) -> bytes:
+        message.answer, left = [], count
+        for rrset in answer:
+            if left > 0:
+                message.answer.append(dns.rrset.from_rdata_list(rrset.name, rrset.ttl, list(rrset)[:left]))
+                left -= len(rrset)
+        return message.to_wire(max_size=_MAX_MESSAGE_BYTES)
+
+    total = sum(len(rrset) for rrset in answer)
+    sizes = range(min(total, limit // _MIN_RECORD_BYTES) + 1)
+    count = bisect.bisect_right(sizes, limit, key=lambda number: len(wire(number))) - 1
+    if count < total:
+        message.flags |= dns.flags.TC
+    return wire(max(count, 0))
 
 
 def failure(question: bytes) -> bytes:
@@ -107,7 +148,7 @@ def _reply(query: dns.message.Message, found: dict[int, _Found] | None) -> bytes
             response.answer.append(dns.rrset.from_rdata_list(asked.name, TTL_SECONDS, wanted.records))
             for name, record in wanted.additional:
                 response.additional.append(dns.rrset.from_rdata(name, TTL_SECONDS, record))
-            return response.to_wire(max_size=65535)
+            return response.to_wire(max_size=_MAX_MESSAGE_BYTES)
     response.authority.append(dns.rrset.from_rdata(_ZONE, TTL_SECONDS, _soa()))
     return response.to_wire()
 

@@ -56,7 +56,7 @@ static uint32_t ask(const struct sockaddr_in *from, struct tcp_client *client, c
 	q->client = client;
 	if (from)
 		q->from = *from;
-	link_send(M_QUESTION, 0, id, bytes, length);
+	link_send(M_QUESTION, from ? QUESTION_UDP : 0, id, bytes, length);
 	return id;
 }
 

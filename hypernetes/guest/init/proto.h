@@ -7,6 +7,7 @@
 #define STREAM_WINDOW 262144 /* bytes in flight per stream and direction */
 #define SPOOL_WINDOW 1048576 /* bytes of output sent and not yet acknowledged */
 #define FLAG_MORE 1	     /* the request goes on in the next frame of the same id */
+#define QUESTION_UDP 1	     /* flag of a question that came by UDP, so that its answer's size is limited */
 
 enum frame_type {
 	/* Requests of the host; each is answered by RESULT with the same id. */

@@ -168,8 +168,8 @@ class Process(Protocol):
 class GuestServices(Protocol):
     """What hn-agent answers when the guest asks; a runtime is given one per machine."""
 
-    async def resolve(self, question: bytes) -> bytes:
-        """The answer to a DNS message in wire form (at most 64 KiB)."""
+    async def resolve(self, question: bytes, *, udp: bool) -> bytes:
+        """The answer to a DNS message in wire form (at most 64 KiB; by UDP, what the question allows)."""
 
     async def connect(self, address: str, port: int) -> ByteStream:
         """A connection from the guest to the `kubernetes` address. Raises OSError."""

@@ -5,6 +5,7 @@ again) or closed.
 """
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -20,6 +21,7 @@ QUESTIONS_MAX = 64
 CONNECTIONS_MAX = 64
 RESOLVE_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
+LINGER_SECONDS = 30.0
 API_PORT = 443
 
 
@@ -28,13 +30,13 @@ class GuestServer:
         self._record = record
         self._machine_id = record.id
         self._services = services
-        self._questions: asyncio.Queue[tuple[GuestLink, int, bytes]] = asyncio.Queue(QUESTIONS_MAX)
+        self._questions: asyncio.Queue[tuple[GuestLink, int, bytes, bool]] = asyncio.Queue(QUESTIONS_MAX)
         self._connections: asyncio.Queue[tuple[GuestLink, LinkStream]] = asyncio.Queue(CONNECTIONS_MAX)
         self._open = asyncio.Semaphore(CONNECTIONS_MAX)
 
-    def ask(self, link: GuestLink, id_: int, question: bytes) -> None:
+    def ask(self, link: GuestLink, id_: int, question: bytes, *, udp: bool) -> None:
         if not self._questions.full():
-            self._questions.put_nowait((link, id_, question))
+            self._questions.put_nowait((link, id_, question, udp))
 
     def connect(self, link: GuestLink, stream: LinkStream) -> None:
         if self._connections.full():
@@ -53,10 +55,10 @@ class GuestServer:
 
     async def _resolve_all(self) -> None:
         while True:
-            link, id_, question = await self._questions.get()
+            link, id_, question, udp = await self._questions.get()
             try:
                 async with asyncio.timeout(RESOLVE_SECONDS):
-                    answer = await self._services.resolve(question)
+                    answer = await self._services.resolve(question, udp=udp)
             except (OSError, TimeoutError, ValueError) as error:
                 log.info("a DNS question went unanswered", machine=self._machine_id, error=str(error))
                 continue
@@ -74,7 +76,7 @@ class GuestServer:
         try:
             link.accept(stream)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(stream, server))
+                both.create_task(_upload(stream, server))
                 both.create_task(_copy(server, stream))
         except* (OSError, MachineError) as errors:
             log.debug("a connection to the API broke", machine=self._machine_id, errors=str(errors.exceptions))
@@ -82,6 +84,18 @@ class GuestServer:
             await stream.close()
             await server.close()
             self._open.release()
+
+
+async def _upload(stream: ByteStream, server: ByteStream) -> None:
+    """A server may refuse a request before it has read all of it: what it said still goes to the guest, and what the
+    guest says is read on for a while, since a guest that can't send doesn't read."""
+    try:
+        await _copy(stream, server)
+    except ConnectionError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while await stream.read():
+                    pass
 
 
 async def _copy(source: ByteStream, target: ByteStream) -> None:

@@ -28,6 +28,7 @@ from hypernetes.nodeagent.runtime.protocol import (
     FLAG_MORE,
     GUEST_STREAM,
     PROTOCOL_VERSION,
+    QUESTION_UDP,
     SPOOL_WINDOW,
     STREAM_WINDOW,
     FrameType,
@@ -50,7 +51,7 @@ class LinkHandler(Protocol):
     def on_event(self, frame: Frame) -> None:
         """OUTPUT or EXITED. Raises ProtocolError."""
 
-    def on_question(self, id_: int, question: bytes) -> None: ...
+    def on_question(self, id_: int, question: bytes, *, udp: bool) -> None: ...
 
     def on_connection(self, stream: LinkStream) -> None: ...
 
@@ -199,7 +200,7 @@ class GuestLink(asyncio.Protocol):
                 if stream is not None:  # else it was given up here while the frame was on its way
                     stream.take(frame)
             case FrameType.QUESTION:
-                self._handler.on_question(frame.id, frame.payload)
+                self._handler.on_question(frame.id, frame.payload, udp=bool(frame.flags & QUESTION_UDP))
             case FrameType.CONNECT:
                 self._accept_connection(frame.id)
             case FrameType.LOG:
@@ -220,7 +221,9 @@ class GuestLink(asyncio.Protocol):
     def _log_line(self, payload: bytes) -> None:
         self._log_lines += 1
         if self._log_lines <= LOG_LINES_MAX:
-            log.info("guest", machine=self.name, line=payload[:512].decode(errors="backslashreplace"))
+            # What the programs of the service namespace say is routine; where they fail, the request's answer tells.
+            tell = log.debug if payload.startswith(b"services: ") else log.info
+            tell("guest", machine=self.name, line=payload[:512].decode(errors="backslashreplace"))
 
     def _new_id(self) -> int:
         self._next_id = self._next_id % (GUEST_STREAM - 1) + 1

@@ -201,8 +201,8 @@ class QemuMachine:
     def on_event(self, frame: Frame) -> None:
         self._events.take(frame)
 
-    def on_question(self, id_: int, question: bytes) -> None:
-        self._server.ask(self._link, id_, question)
+    def on_question(self, id_: int, question: bytes, *, udp: bool) -> None:
+        self._server.ask(self._link, id_, question, udp=udp)
 
     def on_connection(self, stream: LinkStream) -> None:
         self._server.connect(self._link, stream)

@@ -7,6 +7,7 @@ PORT_NAME = "hn.link.0"
 STREAM_WINDOW = 262144  # bytes in flight per stream and direction
 SPOOL_WINDOW = 1048576  # bytes of output sent and not yet acknowledged
 FLAG_MORE = 1  # the request goes on in the next frame of the same id
+QUESTION_UDP = 1  # flag of a question that came by UDP, so that its answer's size is limited
 GUEST_STREAM = 0x80000000  # set in the ids that the guest chooses
 
 

@@ -9,7 +9,7 @@ class SilentHandler:
     def on_event(self, frame: Frame) -> None:
         raise ProtocolError("an event of a machine without containers")
 
-    def on_question(self, id_: int, question: bytes) -> None:
+    def on_question(self, id_: int, question: bytes, *, udp: bool) -> None:
         raise ProtocolError("a question of a machine without containers")
 
     def on_connection(self, stream: LinkStream) -> None:

@@ -41,7 +41,7 @@ class Services:
     api: ByteStream | None = None
     dialed: list[tuple[str, int]] = field(default_factory=list)
 
-    async def resolve(self, question: bytes) -> bytes:
+    async def resolve(self, question: bytes, *, udp: bool) -> bytes:
         self.questions.append(question)
         return question
 

@@ -1,7 +1,9 @@
 """The cluster's DNS: what a name's answer is, for one tenant."""
 
+from dataclasses import replace
 from typing import Any
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
@@ -127,3 +129,39 @@ def test_no_question_a_guest_sends_breaks_the_answer(question: bytes) -> None:
         assert len(question) < 12
         return
     assert answer is None or answer[:2] == question[:2]
+
+
+def crowded(addresses: int) -> cluster_dns.View:
+    """A headless service of so many addresses; one takes 16 bytes of an answer."""
+    endpoints = [{"addresses": [f"10.1.{number // 250}.{number % 250 + 1}"]} for number in range(addresses)]
+    each = EndpointSlice.from_dict({**SLICE, "endpoints": endpoints})
+    return replace(view(), slices=lambda namespace, name: [each])
+
+
+@pytest.mark.parametrize(
+    ("addresses", "payload", "cut"),
+    [(20, None, False), (200, None, True), (200, 1232, True), (200, 4096, False), (20, 100, False), (200, 0, True)],
+)
+def test_an_answer_by_udp_is_as_long_as_the_question_allows(addresses: int, payload: int | None, cut: bool) -> None:
+    edns: dict[str, Any] = {} if payload is None else {"use_edns": 0, "payload": payload}
+    question = dns.message.make_query("db.web.svc.cluster.local", "A", **edns).to_wire()
+    answered = cluster_dns.answer(question, crowded(addresses))
+    assert answered is not None
+    fitted = cluster_dns.fit(answered, question)
+    message = dns.message.from_wire(fitted)
+    assert len(fitted) <= max(payload or 0, 512)
+    assert bool(message.flags & dns.flags.TC) is cut
+    assert (len(records(message)) < addresses) is cut
+    assert records(message), "who never asks by TCP has at least some of them"
+
+
+def test_an_answer_too_long_and_unreadable_is_only_marked_as_truncated() -> None:
+    question = dns.message.make_query("example.org", "A").to_wire()
+    fitted = cluster_dns.fit(question[:2] + b"\x81\x80" + b"\xff" * 600, question)
+    assert fitted == question[:2] + b"\x83\x80" + bytes(8)
+
+
+@given(st.binary(max_size=1500))
+def test_whatever_a_resolver_answers_fits(answered: bytes) -> None:
+    question = dns.message.make_query("example.org", "A").to_wire()
+    assert len(cluster_dns.fit(answered, question)) <= 512
