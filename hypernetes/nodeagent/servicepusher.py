@@ -1,6 +1,7 @@
 """Keeps one pod's service tables as its tenant's services are: computed after changes, pushed only when different."""
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -10,8 +11,10 @@ from hypernetes.nodeagent.tenantview import TenantViews
 
 log = structlog.get_logger()
 
-# A roll-out changes endpoints many times a second; each push makes the pod's HAProxy start over.
-DEBOUNCE_SECONDS = 0.25
+# A roll-out changes endpoints many times a second, and each push makes the pod's HAProxy start over: a push waits until
+# nothing has changed for the one time, but never longer than the other.
+QUIET_SECONDS = 0.5
+MAX_DELAY_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 
 
@@ -37,12 +40,22 @@ class ServicePusher:
         """Until cancelled."""
         seen = -1
         while True:
-            seen = await self._views.changed(self._tenant, seen)
-            await asyncio.sleep(DEBOUNCE_SECONDS)
-            seen = self._views.generation(self._tenant)
+            seen = await self._settled(await self._views.changed(self._tenant, seen))
             try:
                 await self.push()
             except MachineError as error:
                 log.warning("services.push.failed", machine=self._machine.id, error=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
                 seen = -1
+
+    async def _settled(self, seen: int) -> int:
+        """The generation once changes pause, or have come for too long to wait for that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MAX_DELAY_SECONDS):
+                while True:
+                    try:
+                        async with asyncio.timeout(QUIET_SECONDS):
+                            seen = await self._views.changed(self._tenant, seen)
+                    except TimeoutError:
+                        break
+        return self._views.generation(self._tenant)

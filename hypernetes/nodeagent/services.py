@@ -190,7 +190,8 @@ def _map(found: list[Table]) -> bytes:
 
 def _nftables(found: list[Table], service_cidr: str) -> bytes:
     """The chains of the guest's service namespace. What leaves it is masqueraded, so that a pod can be its own
-    back end; what no rule has taken is dropped, or it would go round between the two namespaces."""
+    back end. What no rule has taken has no endpoint and is refused at once; passed on, it would go round between the
+    two namespaces."""
     dns, api = tenancy.dns_address(service_cidr), tenancy.kubernetes_address(service_cidr)
     lines = [
         "table ip hn {",
@@ -198,19 +199,27 @@ def _nftables(found: list[Table], service_cidr: str) -> bytes:
         "    type nat hook prerouting priority -100; policy accept;",
         f"    ip daddr {{ {dns}, {api} }} return",
         *(f"    {_udp_rule(table)}" for table in found if table.protocol == "UDP" and table.targets),
-        f"    ip daddr {service_cidr} meta l4proto tcp redirect to :{HAPROXY_PORT}",
+        *_tcp_rules(found),
         "  }",
         "  chain leaving {",
         "    type nat hook postrouting priority 100; policy accept;",
         "    masquerade",
         "  }",
+        "}",
+        "table inet hn {",
         "  chain forwarded {",
         "    type filter hook forward priority 0; policy accept;",
-        f"    ip daddr {service_cidr} drop",
+        f"    ip daddr {service_cidr} meta l4proto tcp reject with tcp reset",
+        f"    ip daddr {service_cidr} reject with icmpx type port-unreachable",
         "  }",
         "}",
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _tcp_rules(found: list[Table]) -> list[str]:
+    known = [f"{table.address} . {table.port}" for table in found if table.protocol == "TCP" and table.targets]
+    return [f"    ip daddr . tcp dport {{ {', '.join(known)} }} redirect to :{HAPROXY_PORT}"] if known else []
 
 
 def _udp_rule(table: Table) -> str:

@@ -70,6 +70,8 @@ def test_a_service_without_endpoints_is_refused_not_forwarded() -> None:
     made = config([service("web")], [])
     assert made.maps == {"services.map": b""}
     assert b"tcp-request connection reject" in made.haproxy
+    assert b"redirect" not in made.nftables
+    assert b"ip daddr 10.254.0.0/16 meta l4proto tcp reject with tcp reset" in made.nftables
 
 
 def test_client_affinity_leaves_one_server_active() -> None:
