@@ -16,19 +16,27 @@ from hypernetes.apiserver.registry.metadata import FOREGROUND, ORPHAN
 
 Object = dict[str, Any]
 
+_LONGEST_GRACE_SECONDS = 10 * 365 * 24 * 3600  # what is longer may have no date any more
+
 
 def decide(place: Place, strategy: Strategy, old: Object, asked: DeleteOptions, now: datetime) -> Decision:
-    """Raises StatusError 409 where a precondition doesn't hold."""
+    """Raises StatusError 409 where a precondition doesn't hold.
+
+    What has a grace period is told to end before it is removed, even with a period of 0: then it is `finished`, and to
+    be deleted once more at once.
+    """
     check_preconditions(place, old, asked)
     metadata = old["metadata"]
     new = {**old, "metadata": dict(metadata)}
     propagation = asked.propagation or strategy.default_propagation
     finalizers = _finalizers(metadata.get("finalizers") or [], propagation if strategy.owns else "")
     grace = strategy.grace_seconds(old, asked.grace_seconds) if strategy.grace_seconds else 0
+    grace = min(grace, _LONGEST_GRACE_SECONDS)
     if "deletionTimestamp" in metadata:
         grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)
-    if grace == 0 and not finalizers and not strategy.held(old):
-        return Remove(last=_ended(old, now) if strategy.grace_seconds else None)
+    ended = not strategy.grace_seconds or metadata.get("deletionGracePeriodSeconds") == 0
+    if grace == 0 and not finalizers and not strategy.held(old) and ended:
+        return Remove()
     changed = new["metadata"]
     changed.pop("finalizers", None)
     if finalizers:
@@ -80,13 +88,3 @@ def _mark(metadata: Object, grace: int, now: datetime) -> None:
         )
     metadata["deletionTimestamp"] = times.format_time(begun + timedelta(seconds=grace))
     metadata["deletionGracePeriodSeconds"] = grace
-
-
-def _ended(old: Object, now: datetime) -> Object:
-    """What is shown of an object with a grace period that is removed at once."""
-    metadata = dict(old["metadata"])
-    if "deletionTimestamp" not in metadata and "generation" in metadata:
-        metadata["generation"] += 1
-    if metadata.get("deletionGracePeriodSeconds") != 0 or "deletionTimestamp" not in metadata:
-        _mark(metadata, 0, now)
-    return {**old, "metadata": metadata}

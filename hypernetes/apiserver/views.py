@@ -34,18 +34,19 @@ class View:
             return codec.splice(self._metadata(entry), revision or entry.revision, tenant)
         return codec.splice(self._data(entry), revision or entry.revision, tenant, self._alias, in_list=in_list)
 
-    def frame(self, event_type: str, entry: Entry, event: Event) -> bytes:
+    def frame(self, event_type: str, entry: Entry, event: Event, *, first: bool) -> bytes:
         """A line of a watch. The object carries the event's revision, also when it shows what was there before."""
-        key = (self, event_type)
+        key = (self, event_type, first or self.shape != TABLE)
         frame = event.frames.get(key)
         if frame is None:
-            frame = event.frames[key] = self.line(event_type, entry, event.revision)
+            frame = event.frames[key] = self.line(event_type, entry, event.revision, first=first)
         return frame
 
-    def line(self, event_type: str, entry: Entry, revision: int | None = None) -> bytes:
+    def line(self, event_type: str, entry: Entry, revision: int | None = None, *, first: bool) -> bytes:
+        """Only the `first` table of a watch says which columns there are."""
         body = self.encode(entry, revision)
         if self.shape == TABLE:
-            table = tables.table(self.resource, [orjson.loads(body)], self.include_object)
+            table = tables.table(self.resource, [orjson.loads(body)], self.include_object, with_columns=first)
             table["metadata"] = {"resourceVersion": str(revision or entry.revision)}
             body = orjson.dumps(table)
         return b'{"type":"%b","object":%b}\n' % (event_type.encode(), body)

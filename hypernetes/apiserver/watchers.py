@@ -93,6 +93,7 @@ class Watcher:
     def __init__(self, scope: Scope, view: View, match: Match | None, limit: int = QUEUE_EVENTS) -> None:
         self.scope, self.view, self.match = scope, view, match
         self.revision = 0  # of the latest event that was offered, whether it matched or not
+        self.began = False  # it has been told something
         self._limit = limit
         self._queue: deque[bytes] = deque()
         self._news = asyncio.Event()
@@ -105,7 +106,8 @@ class Watcher:
         seen = transition(event, self.match)
         if seen is None or not self.view.shows(event):
             return
-        self.push(self.view.frame(seen[0], seen[1], event))
+        self.push(self.view.frame(seen[0], seen[1], event, first=not self.began))
+        self.began = True
 
     def push(self, frame: bytes) -> None:
         if len(self._queue) >= self._limit:

@@ -1,5 +1,6 @@
 """DELETE of one object, or of all that a list would show."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ from aiohttp import web
 
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver import contents, deletion, registry, schema
+from hypernetes.apiserver import codec, contents, deletion, registry, schema
 from hypernetes.apiserver.handlers import claims, negotiation, options
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import DeleteOptions
@@ -76,7 +77,19 @@ async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: 
             return Remove(claims.released(call, old), decision.last)
         return decision
 
-    return await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
+    written = await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
+    if written.removed or asked.dry_run:
+        return written
+    now = codec.decode(written.entry.data, written.entry.revision)
+    if not deletion.finished(now, strategy):
+        return written
+    asked = replace(asked, uid=now["metadata"]["uid"], resource_version="")
+    try:
+        return await call.parts.objects.change(place, decided)
+    except StatusError as error:
+        if error.reason != "NotFound":
+            raise
+        return replace(written, removed=True)  # whoever runs it was faster
 
 
 async def _options(call: Call) -> DeleteOptions:

@@ -34,7 +34,7 @@ async def watch(call: Call) -> web.StreamResponse:
     asked = options.list_options(call.http.query, call.resource, watch=True)
     view = view_for(call, accepted.shape)
     await _fresh_enough(call, asked)
-    watcher = Watcher(_scope(call, asked), view, asked.matcher())
+    watcher = Watcher(_scope(call, asked), view, asked.matcher(call.shown_labels))
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     try:
         first = _begin(call, asked, watcher)
@@ -105,7 +105,8 @@ def _present(call: Call, asked: ListOptions, watcher: Watcher) -> Iterator[bytes
     mirror = call.parts.mirror
     for entry in mirror.range(mirror.keys.range(call.resource, call.owner, watcher.scope.namespace)):
         if _in_scope(entry, watcher):
-            yield watcher.view.line("ADDED", entry)
+            yield watcher.view.line("ADDED", entry, first=not watcher.began)
+            watcher.began = True
 
 
 def _in_scope(entry: Entry, watcher: Watcher) -> bool:

@@ -53,8 +53,9 @@ class User:
             return Answer(response.status, response.headers, await response.read())
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: str) -> AsyncIterator["Watch"]:
-        async with self._session.get(self.url + path, params={"watch": "true", **query}) as response:
+    async def watch(self, path: str, *, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator["Watch"]:
+        url = self.url + path
+        async with self._session.get(url, params={"watch": "true", **query}, headers=headers) as response:
             assert response.status == 200, await response.text()
             yield Watch(response)
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from hypernetes.apiserver.storage.base import Store
 from tests.integration.api.servers import User
 
@@ -122,6 +124,39 @@ async def test_tables_are_streamed_row_by_row(admin: User) -> None:
     listed = (await admin("GET", CONFIG_MAPS, headers=table)).json
     assert listed["kind"] == "Table"
     assert [row["cells"][0] for row in listed["rows"]] == ["a", "kube-root-ca.crt"]
+
+
+async def test_only_the_first_table_of_a_watch_has_columns(admin: User) -> None:
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    revision = await create(admin, "a")
+    async with (
+        admin.watch(CONFIG_MAPS, headers=table) as from_start,
+        admin.watch(CONFIG_MAPS, headers=table, resourceVersion=revision) as resumed,
+    ):
+        await create(admin, "b")
+        await create(admin, "c")
+        columns = [len((await from_start.next())["object"]["columnDefinitions"]) for _ in range(4)]
+        assert columns == [3, 0, 0, 0]
+        assert [len((await resumed.next())["object"]["columnDefinitions"]) for _ in range(2)] == [3, 0]
+
+
+@pytest.mark.parametrize("grace", [0, 30])
+async def test_a_pod_is_modified_before_it_is_deleted(admin: User, grace: int) -> None:
+    spec = {"containers": [{"name": "c", "image": "x"}], "nodeName": "n1"}
+    made = await admin("POST", PODS, {"metadata": {"name": "p"}, "spec": spec})
+    async with admin.watch(PODS, resourceVersion=made.revision) as watch:
+        deleted = await admin("DELETE", f"{PODS}/p", {"gracePeriodSeconds": grace, "preconditions": {
+            "uid": made.json["metadata"]["uid"], "resourceVersion": made.revision,
+        }})  # fmt: skip
+        assert deleted.status == 200
+        if grace:
+            await admin("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 0})  # as the agent does at the end
+        events = [await watch.next() for _ in range(3 if grace else 2)]
+    assert [event["type"] for event in events] == ["MODIFIED"] * (len(events) - 1) + ["DELETED"]
+    assert [event["object"]["metadata"]["deletionGracePeriodSeconds"] for event in events][-2:] == [0, 0]
+    revisions = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
+    assert revisions == sorted(set(revisions))
+    assert (await admin("GET", f"{PODS}/p")).status == 404
 
 
 async def test_a_read_sees_every_write_acknowledged_before(admin: User) -> None:

@@ -78,13 +78,17 @@ def test_the_given_object_is_left_as_it_is() -> None:
 )  # fmt: skip
 def test_a_pod_gets_time_to_end_where_something_runs(obj: dict[str, Any], asked: int | None, grace: int | None) -> None:
     decision = decide(obj, "pods", grace_seconds=asked)
-    if grace is None:
-        assert isinstance(decision, Remove)
-        assert decision.last is not None
-        assert decision.last["metadata"]["deletionGracePeriodSeconds"] == 0
-    else:
-        assert isinstance(decision, Put)
-        assert decision.obj["metadata"]["deletionGracePeriodSeconds"] == grace
+    assert isinstance(decision, Put)
+    assert decision.obj["metadata"]["deletionGracePeriodSeconds"] == (grace or 0)
+    assert deletion.finished(decision.obj, registry.of(scheme.by_name("v1", "pods"))) is (grace is None)
+
+
+def test_a_pod_that_was_told_to_end_at_once_is_removed() -> None:
+    told = decide(pod(), "pods", grace_seconds=0)
+    assert isinstance(told, Put)
+    assert decide(told.obj, "pods", grace_seconds=0) == Remove()
+    waiting = pod(deletionTimestamp="2026-01-02T03:04:35Z", deletionGracePeriodSeconds=30)
+    assert isinstance(decide(waiting, "pods", grace_seconds=0), Put)
 
 
 def test_a_second_asking_may_shorten_the_time_but_not_lengthen_it() -> None:
