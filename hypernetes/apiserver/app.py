@@ -53,6 +53,7 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("attach", "create"): subresources.attach,
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
+_MAKING = frozenset({"create", "update", "patch"})
 _SLOW_SECONDS = 5.0
 
 
@@ -78,6 +79,9 @@ class Application:
                 log.debug("a client went away", method=request.method, path=request.path)
                 return web.Response()  # nobody gets it
             log.exception("request failed", method=request.method, path=request.path)
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
+                return web.Response()
             return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"))
         finally:
             took = time.monotonic() - began
@@ -91,6 +95,7 @@ class Application:
         route = routing.parse(request.method, request.rel_url.raw_path, request.query)
         self._authorize(user, route)
         tenant = await self._tenant(user, route)
+        self._check_ending(user, route, tenant)
         call = Call(request, route, user, self._parts, tenant)
         if route.resource is None:
             return await documents.serve(call)
@@ -121,6 +126,13 @@ class Application:
                 raise not_found("tenants.hypernetes.io", tenant)
         return tenant
 
+    def _check_ending(self, user: User, route: Route, tenant: str | None) -> None:
+        """In a tenant that is being deleted nothing new is made; the provider's processes end what there is."""
+        if route.verb not in _MAKING or tenant is None or not self._parts.lookups.tenant_ends(tenant):
+            return
+        if route.verb == "create" or user.tenant != SYSTEM_TENANT:
+            raise StatusError("Forbidden", "forbidden: the tenant is being deleted; it can only be read")
+
     def _health(self, path: str) -> web.Response:
         if self.draining and path.startswith("/readyz"):
             return web.Response(status=500, text="shutting down")
@@ -137,6 +149,8 @@ def _handler(route: Route) -> Handler:
             return handler
     elif resource.name == "bindings" and route.verb == "create":
         return subresources.bind
+    elif route.verb == "deletecollection" and resource.namespaced and not route.namespace:
+        pass  # nobody empties all namespaces in one request
     elif route.verb in resource.verbs and bool(route.name) is (route.verb in _OF_ONE):
         return _VERBS[route.verb]
     elif route.verb == "watch" and route.name and "watch" in resource.verbs:

@@ -6,7 +6,7 @@ and it is gone only when nothing of it is left.
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,11 @@ from hypernetes.api import scheme, tenancy
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import codec, registry, schema
+from hypernetes.apiserver import codec, deletion, registry, schema
+from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
-from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written
+from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
@@ -30,9 +31,13 @@ from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store
 Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
+_NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
+_PORTS = scheme.by_name("hypernetes.io/v1", "ports")
 _INTERNAL_KINDS = ("clusterips", "nodeports", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
 _RETRY_SECONDS = 5.0
+_DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
+_LOOK_AGAIN_SECONDS = 0.5  # at the networks of a tenant that ends
 
 log = structlog.get_logger()
 
@@ -110,8 +115,8 @@ class Contents:
                 if error.reason != "AlreadyExists":
                     raise
 
-    async def activate(self, tenant: str, service_cidr: str) -> Written:
-        """Fills a new tenant and says that it is ready. Raises StatusError."""
+    async def activate(self, tenant: str, service_cidr: str, created: int) -> Written:
+        """Fills a tenant that is new at revision `created`, and says that it is ready. Raises StatusError."""
 
         def active(old: Object | None) -> Put:
             if old is None:
@@ -119,16 +124,21 @@ class Contents:
             return Put({**old, "status": {**old.get("status", {}), "phase": tenants.ACTIVE}})
 
         await self._serving.cover([service_cidr])
+        # What a request for a former tenant of this name may have written after that was gone.
+        await self._reached(created)
+        await self._sweep(tenant, before=created)
         await self.fill(tenant, service_cidr)
         return await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), active)
 
-    async def remove(self, tenant: str) -> None:
-        """Removes everything a tenant has, and then the tenant."""
-        while keys := list(self._keys_of(tenant)):
-            for key, revision in keys:
-                with suppress(RevisionMismatch):  # it changed meanwhile: the next round takes it
-                    await self._store.delete(key, revision)
-            await self._mirror.wait_for(await self._store.revision())
+    async def remove(self, tenant: str) -> bool:
+        """Removes everything a tenant has, and then the tenant; False while others have to do something first.
+
+        Its networks end by their finalizers, and they wait for the ports of machines that are still being stopped.
+        """
+        await self._sweep(tenant, spare=(_NETWORKS, _PORTS))
+        if await self._end_networks(tenant):
+            return False
+        await self._sweep(tenant)
 
         def last(old: Object | None) -> Put | Remove:
             if old is None:
@@ -140,10 +150,48 @@ class Contents:
             return Put({**old, "metadata": {**metadata, "finalizers": kept}})
 
         await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), last)
+        await self._sweep(tenant)  # what was being written as it ended
         log.info("tenant removed", tenant=tenant)
+        return True
 
-    def _keys_of(self, tenant: str) -> Iterator[tuple[str, int]]:
-        ranges = [self._keys.range(resource, tenant) for resource in scheme.served() if resource.stored is resource]
+    async def _end_networks(self, tenant: str) -> bool:
+        """Deletes the networks; whether there are some left, for their finalizers to be done."""
+        left = False
+        for entry in list(self._mirror.range(self._keys.range(_NETWORKS, tenant))):
+            assert entry.name is not None
+            place = Place(_NETWORKS, tenant, "", entry.name.name)
+
+            def ended(old: Object | None, place: Place = place) -> Put | Remove:
+                if old is None:
+                    raise missing(place)
+                return deletion.decide(place, registry.of(_NETWORKS), old, DeleteOptions(), self._clock())
+
+            try:
+                left = not (await self._objects.change(place, ended)).removed or left
+            except StatusError as error:
+                if error.reason != "NotFound":  # its controller was faster
+                    raise
+        return left
+
+    async def _reached(self, revision: int) -> None:
+        """Returns when the mirror knows of everything up to `revision`. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                await self._mirror.wait_for(revision)
+        except TimeoutError as error:
+            raise Unavailable("the mirror falls behind") from error
+
+    async def _sweep(self, tenant: str, *, spare: Sequence[Resource] = (), before: int | None = None) -> None:
+        """Removes all of a tenant, whatever it says, or what was written before a revision."""
+        while keys := [each for each in self._keys_of(tenant, spare) if before is None or each[1] < before]:
+            for key, revision in keys:
+                with suppress(RevisionMismatch):  # it changed meanwhile: the next round takes it
+                    await self._store.delete(key, revision)
+            await self._reached(await self._store.revision())
+
+    def _keys_of(self, tenant: str, spare: Sequence[Resource]) -> Iterator[tuple[str, int]]:
+        stored = [resource for resource in scheme.served() if resource.stored is resource and resource not in spare]
+        ranges = [self._keys.range(resource, tenant) for resource in stored]
         ranges += [self._keys.internal(kind, tenant, "") for kind in _INTERNAL_KINDS]
         for prefix in ranges:
             for entry in self._mirror.range(prefix):
@@ -154,7 +202,7 @@ class Contents:
         while True:
             self._changed.clear()
             try:
-                await self._mirror.wait_for(await self._store.revision())  # what we were told of may be newer
+                await self._reached(await self._store.revision())  # what we were told of may be newer
                 for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))):
                     await self._advance(codec.decode(entry.data, entry.revision))
             except Unavailable as error:
@@ -169,9 +217,10 @@ class Contents:
         name, phase = tenant["metadata"]["name"], tenant.get("status", {}).get("phase")
         try:
             if "deletionTimestamp" in tenant["metadata"]:
-                await self.remove(name)
+                if not await self.remove(name):
+                    asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self.look)
             elif phase == tenants.INITIALIZING:
-                await self.activate(name, tenant["spec"]["serviceCIDR"])
+                await self.activate(name, tenant["spec"]["serviceCIDR"], int(tenant["metadata"]["resourceVersion"]))
         except StatusError as error:
             if error.reason != "NotFound":
                 self._retry(name, error)

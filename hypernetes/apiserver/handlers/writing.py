@@ -1,6 +1,7 @@
 """POST, PUT and PATCH: decode, complete, admit, check, write."""
 
 import copy
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from hypernetes.apiserver.validation import Causes
 Object = dict[str, Any]
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+_MAX_CAUSES = 1_000  # in one answer: a body of 3 MB can be wrong in a million places
 _NAME_ATTEMPTS = 8  # for a generated name that is taken; as upstream
 
 
@@ -28,7 +30,8 @@ async def create(call: Call) -> web.StreamResponse:
     if call.resource is contents.TENANTS and not dry_run:
         # usable at once: whoever gets the answer finds the namespaces, the network and the service there
         tenant = codec.decode(written.entry.data, written.entry.revision)
-        written = await call.parts.contents.activate(tenant["metadata"]["name"], tenant["spec"]["serviceCIDR"])
+        name, cidr = tenant["metadata"]["name"], tenant["spec"]["serviceCIDR"]
+        written = await call.parts.contents.activate(name, cidr, written.entry.revision)
     return answer(call, written, accepted, 201)
 
 
@@ -117,11 +120,9 @@ def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
 def _check(call: Call, obj: Object, causes: Causes) -> None:
     if causes:
         stored = call.resource.stored
-        seen: Causes = []
-        for cause in causes:
-            if cause not in seen:
-                seen.append(cause)
-        raise invalid(stored.group, stored.kind, obj["metadata"].get("name", ""), seen)
+        distinct = {(each["field"], each["reason"], each["message"]): each for each in causes}
+        shown = list(islice(distinct.values(), _MAX_CAUSES))
+        raise invalid(stored.group, stored.kind, obj["metadata"].get("name", ""), shown)
 
 
 async def update(call: Call) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hypernetes.apiserver.storage.base import Store
 from hypernetes.pki import client_context
 from tests.integration.api.servers import User
 
@@ -152,6 +153,59 @@ async def test_pods_of_a_tenant_with_another_service_range_can_verify_the_api(ad
     async with await admin.tenant("acme", serviceCIDR="172.20.0.0/16"):
         for name in ("172.20.0.1", "10.254.0.1", "127.0.0.1", "kubernetes.default.svc"):
             await shown(admin, name)
+
+
+async def test_a_tenant_ends_when_its_networks_have_ended_and_takes_nothing_new_until_then(admin: User) -> None:
+    network = "/apis/hypernetes.io/v1/networks/default"
+    merge = {"Content-Type": "application/merge-patch+json"}
+
+    async def finalizers(*names: str) -> None:  # as the network's controller does
+        body = {"metadata": {"finalizers": list(names) or None}}
+        assert (await admin("PATCH", f"/tenants/acme{network}", body, headers=merge)).status == 200
+
+    async with await admin.tenant("acme") as acme:
+        await finalizers("hypernetes.io/network")
+        await acme("POST", CONFIG_MAPS, config_map("old"))
+        await admin("DELETE", f"{TENANTS}/acme")
+        async with asyncio.timeout(20):
+            while "deletionTimestamp" not in (await admin("GET", f"/tenants/acme{network}")).json["metadata"]:
+                await asyncio.sleep(0.05)
+        assert (await admin("GET", f"{TENANTS}/acme")).json["status"]["phase"] == "Terminating"
+        assert (await acme("GET", f"{CONFIG_MAPS}/old")).status == 404
+        for method, path in (("POST", CONFIG_MAPS), ("PATCH", network)):
+            assert (await acme(method, path, config_map("new"), headers=merge)).status == 403
+        assert (await admin("POST", f"/tenants/acme{CONFIG_MAPS}", config_map("new"))).status == 403
+        await finalizers()
+        async with asyncio.timeout(20):
+            while (await admin("GET", f"{TENANTS}/acme")).status != 404:
+                await asyncio.sleep(0.05)
+    listed = (await admin("GET", "/tenants/*/apis/hypernetes.io/v1/networks")).json["items"]
+    assert {item["metadata"]["annotations"]["hypernetes.io/tenant"] for item in listed} == {"system"}
+
+
+async def test_what_was_being_written_as_a_tenant_ended_is_not_in_the_next_of_its_name(
+    admin: User, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, begun, go_on = store.create, asyncio.Event(), asyncio.Event()
+
+    async def slow(key: str, *arguments: Any, **more: Any) -> int:
+        if key.endswith("/late"):
+            begun.set()
+            await go_on.wait()
+        return await create(key, *arguments, **more)
+
+    monkeypatch.setattr(store, "create", slow)
+    async with await admin.tenant("acme") as acme, asyncio.timeout(30):
+        writing = asyncio.create_task(acme("POST", CONFIG_MAPS, config_map("late")))
+        await begun.wait()
+        await admin("DELETE", f"{TENANTS}/acme")
+        while (await admin("GET", f"{TENANTS}/acme")).status != 404:
+            await asyncio.sleep(0.05)
+        go_on.set()
+        await writing
+    async with await admin.tenant("acme") as again:
+        names = [item["metadata"]["name"] for item in (await again("GET", CONFIG_MAPS)).json["items"]]
+        assert names == ["kube-root-ca.crt"]
 
 
 async def test_tenants_live_in_system(admin: User) -> None:
