@@ -10,6 +10,8 @@ by its time.
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -84,7 +86,10 @@ class _File:
             self._rotate()
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
-        self._file.write(entries)
+        if self._file.write(entries) != len(entries):
+            # The disk got full within: half an entry would spoil the next one too.
+            os.ftruncate(self._file.fileno(), self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += len(entries)
 
     def _rotate(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
 import time
@@ -22,7 +21,8 @@ from hypernetes.client.kubeconfig import KubeconfigError
 from hypernetes.nodeagent import forwarding, node, server
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.agent import Agent
-from hypernetes.nodeagent.images import dialing, garbage
+from hypernetes.nodeagent.images import dialing
+from hypernetes.nodeagent.images.garbage import remove_unused
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.store import ImageStore
 from hypernetes.nodeagent.parts import Parts
@@ -160,15 +160,10 @@ def _problem(agent: Agent) -> str:
 async def _collect_garbage(agent: Agent, store: ImageStore) -> None:
     while True:
         await asyncio.sleep(GARBAGE_SECONDS)
-        usage = await asyncio.to_thread(shutil.disk_usage, store.directory)
-        images = [
-            garbage.Candidate(image.digest, image.size_bytes, store.last_used(image.digest)) for image in store.images()
-        ]
-        for digest in garbage.victims(
-            images, agent.images_in_use(), used_bytes=usage.used, capacity_bytes=usage.total, now=time.time()
-        ):
-            log.info("image.removed", digest=digest)
-            await asyncio.to_thread(store.remove, digest)
+        try:
+            await remove_unused(store, agent.images_in_use())
+        except OSError as error:
+            log.warning("image.garbage.failed", error=str(error))
 
 
 def configure_log(level: str) -> None:

@@ -12,6 +12,7 @@ Whatever a step does twice after a crash is idempotent. Images are pulled by `st
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ log = structlog.get_logger()
 
 FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
+# Of a machine that can't be made: what is lacking on the node seldom comes back at once.
+MAX_PREPARE_RETRY_SECONDS = 300.0
 SHUTDOWN_SECONDS = 5.0
 # For a pod that has gone from the API already: nobody waits for it, and its address may be wanted.
 FORCED_GRACE_SECONDS = 1.0
@@ -207,15 +210,15 @@ class PodWorker:
                 if self.session is not None and self.session.gone is not None:
                     return
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, MAX_RETRY_SECONDS)
+                delay = min(delay * 2, MAX_PREPARE_RETRY_SECONDS)
             else:
                 delay = FIRST_RETRY_SECONDS
                 self._step(following)
 
     def _complain(self, step: Step, error: Exception) -> None:
         reason = "FailedMount" if step is Step.VOLUMES else "FailedCreatePodSandBox"
-        message = getattr(error, "message", None) or str(error)
-        log.info("pod.step.failed", pod=self.record.uid, step=step.value, error=message)
+        message = _plain_words(error)
+        log.info("pod.step.failed", pod=self.record.uid, step=step.value, error=str(error))
         text = message if step is Step.VOLUMES else f"Failed to create the pod's machine ({step.value}): {message}"
         self._parts.events.event(self.pod, "Warning", reason, text, tenant=self.record.tenant)
 
@@ -480,6 +483,15 @@ class PodWorker:
             for each in self.pod.spec.containers
         ]
         return "Failed" if any(codes) else "Succeeded"
+
+
+def _plain_words(error: Exception) -> str:
+    """For the pod's owner: without the paths of this node."""
+    if isinstance(error, OSError):
+        if error.errno == errno.ENOSPC:
+            return "the node's disk is full; the pod starts when there is space again"
+        return error.strerror or type(error).__name__
+    return getattr(error, "message", None) or str(error)
 
 
 @dataclass(frozen=True, slots=True)

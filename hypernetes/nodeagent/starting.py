@@ -60,6 +60,7 @@ class Starter:
             spec = await self._spec(pod, container, pulled, f"{record.name}.{attempt}")
             await self._attach(pulled)
             await self._replace(record)
+            self._event(pod, container, "Normal", "Created", "Container created")
             await self._machine.start_container(spec)
         except MachineError as error:
             if error.reason in _COMMAND_REASONS:
@@ -73,12 +74,12 @@ class Starter:
         except REQUEST_ERRORS as error:
             self._failed(pod, container, Failure("CreateContainerConfigError", str(error)))
         except OSError as error:
-            self._failed(pod, container, Failure("CreateContainerError", str(error)))
+            self._failed(pod, container, Failure("CreateContainerError", error.strerror or str(error)))
         else:
             # Its exit may have come before the answer to its start.
             if record.attempt < attempt:
                 record.running(attempt, self._parts.clock())
-            self._event(pod, container, "Normal", "Started", f"Started container {container.name}")
+            self._event(pod, container, "Normal", "Started", "Container started")
 
     async def show_back_off(self, pod: Pod, container: Container) -> None:
         """A pull that failed shows its error for a moment, then that it is waited for."""
@@ -126,10 +127,10 @@ class Starter:
         except ImageError as error:
             self._event(pod, container, "Warning", "Failed", f'Failed to pull image "{name}": {error}')
             raise Failure("ErrImagePull", str(error)) from error
-        took = time.monotonic() - started
-        size = pulled.image.size_bytes
-        message = f'Successfully pulled image "{name}" in {took:.3f}s. Image size: {size} bytes.'
-        self._event(pod, container, "Normal", "Pulled", message)
+        took = f"{time.monotonic() - started:.3f}s"
+        message = f'Successfully pulled image "{name}" in {took} ({took} including waiting).'
+        size = f"Image size: {pulled.image.size_bytes} bytes."
+        self._event(pod, container, "Normal", "Pulled", f"{message} {size}")
         return pulled
 
     async def _spec(self, pod: Pod, container: Container, pulled: Pulled, attempt_id: str) -> ContainerSpec:

@@ -1,10 +1,19 @@
-"""Which images go when the disk fills: the least recently used of those no pod needs.
+"""Images that go when the disk fills: the least recently used of those no pod needs.
 
 Thresholds are upstream's: above 85 % of the disk, down to 80 %.
 """
 
+import asyncio
+import shutil
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+
+import structlog
+
+from hypernetes.nodeagent.images.store import ImageStore
+
+log = structlog.get_logger()
 
 HIGH_PERCENT = 85
 LOW_PERCENT = 80
@@ -34,3 +43,12 @@ def victims(
         chosen.append(image.digest)
         excess -= image.size_bytes
     return chosen
+
+
+async def remove_unused(store: ImageStore, in_use: Collection[str]) -> None:
+    """Looks at the disk once. Raises OSError."""
+    usage = await asyncio.to_thread(shutil.disk_usage, store.directory)
+    images = [Candidate(image.digest, image.size_bytes, store.last_used(image.digest)) for image in store.images()]
+    for digest in victims(images, in_use, used_bytes=usage.used, capacity_bytes=usage.total, now=time.time()):
+        log.info("image.removed", digest=digest)
+        await asyncio.to_thread(store.remove, digest)

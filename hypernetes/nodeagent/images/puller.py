@@ -72,13 +72,13 @@ class Puller:
             async with asyncio.timeout(PULL_SECONDS):
                 shown, digest, manifest = await self._resolve(registry, reference)
                 image = await self._ensure(registry, reference, digest, manifest)
+            self._store.name(tenant, str(reference), digest, shown)
         except TimeoutError as error:
             raise ImageError(f"{name}: the pull took longer than {PULL_SECONDS:g} s") from error
         except aiohttp.ClientError as error:
             raise ImageError(f"{name}: {error}") from error
         except OSError as error:
             raise ImageError(f"{name}: the node can't store the image: {error.strerror or error}") from error
-        self._store.name(tenant, str(reference), digest, shown)
         return Pulled(image, f"{reference.name}@{shown}", from_network=True)
 
     async def _resolve(self, registry: Registry, reference: references.Reference) -> tuple[str, str, Manifest]:

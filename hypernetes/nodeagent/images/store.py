@@ -160,14 +160,15 @@ class ImageStore:
         return stored
 
     def remove(self, digest: str) -> None:
-        """Forgets an image and all its names. The caller knows that no pod uses it."""
+        """Forgets an image and all its names. The caller knows that no pod uses it. Raises OSError, the image gone."""
         if self._images.pop(digest, None) is None:
             return
+        # First what frees space: on a full disk nothing can be written. `open` drops names without their image.
+        shutil.rmtree(self._directory / digest.replace(":", "-"), ignore_errors=True)
         for names in self._names.tenants.values():
             for name in [name for name, entry in names.items() if entry[0] == digest]:
                 del names[name]
         self._write(self._directory / _NAMES, self._names.tenants)
-        shutil.rmtree(self._directory / digest.replace(":", "-"), ignore_errors=True)
 
     def _write(self, path: Path, value: Any) -> None:
         temporary = path.with_name(path.name + ".new")

@@ -1,7 +1,9 @@
 """Stories of pods on a node. Time is virtual: `asyncio.sleep(300)` takes none."""
 
 import asyncio
+import errno
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,7 +77,7 @@ async def test_a_pod_comes_up_with_address_services_and_a_ready_status(world: Wo
         assert container(world).restart_count == 0
         port = await world.client.get(Port, f"default.{status.pod_ip}", tenant=TENANT)
         assert port.spec.pod_ref.uid == "uid-app"
-        assert world.events.reasons == ["Pulling", "Pulled", "Started"]
+        assert world.events.reasons == ["Pulling", "Pulled", "Created", "Started"]
 
 
 async def test_a_taken_address_is_skipped_and_an_asked_one_is_honoured(world: World) -> None:
@@ -226,6 +228,29 @@ async def test_too_little_memory_is_an_event_and_the_pod_waits(world: World) -> 
         await until(lambda: is_running(world))
         assert ("FailedCreatePodSandBox" in world.events.reasons) is True
         assert any("the node has 64 MiB left" in message for _, message in world.events.seen)
+
+
+async def test_a_machine_that_cannot_be_made_is_tried_after_a_second_and_ever_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[float] = []
+
+    async def full(spec: Any, services: Any) -> Any:
+        attempts.append(now())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/nodes/n1/machines/uid-app")
+
+    create = world.runtime.create
+    monkeypatch.setattr(world.runtime, "create", full)
+    async with at_work(world, world.pod()):
+        await until(lambda: len(attempts) == 12, seconds=3600)
+        waits = [round(later - earlier) for earlier, later in itertools.pairwise(attempts)]
+        assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+        assert world.stored().status.phase == "Pending"
+        messages = {message for reason, message in world.events.seen if reason == "FailedCreatePodSandBox"}
+        assert len(messages) == 1, "one text, so that its Events are counted as one"
+        assert "disk is full" in messages.pop()
+        monkeypatch.setattr(world.runtime, "create", create)
+        await until(lambda: is_running(world))
 
 
 def deleting(pod: Pod, grace: int) -> Pod:
