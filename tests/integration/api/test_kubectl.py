@@ -91,3 +91,27 @@ async def test_objects_are_created_by_hand_and_waited_for(kubeconfig: Path) -> N
     )
     await kubectl(kubeconfig, "delete", "pod", "p")
     assert await kubectl(kubeconfig, "get", "pods", "-o", "name") == ""
+
+
+async def test_kubectl_get_watches_row_by_row(kubeconfig: Path, admin: User) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", "get", "configmaps", "--watch", stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)},
+    )  # fmt: skip
+    assert process.stdout is not None
+
+    async def row() -> list[str]:
+        async with asyncio.timeout(60):
+            return (await process.stdout.readline()).decode().split()
+
+    try:
+        assert await row() == ["NAME", "DATA", "AGE"]
+        assert (await row())[:2] == ["kube-root-ca.crt", "1"]
+        path = "/api/v1/namespaces/default/configmaps"
+        await admin("POST", path, {"metadata": {"name": "a"}, "data": {"x": "y"}})
+        assert (await row())[:2] == ["a", "1"]
+        await admin("PUT", f"{path}/a", {"metadata": {"name": "a"}, "data": {"x": "y", "z": "y"}})
+        assert (await row())[:2] == ["a", "2"]  # and no second header
+    finally:
+        process.kill()
+        await process.wait()

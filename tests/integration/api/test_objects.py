@@ -2,11 +2,14 @@
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from hypernetes.api import scheme
+from hypernetes.pki import client_context
 from tests.integration.api.servers import Answer, User
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -252,11 +255,31 @@ async def test_a_namespace_ends_when_its_finalizer_goes_and_takes_nothing_new_un
     assert (await admin("GET", "/api/v1/namespaces/web")).status == 404
 
 
-async def test_a_service_account_token_opens_the_api_of_its_tenant(admin: User) -> None:
-    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
-    made = await admin("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
-    assert made.status == 201
-    assert made.json["status"]["token"].count(".") == 2
+async def test_a_service_account_token_opens_the_api_of_its_tenant(admin: User, tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts"
+
+    async def opened(token: str, path: str) -> int:
+        """The status of a request with the token and no certificate."""
+        connector = aiohttp.TCPConnector(ssl=client_context(tmp_path / "pki" / "ca.crt"))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(admin.url + path, headers=headers) as response,
+        ):
+            return response.status
+
+    async with await admin.tenant("acme") as acme:
+        assert (await acme("POST", path, {"metadata": {"name": "robot"}})).status == 201
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        made = await acme("POST", f"{path}/robot/token", body)
+        assert made.status == 201
+        token = made.json["status"]["token"]
+        assert await opened(token, "/version") == 200
+        assert await opened(token, "/tenants/acme/version") == 200
+        assert await opened(token, "/tenants/system/version") == 403
+        assert await opened(f"{token[:-8]}AAAAAAAA", "/version") == 401
+        await acme("DELETE", f"{path}/robot")
+        assert await opened(token, "/version") == 401
 
 
 async def test_bad_requests_get_a_status_that_says_why(admin: User) -> None:

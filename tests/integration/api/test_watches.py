@@ -1,12 +1,16 @@
 """Lists and watches: pages, selectors, resuming without loss."""
 
 import asyncio
+import secrets
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hypernetes.apiserver import server
+from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.storage.base import Store
-from tests.integration.api.servers import User
+from tests.integration.api.servers import User, serving
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -42,11 +46,34 @@ async def test_a_page_says_how_many_follow(admin: User) -> None:
     assert page["metadata"]["remainingItemCount"] == 1  # kube-root-ca.crt
 
 
-async def test_a_list_at_a_compacted_revision_is_gone_but_can_be_continued(admin: User, store: Store) -> None:
-    for name in "abc":
-        await create(admin, name)
-    forged = "WyJiIiwxLCIxIl0"
-    assert (await admin("GET", CONFIG_MAPS, **{"limit": "1", "continue": forged})).status == 400
+async def test_a_list_at_a_compacted_revision_is_gone_but_can_be_continued(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "Mirror", lambda keys: Mirror(keys, log_events=4))  # so that the store must be asked
+    async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as admin:
+        for name in "abcd":
+            await create(admin, name, page="yes")
+        query = {"limit": "2", "labelSelector": "page=yes"}
+        first = (await admin("GET", CONFIG_MAPS, **query)).json
+        for number in range(20):  # more than the log holds
+            await create(admin, f"x{number}")
+        await create(admin, "cc", page="yes")
+        token = first["metadata"]["continue"]
+        older = (await admin("GET", CONFIG_MAPS, **{**query, "continue": token})).json
+        assert [item["metadata"]["name"] for item in older["items"]] == ["c", "d"]  # from the store's history
+        await store.compact(int(await create(admin, "last")))
+        gone = await admin("GET", CONFIG_MAPS, **{**query, "continue": token})
+        assert (gone.status, gone.json["reason"]) == (410, "Expired")
+        fresh = gone.json["metadata"]["continue"]
+        rest = (await admin("GET", CONFIG_MAPS, **{**query, "continue": fresh})).json
+        assert [item["metadata"]["name"] for item in rest["items"]] == ["c", "cc"]
+        revision = first["metadata"]["resourceVersion"]
+        exact = await admin("GET", CONFIG_MAPS, resourceVersion=revision, resourceVersionMatch="Exact")
+        assert (exact.status, exact.json["reason"]) == (410, "Expired")
+
+
+async def test_a_forged_token_or_revision_is_refused(admin: User) -> None:
+    assert (await admin("GET", CONFIG_MAPS, **{"limit": "1", "continue": "WyJiIiwxLCIxIl0"})).status == 400
     assert (await admin("GET", CONFIG_MAPS, resourceVersion="x")).status == 400
 
 
@@ -93,11 +120,19 @@ async def test_initial_events_end_with_a_bookmark(admin: User) -> None:
         assert await watch.names(1) == [("ADDED", "b")]
 
 
-async def test_a_watch_from_before_history_says_gone(admin: User) -> None:
-    async with admin.watch(CONFIG_MAPS, resourceVersion="1") as watch:
-        event = await watch.next()
-        if event["type"] == "ERROR":  # the mirror was loaded after that
-            assert event["object"]["code"] == 410
+async def test_a_watch_from_before_history_says_gone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "Mirror", lambda keys: Mirror(keys, log_events=4))
+    async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as admin:
+        old = await create(admin, "old")
+        async with admin.watch(CONFIG_MAPS, resourceVersion=old, timeoutSeconds="1") as watch:
+            assert await watch.ended()  # the log still reaches back so far
+        for number in range(20):
+            await create(admin, f"x{number}")
+        async with admin.watch(CONFIG_MAPS, resourceVersion=old) as watch:
+            event = await watch.next()
+            assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
             assert await watch.ended()
 
 
