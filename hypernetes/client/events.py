@@ -7,6 +7,7 @@ Event but raises `count` of the one there is.
 import asyncio
 import os
 import socket
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -159,8 +160,9 @@ def _namespace(occurrence: Occurrence) -> str:
 
 
 def _name(reference: tuple[str, ...]) -> str:
-    # The object's name and 64 random bits; a DNS subdomain may have 253 characters.
-    return f"{reference[3][:230]}.{os.urandom(8).hex()}"
+    # The object's name, the time and 16 random bits; a DNS subdomain may have 253 characters. Times in an Event are
+    # whole seconds: kubectl leaves those of one second in the order of the list, which is that of the names.
+    return f"{reference[3][:230]}.{time.time_ns():016x}{os.urandom(2).hex()}"
 
 
 def _reference(obj: Any, field_path: str) -> tuple[tuple[str, str, str, str, str, str], str | None]:

@@ -110,3 +110,13 @@ async def test_a_refused_event_is_counted_and_the_next_one_written() -> None:
         await recorder.flush()
     assert recorder.dropped == 1
     assert [event.involved_object.name for event in server.events.values()] == ["b"]
+
+
+async def test_events_of_one_second_are_listed_in_the_order_they_happened() -> None:
+    server = Server()
+    async with recording(server) as recorder:
+        for number in range(20):
+            recorder.event(pod(), "Normal", f"Step{number:02}", "done")
+        await recorder.flush()
+    reasons = [event.reason for _, event in sorted(server.events.items())]
+    assert reasons == [f"Step{number:02}" for number in range(20)]
