@@ -89,7 +89,9 @@ def grant(
     causes = []
     if any(not audience for audience in spec.audiences):
         causes.append(cause("FieldValueInvalid", "spec.audiences", "must not contain an empty audience"))
-    lifetime = DEFAULT_LIFETIME if spec.expiration_seconds is None else timedelta(seconds=spec.expiration_seconds)
+    longest = MAX_LIFETIME.total_seconds()
+    asked = spec.expiration_seconds
+    lifetime = DEFAULT_LIFETIME if asked is None else timedelta(seconds=max(0, min(asked, longest)))
     if lifetime < MIN_LIFETIME:
         causes.append(
             cause("FieldValueInvalid", "spec.expirationSeconds", "may not specify a duration less than 10 minutes")
@@ -114,7 +116,7 @@ def grant(
         pod=pod,
         audiences=tuple(spec.audiences) or (API_AUDIENCE,),
         issued_at=now.replace(microsecond=0),
-        expires_at=now.replace(microsecond=0) + min(lifetime, MAX_LIFETIME),
+        expires_at=now.replace(microsecond=0) + lifetime,
         id=str(uuid.uuid4()),
     )
 

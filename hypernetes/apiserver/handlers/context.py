@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hypernetes.api import times
 from hypernetes.api.scheme import Resource
+from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver.authn import TokenKeys, User
@@ -19,6 +20,7 @@ from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.watchers import Watchers
@@ -73,6 +75,11 @@ class Call:
     def reads_shared(self) -> bool:
         """Whether the objects asked for are those of `system`, shown to another tenant."""
         return self.resource.shared and self.tenant not in (None, SYSTEM_TENANT)
+
+    @property
+    def shown_labels(self) -> Callable[[Labels], Labels] | None:
+        """What selectors may see of the labels; None for all of them."""
+        return nodes.shown_labels if self.reads_shared else None
 
     @property
     def owner(self) -> str | None:

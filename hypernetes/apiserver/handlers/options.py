@@ -1,6 +1,7 @@
 """Query parameters and DeleteOptions, checked as upstream checks them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypernetes.apiserver.mirror import Match
 from hypernetes.apiserver.registry import events, fields
 
 Query = Mapping[str, str]
+Shown = Callable[[selectors.Labels], selectors.Labels]
 
 EXACT, NOT_OLDER_THAN = "Exact", "NotOlderThan"
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _META_GROUP = "meta.k8s.io"
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
 _FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
@@ -39,15 +42,20 @@ class ListOptions:
         """The value that a field must equal, if the selector says so; else ""."""
         return next((term.value for term in self.fields if term.path == path and not term.negated), "")
 
-    def matcher(self) -> Match | None:
-        """The predicate over entries; None where everything matches."""
+    def matcher(self, shown: Shown | None = None) -> Match | None:
+        """The predicate over entries; None where everything matches.
+
+        `shown` gives those labels that the client may see, where these aren't all: else a selector would tell the rest.
+        """
         labels, terms = self.labels, self.fields
         if not labels and not terms:
             return None
+        selects = selectors.all_of(labels)
+        if shown is not None:
+            return lambda entry: all(term(entry.fields) for term in terms) and selects(shown(entry.labels))
         if not terms:
-            selects = selectors.all_of(labels)
             return lambda entry: selects(entry.labels)
-        return lambda entry: all(term(entry.fields) for term in terms) and all(rule(entry.labels) for rule in labels)
+        return lambda entry: all(term(entry.fields) for term in terms) and selects(entry.labels)
 
 
 def list_options(query: Query, resource: Resource, *, watch: bool) -> ListOptions:
@@ -145,10 +153,9 @@ def _integer(query: Query, name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise StatusError("BadRequest", f"query parameter {name}: {text!r} is not a number") from None
+    if not _INTEGER.match(text) or not -(2**63) <= int(text) < 2**63:
+        raise StatusError("BadRequest", f"query parameter {name}: {text[:100]!r} is not a 64-bit number")
+    return int(text)
 
 
 def _boolean(query: Query, name: str) -> bool:

@@ -147,7 +147,9 @@ async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
         await _fresh_enough(call, asked.resource_version)
     try:
         _same_tenant(call, revision)
-        page = mirror.page(prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher())
+        page = mirror.page(
+            prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher(call.shown_labels)
+        )
     except HistoryGone:
         page = await _page_from_store(call, asked, prefix, start, revision or 0)
     if page.next_key is None:
@@ -173,7 +175,7 @@ def _same_tenant(call: Call, revision: int | None) -> None:
 
 async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: str | None, revision: int) -> Page:
     """A page of a revision before the log, from the store's own history. Raises StatusError 410."""
-    match = asked.matcher()
+    match = asked.matcher(call.shown_labels)
     found: list[Entry] = []
     try:
         while True:

@@ -58,7 +58,8 @@ async def bind(call: Call) -> web.StreamResponse:
     """POST of a Binding: gives a pod its node, once. Both `pods/NAME/binding` and `bindings` lead here."""
     body, content_type = await negotiation.read_payload(call.http)
     binding, _ = schema.for_kind("v1", "Binding").decode(body, options.field_validation(call.http.query), content_type)
-    name = call.route.name or binding["metadata"].get("name") or ""
+    metadata = binding.get("metadata") or {}
+    name = call.route.name or metadata.get("name") or ""
     node = (binding.get("target") or {}).get("name") or ""
     if not name or not node:
         raise StatusError("BadRequest", "a Binding must name its pod and its target node")
@@ -67,7 +68,7 @@ async def bind(call: Call) -> web.StreamResponse:
     def bound(old: Object | None) -> Decision:
         if old is None:
             raise missing(place)
-        return Put(_bound(old, node, binding["metadata"], call))
+        return Put(_bound(old, node, metadata, call))
 
     await call.parts.objects.change(place, bound, dry_run=options.dry_run(call.http.query))
     return negotiation.answer(

@@ -54,9 +54,11 @@ def validate_update(new: Object, old: Object) -> Causes:
 
 
 def validate_port(port: Object) -> Causes:
-    spec = port["spec"]
-    causes = validation.ip(spec["address"], "spec.address")
-    wanted = f"{spec['network']}.{spec['address'].replace(':', '-')}"
+    spec = port.get("spec") or {}
+    network, address = spec.get("network") or "", spec.get("address") or ""
+    causes = validation.required("spec.network") if not network else []
+    causes += validation.ip(address, "spec.address") if address else validation.required("spec.address")
+    wanted = f"{network}.{address.replace(':', '-')}"
     if not causes and port["metadata"].get("name") != wanted:
         # the name is the claim: a port called otherwise would hold the address against nobody
         causes += validation.invalid("metadata.name", port["metadata"].get("name"), f"must be {wanted}")
@@ -64,7 +66,7 @@ def validate_port(port: Object) -> Causes:
 
 
 def validate_port_update(new: Object, old: Object) -> Causes:
-    if new["spec"] != old["spec"]:
+    if new.get("spec") != old["spec"]:
         return validation.forbidden("spec", "a port can't change; delete it and claim another")
     return []
 

@@ -1,5 +1,6 @@
 """Nodes: the provider's machines, and what a tenant sees of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -14,13 +15,18 @@ _SHOWN_LABELS = frozenset(
 _SHOWN_NODE_INFO = ("architecture", "operatingSystem", "kubeletVersion")
 
 
+def shown_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those that a tenant sees, and may select by."""
+    return {key: value for key, value in labels.items() if key in _SHOWN_LABELS}
+
+
 def project(node: Object) -> Object:
     """A node as a tenant sees it: its name, a few labels, whether it is ready and takes pods.
 
     An allow-list: no addresses, images, capacity, heartbeat times or anything else that would tell of other tenants.
     """
     metadata, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
-    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key in _SHOWN_LABELS}
+    labels = shown_labels(metadata.get("labels") or {})
     ready = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), None)
     info = status.get("nodeInfo") or {}
     return {

@@ -34,7 +34,7 @@ def of(workload: Object) -> Object:
 
 def applied(scale: Object, workload: Object, resource: Resource, name: str) -> Object:
     """The workload with the scale's number of pods. Raises StatusError."""
-    metadata = scale["metadata"]
+    metadata = scale.get("metadata") or {}
     if metadata.get("name", name) != name:
         message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
         raise StatusError("BadRequest", message)
