@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -157,6 +158,46 @@ async def registry(directory: Path, *, private: bool = False) -> AsyncIterator[T
     finally:
         process.terminate()
         await process.wait()
+
+
+@asynccontextmanager
+async def token_front(behind: TestRegistry) -> AsyncIterator[tuple[str, list[str]]]:
+    """A registry that wants a token of its token service: its host, and the scopes that were asked for.
+
+    https://distribution.github.io/distribution/spec/auth/token/
+    """
+    scopes: list[str] = []
+    basic = aiohttp.BasicAuth(USER, PASSWORD).encode()
+
+    async def token(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != basic or request.query.get("service") != "test":
+            return web.Response(status=401)
+        scopes.append(request.query["scope"])
+        return web.json_response({"token": f"for-{request.query['scope']}", "expires_in": 60})
+
+    async def content(request: web.Request) -> web.Response:
+        repository = request.path.removeprefix("/v2/").rpartition("/")[0].rpartition("/")[0]
+        if request.headers.get("Authorization") != f"Bearer for-repository:{repository}:pull":
+            challenge = f'Bearer realm="http://{request.host}/token",service="test"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        async with aiohttp.ClientSession() as session:
+            headers = {name: value for name, value in request.headers.items() if name == "Accept"}
+            async with session.get(f"http://{behind.host}{request.path}", headers=headers) as answer:
+                shown = {name: answer.headers[name] for name in ("Docker-Content-Digest",) if name in answer.headers}
+                return web.Response(
+                    body=await answer.read(), status=answer.status, headers=shown, content_type=answer.content_type
+                )
+
+    app = web.Application(client_max_size=0)
+    app.router.add_get("/token", token)
+    app.router.add_get("/v2/{path:.*}", content)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"127.0.0.1:{runner.addresses[0][1]}", scopes
+    finally:
+        await runner.cleanup()
 
 
 async def _until_up(host: str) -> None:

@@ -15,7 +15,7 @@ from hypernetes.nodeagent.images.manifests import ImageError
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import ImageStore
-from tests.integration.nodeagent.registries import TestRegistry, digest, layer, registry
+from tests.integration.nodeagent.registries import TestRegistry, digest, layer, registry, token_front
 
 PLATFORM = ("linux", "amd64")
 CONFIG = {
@@ -181,6 +181,25 @@ async def test_a_registry_with_passwords_needs_the_right_one(tmp_path: Path) -> 
             with pytest.raises(ImageError, match="denies access"):
                 await puller.pull("acme", name, Credential("me", "wrong"))
             assert (await puller.pull("acme", name, Credential("me", "secret"))).from_network
+
+
+async def test_a_registry_with_a_token_service_is_asked_with_a_token_for_the_repository(
+    source: TestRegistry, tmp_path: Path
+) -> None:
+    await source.push_image("team/app", "1", [layer({"a": b"1"})])
+    store = ImageStore(tmp_path / "images")
+    store.open()
+    async with token_front(source) as (host, scopes):
+        policy = dialing.DialPolicy(frozenset({host}))
+        async with dialing.session(policy) as session:
+            puller = Puller(store, session, policy, platform=PLATFORM)
+            name = f"{host}/team/app:1"
+            for wrong in (None, Credential("me", "wrong")):
+                with pytest.raises(ImageError, match="denies access"):
+                    await puller.pull("acme", name, wrong)
+            pulled = await puller.pull("acme", name, Credential("me", "secret"))
+            assert read(pulled.image.disk, "a") == b"1"
+            assert set(scopes) == {"repository:team/app:pull"}
 
 
 async def test_a_registry_on_the_loopback_is_refused_unless_it_was_listed(source: TestRegistry, tmp_path: Path) -> None:
