@@ -114,11 +114,17 @@ static void power_off(struct request *r)
 	reboot(RB_AUTOBOOT); /* with QEMU's -no-reboot that is the end of the process */
 }
 
+static void prepare(struct request *r)
+{
+	network_release_nic();
+	services_prepare(r);
+}
+
 void dispatch_request(struct request *r)
 {
 	switch (r->type) {
 	case M_IDENTIFY: clock_identify(r); break;
-	case M_PREPARE: services_prepare(r); break;
+	case M_PREPARE: prepare(r); break;
 	case M_CONFIGURE: network_configure(r); break;
 	case M_MOUNT_DISK: volume_mount_disk(r); break;
 	case M_UNMOUNT_DISK: volume_unmount_disk(r); break;

@@ -1,7 +1,7 @@
 """A running QEMU and the connections to it: what creating, adopting, probing and templates share."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,12 +52,24 @@ async def while_alive(process: WatchedProcess, state: MachineState, work: Corout
         await asyncio.gather(working, ended, return_exceptions=True)
 
 
-async def connect(process: WatchedProcess, state: MachineState, handler: LinkHandler, seconds: float) -> Connections:
-    """Connects to the monitor and to hn-init, which may be booting. Raises MachineError; `process` stays open."""
+async def connect(
+    process: WatchedProcess,
+    state: MachineState,
+    handler: LinkHandler,
+    seconds: float,
+    *,
+    begin: Callable[[Monitor], Awaitable[None]] | None = None,
+) -> Connections:
+    """Connects to the monitor and to hn-init, which may be booting. `begin` is what the monitor is asked in between.
+
+    Raises MachineError; `process` stays open.
+    """
 
     async def both() -> Connections:
         monitor = await Monitor.connect(state.monitor_socket, seconds)
         try:
+            if begin is not None:
+                await begin(monitor)
             link, hello = await GuestLink.connect(state.link_socket, state.directory.name, handler, seconds)
         except BaseException:
             monitor.close()

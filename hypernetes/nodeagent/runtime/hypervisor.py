@@ -47,7 +47,8 @@ class Memory:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
-    """Listens before QEMU runs, so that connecting needs no polling."""
+    """Listens before QEMU runs, so that connecting needs no polling. An earlier process of the machine is dead."""
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
         listener.listen(1)
@@ -64,9 +65,9 @@ def spawn(
     tap_fd: int | None = None,
     mac_address: str | None = None,
     memory: Memory | None = None,
-    incoming_fd: int | None = None,
+    incoming: bool = False,
 ) -> ProcessId:
-    """Starts QEMU (blocks for a few milliseconds). Raises MachineError."""
+    """Starts QEMU (blocks for a few milliseconds), `incoming` to be a clone (template.resume). Raises MachineError."""
     groups = [KVM_DEVICE.stat().st_gid] if shape.accel is qemu.Accel.KVM else []
     with ExitStack() as stack:
         opened: list[int] = []
@@ -91,10 +92,10 @@ def spawn(
             fds,
             mac_address,
             memory_shared=memory is not None and memory.shared,
-            incoming=incoming_fd is not None,
+            incoming=incoming,
         )
         inherited = [*opened, link.fileno(), monitor.fileno()]
-        inherited += [fd for fd in (tap_fd, fds.memory, incoming_fd) if fd is not None]
+        inherited += [fd for fd in (tap_fd, fds.memory) if fd is not None]
         try:
             process = subprocess.Popen(
                 argv,

@@ -15,6 +15,8 @@ SCSI_BUS = "scsi0.0"
 TOOLBOX_LUN, SCRATCH_LUN, FIRST_FREE_LUN = 0, 1, 2
 # Nehalem is x86-64-v2: richer models cost the guest's boot under TCG and bring nothing there.
 TCG_CPU = "Nehalem-v1"
+# A clone's NIC comes up with it and gets its own from hn-init before its link is up.
+TEMPLATE_MAC = "02:00:00:00:00:00"
 # One translation buffer of this size (MiB) per process bounds what TCG adds to a pod's memory.
 TCG_BUFFER_MIB = 64
 _KERNEL = "quiet panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests"

@@ -1,24 +1,22 @@
 """The runtime on QEMU (base.Runtime): makes machines, finds those of an earlier agent, removes what they had."""
 
 import asyncio
+import functools
 import os
 import re
-import select
 import shutil
-import signal
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from hypernetes.nodeagent.runtime import accel, boot, hypervisor, qemu, tsc, uids
+from hypernetes.nodeagent.runtime import accel, boot, hypervisor, qemu, taps, template, tsc
+from hypernetes.nodeagent.runtime.bare import bare_machine
 from hypernetes.nodeagent.runtime.base import GuestServices, MachineError, MachineSpec
 from hypernetes.nodeagent.runtime.cgroup import Cgroups, Limits, host_hierarchy
+from hypernetes.nodeagent.runtime.host import Host, to_the_end
 from hypernetes.nodeagent.runtime.machine import QemuMachine, identify_message
 from hypernetes.nodeagent.runtime.protocol import FrameType, Tag
-from hypernetes.nodeagent.runtime.silent import SilentHandler
 from hypernetes.nodeagent.runtime.state import MachineRecord, MachineState, StateError
 
 log = structlog.get_logger(__name__)
@@ -26,30 +24,14 @@ log = structlog.get_logger(__name__)
 RUN_DIRECTORY = Path("/run/hypernetes")
 # A cold boot takes 2 s under TCG on a quiet machine.
 BOOT_SECONDS = 60.0
+# A clone answers in 0.1 s; one that takes this long on a loaded machine would boot cold in no less.
+CLONE_SECONDS = 20.0
 ADOPT_SECONDS = 20.0
 # What QEMU needs beside the guest's memory: under TCG its translation buffer, and translated code's book-keeping.
 OVERHEAD_BYTES = {qemu.Accel.TCG: 192 << 20, qemu.Accel.KVM: 96 << 20}
 MIB = 1 << 20
 PROBE_MEMORY_MIB = 128
 TOOL_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What stays the same for all machines of a runtime."""
-
-    cluster_id: str
-    directory: Path
-    run_directory: Path
-    guest: hypervisor.GuestFiles
-    qemu_version: str
-
-    def state_of(self, machine_id: str) -> MachineState:
-        return MachineState(self.directory / machine_id, self.run_directory / machine_id)
-
-    def name_of(self, machine_id: str) -> str:
-        """QEMU's -name, by which a process that was never noted is found."""
-        return f"hn{self.cluster_id}-{machine_id}"
 
 
 async def open_runtime(
@@ -66,21 +48,20 @@ async def open_runtime(
     version = await _qemu_version()
     machines = directory / "machines"
     await asyncio.to_thread(machines.mkdir, mode=0o700, parents=True, exist_ok=True)
-    host = Host(cluster_id, machines, run_directory / f"hn{cluster_id}", files, version)
     khz = await asyncio.to_thread(tsc.frequency_khz)
     cgroups = Cgroups(await asyncio.to_thread(host_hierarchy), f"hn{cluster_id}")
-    prober = QemuRuntime(host, qemu.Accel.KVM, khz, cgroups)
+    host = Host(cluster_id, machines, run_directory / f"hn{cluster_id}", files, version, khz, cgroups)
+    prober = QemuRuntime(host, qemu.Accel.KVM)
     cache = run_directory / "accel.json"
     chosen = await accel.choose(accelerator, version, files.manifest, cache, prober.probe)
-    return QemuRuntime(host, chosen, khz, cgroups)
+    return QemuRuntime(host, chosen)
 
 
 class QemuRuntime:
-    def __init__(self, host: Host, accelerator: qemu.Accel, tsc_khz: int, cgroups: Cgroups) -> None:
+    def __init__(self, host: Host, accelerator: qemu.Accel) -> None:
         self._host = host
         self.accelerator = accelerator
-        self._tsc_khz = tsc_khz
-        self._cgroups = cgroups
+        self.templates = template.Templates(functools.partial(template.make, host))
         self._machines: dict[str, QemuMachine] = {}
 
     async def create(self, spec: MachineSpec, services: GuestServices) -> QemuMachine:
@@ -89,16 +70,14 @@ class QemuRuntime:
         state = self._host.state_of(spec.id)
         await asyncio.to_thread(state.create)
         try:
-            uid = await asyncio.to_thread(self._claim_uid, spec.id)
             scratch = asyncio.create_task(_make_scratch(state.scratch, spec.scratch_bytes))
             try:
-                record = await self._spawn(spec, state, uid)
-                machine = await self._bring_up(record, state, services, scratch)
+                machine = await self._make(spec, state, services, scratch)
             finally:
                 scratch.cancel()
                 await asyncio.gather(scratch, return_exceptions=True)
         except BaseException:
-            await self._clean_unfinished(spec.id, state)
+            await self._host.clean(spec.id)
             raise
         self._machines[spec.id] = machine
         return machine
@@ -114,43 +93,81 @@ class QemuRuntime:
         return f"qemu://{self._host.qemu_version}"
 
     async def close(self) -> None:
+        await self.templates.close()
         await asyncio.gather(*(machine.close() for machine in self._machines.values()))
         self._machines.clear()
 
     async def probe(self, accelerator: qemu.Accel) -> None:
         """Boots a bare machine. Raises MachineError if it doesn't come up within accel.PROBE_SECONDS."""
-        id_ = f"probe-{uuid.uuid4().hex[:12]}"
-        state = self._host.state_of(id_)
-        await asyncio.to_thread(state.create)
-        try:
-            uid = await asyncio.to_thread(self._claim_uid, id_)
-            shape = qemu.Shape(PROBE_MEMORY_MIB, 1, nic=False, accel=accelerator, tsc_khz=self._tsc_khz)
-            name = self._host.name_of(id_)
-            identity = await asyncio.to_thread(hypervisor.spawn, name, shape, self._host.guest, state, uid)
-            process = boot.watch(identity, state)
-            try:
-                connections = await boot.connect(process, state, SilentHandler(), accel.PROBE_SECONDS)
-                connections.link.close()
-                connections.monitor.close()
-            finally:
-                process.close()
-        finally:
-            await self._clean_unfinished(id_, state)
+        shape = qemu.Shape(PROBE_MEMORY_MIB, 1, nic=False, accel=accelerator, tsc_khz=self._host.tsc_khz)
+        async with bare_machine(self._host, "probe", shape, accel.PROBE_SECONDS):
+            return
 
     # Making one
 
-    def _claim_uid(self, machine_id: str) -> int:
-        return uids.claim(self._host.run_directory / "uids", self._host.cluster_id, machine_id)
-
-    async def _spawn(self, spec: MachineSpec, state: MachineState, uid: int) -> MachineRecord:
-        nic = spec.nic
+    async def _make(
+        self, spec: MachineSpec, state: MachineState, services: GuestServices, scratch: "asyncio.Task[None]"
+    ) -> QemuMachine:
+        """A clone where there is a template; cold where there is none, or the clone doesn't come up."""
         shape = qemu.Shape(
             memory_mib=-(-spec.memory_bytes // MIB),
             cpus=spec.cpus,
-            nic=nic is not None,
+            nic=spec.nic is not None,
             accel=self.accelerator,
-            tsc_khz=self._tsc_khz,
+            tsc_khz=self._host.tsc_khz,
         )
+        uid = await asyncio.to_thread(self._host.claim_uid, spec.id)
+        clone = await self._clone(spec, shape, state, uid, services, scratch)
+        if clone is not None:
+            return clone
+        return await self._bring_up(await self._spawn(spec, shape, state, uid), state, services, scratch)
+
+    async def _clone(
+        self,
+        spec: MachineSpec,
+        shape: qemu.Shape,
+        state: MachineState,
+        uid: int,
+        services: GuestServices,
+        scratch: "asyncio.Task[None]",
+    ) -> QemuMachine | None:
+        """None where there is no template, or no use in it. Raises MachineError where a cold boot would fail too."""
+        try:
+            key = await asyncio.to_thread(self._template_key, shape, spec)
+            snapshot = self.templates.take(key)
+        except OSError as error:
+            log.warning("a machine boots cold: its template can't be had", machine=spec.id, error=str(error))
+            return None
+        if snapshot is None:
+            return None
+        try:
+            record = await self._spawn(spec, shape, state, uid, snapshot)
+            return await self._bring_up(record, state, services, scratch, snapshot)
+        except MachineError as error:
+            if scratch.done() and scratch.exception() is not None:
+                raise
+            self.templates.drop(key, error.message)
+            await self._host.end(spec.id)
+            return None
+        finally:
+            snapshot.close()
+
+    def _template_key(self, shape: qemu.Shape, spec: MachineSpec) -> template.TemplateKey:
+        offloads = spec.nic is not None and taps.has_offloads(spec.nic.tap_fd)
+        return template.TemplateKey(shape, offloads, self._host.qemu_version, self._host.guest.manifest.read_bytes())
+
+    async def _spawn(
+        self,
+        spec: MachineSpec,
+        shape: qemu.Shape,
+        state: MachineState,
+        uid: int,
+        snapshot: template.Snapshot | None = None,
+    ) -> MachineRecord:
+        nic = spec.nic
+        # A clone may be charged for the pages of the template that it is the first to touch.
+        memory = shape.memory_mib * MIB * (1 if snapshot is None else 2)
+        limits = Limits(memory + OVERHEAD_BYTES[self.accelerator], shape.cpus)
 
         def start() -> MachineRecord:
             os.chown(state.run_directory, uid, uid)
@@ -162,25 +179,35 @@ class QemuRuntime:
                 uid,
                 tap_fd=None if nic is None else nic.tap_fd,
                 mac_address=None if nic is None else nic.mac_address,
+                memory=None if snapshot is None else hypervisor.Memory(snapshot.memory, shared=False),
+                incoming=snapshot is not None,
             )
             record = MachineRecord(spec.id, spec.label, uid, nic.mac_address if nic else None, identity, boot_id="")
             state.save(record)
-            limits = Limits(shape.memory_mib * MIB + OVERHEAD_BYTES[self.accelerator], shape.cpus)
-            self._cgroups.add(spec.id, limits, identity.pid)
+            self._host.cgroups.add(spec.id, limits, identity.pid)
             return record
 
         try:
-            return await asyncio.to_thread(start)
+            return await to_the_end(start)
         except OSError as error:
             raise MachineError("BootFailed", f"the machine can't be set up on this node: {error}") from error
 
     async def _bring_up(
-        self, record: MachineRecord, state: MachineState, services: GuestServices, scratch: "asyncio.Task[None]"
+        self,
+        record: MachineRecord,
+        state: MachineState,
+        services: GuestServices,
+        scratch: "asyncio.Task[None]",
+        snapshot: template.Snapshot | None = None,
     ) -> QemuMachine:
         process = boot.watch(record.process, state)
         machine = QemuMachine(state, record, services, self._release)
         try:
-            connections = await boot.connect(process, state, machine, BOOT_SECONDS)
+            if snapshot is None:
+                connections = await boot.connect(process, state, machine, BOOT_SECONDS)
+            else:
+                begin = functools.partial(template.resume, snapshot=snapshot)
+                connections = await boot.connect(process, state, machine, CLONE_SECONDS, begin=begin)
         except BaseException:
             process.close()
             raise
@@ -205,10 +232,10 @@ class QemuRuntime:
             record = await asyncio.to_thread(state.load)
         except StateError as error:
             log.warning("an unfinished machine is removed", machine=machine_id, error=str(error))
-            await self._clean_unfinished(machine_id, state)
+            await self._host.clean(machine_id)
             return None
         if services is None or not record.boot_id or not record.process.alive():
-            await self._clean_unfinished(machine_id, state)
+            await self._host.clean(machine_id)
             return None
         machine = QemuMachine(state, record, services, self._release)
         try:
@@ -220,7 +247,7 @@ class QemuRuntime:
                 raise
         except MachineError as error:
             log.warning("a machine can't be adopted and is removed", machine=machine_id, error=error.message)
-            await self._clean_unfinished(machine_id, state)
+            await self._host.clean(machine_id)
             return None
         return machine
 
@@ -228,34 +255,7 @@ class QemuRuntime:
 
     async def _release(self, record: MachineRecord) -> None:
         self._machines.pop(record.id, None)
-        await self._clean_unfinished(record.id, self._host.state_of(record.id))
-
-    async def _clean_unfinished(self, machine_id: str, state: MachineState) -> None:
-        """Ends whatever process the machine has and removes all of its files, groups and ids. Idempotent."""
-        await asyncio.shield(asyncio.to_thread(self._clean, machine_id, state))
-
-    def _clean(self, machine_id: str, state: MachineState) -> None:
-        for pid in hypervisor.running_under(self._host.name_of(machine_id)):
-            _kill(pid)
-        self._cgroups.remove(machine_id)
-        uids.release(self._host.run_directory / "uids", machine_id)
-        state.remove()
-
-
-def _kill(pid: int) -> None:
-    """Kills a process and waits for its end, child or not."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
-        select.select([fd], [], [], TOOL_SECONDS)
-        os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)
-    except (ProcessLookupError, ChildProcessError):
-        return
-    finally:
-        os.close(fd)
+        await self._host.clean(record.id)
 
 
 async def _make_scratch(path: Path, size: int) -> None:

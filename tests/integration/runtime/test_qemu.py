@@ -23,6 +23,7 @@ from hypernetes.nodeagent.runtime.base import (
 )
 from hypernetes.nodeagent.runtime.messages import capability_mask
 from hypernetes.nodeagent.runtime.qemu_runtime import QemuRuntime, open_runtime
+from hypernetes.nodeagent.runtime.template import Snapshot, TemplateKey, Templates
 from tests.integration.runtime.suite import (
     DEADLINE_SECONDS,
     Bench,
@@ -36,12 +37,23 @@ from tests.integration.runtime.suite import (
 )
 
 
+async def no_template(key: TemplateKey) -> Snapshot:
+    raise MachineError("BootFailed", "these machines boot cold")
+
+
 class QemuBench:
+    """Of machines that boot cold."""
+
     def __init__(self, root: Path, guest: Path, image: Path) -> None:
         self.root, self.guest, self.image = root, guest, image
         self.cluster_id = f"t{os.getpid() % 100000}"
 
     async def open(self) -> QemuRuntime:
+        runtime = await self.open_as_it_is()
+        runtime.templates = Templates(no_template)
+        return runtime
+
+    async def open_as_it_is(self) -> QemuRuntime:
         return await open_runtime(
             self.root / "node", self.guest, self.cluster_id, "tcg", run_directory=self.root / "run"
         )

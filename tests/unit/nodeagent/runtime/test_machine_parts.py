@@ -38,6 +38,17 @@ def test_a_machine_without_a_nic_has_no_netdev() -> None:
     assert "-netdev" not in qemu.command_line("n", SHAPE, fds, None)
 
 
+def test_a_clone_maps_the_templates_memory_privately_and_waits_for_its_state() -> None:
+    fds = qemu.Inherited(kernel=3, initramfs=4, toolbox=5, link_socket=6, monitor_socket=7, tap=8, memory=9)
+    template = qemu.command_line("n", SHAPE, fds, qemu.TEMPLATE_MAC, memory_shared=True)
+    clone = qemu.command_line("n", SHAPE, fds, qemu.TEMPLATE_MAC, incoming=True)
+    backend = "memory-backend-file,id=m0,size=128M,mem-path=/proc/self/fd/9,share="
+    assert f"{backend}on" in template
+    assert f"{backend}off" in clone
+    # All else is equal: the device state fits no other machine.
+    assert [word for word in clone if word not in template] == [f"{backend}off", "-incoming", "defer"]
+
+
 def test_read_only_disks_are_opened_read_only() -> None:
     block, device = qemu.plug_arguments("lun2", 7, 2, read_only=True)
     assert block["read-only"] is True
