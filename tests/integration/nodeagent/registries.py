@@ -167,7 +167,7 @@ async def token_front(behind: TestRegistry) -> AsyncIterator[tuple[str, list[str
     https://distribution.github.io/distribution/spec/auth/token/
     """
     scopes: list[str] = []
-    basic = aiohttp.BasicAuth(USER, PASSWORD).encode()
+    basic = aiohttp.encode_basic_auth(USER, PASSWORD)
 
     async def token(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != basic or request.query.get("service") != "test":
