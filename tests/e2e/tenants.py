@@ -79,7 +79,7 @@ class Tenant:
         try:
             yield
         finally:
-            self.kubectl("delete", "pod", name, "--wait=true", timeout=POD_SECONDS)
+            self.kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true", timeout=POD_SECONDS)
 
     def wait_phase(self, pod: str, *phases: str) -> Any:
         def look() -> Any:

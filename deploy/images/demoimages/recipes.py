@@ -101,10 +101,10 @@ REDIS_SERVER = Recipe(
 
 ECHO = Recipe(
     name="echo",
-    packages=("python3.11-minimal", "libpython3.11-minimal", "libexpat1", "zlib1g", *_LIBC),
-    keep=("usr/bin/python3.11", "usr/lib/python3.11"),
-    drop=("usr/lib/python3.11/lib-dynload", "usr/lib/python3.11/sitecustomize.py"),  # they need OpenSSL, and /etc
-    added={"srv/echo.py": _content("echo.py", 0o755), "usr/lib/python3.11/lib-dynload": Directory()},
+    packages=("python3.11-minimal", "libpython3.11-minimal", "libexpat1", "libssl3", "zlib1g", *_LIBC),
+    keep=("usr/bin/python3.11", "usr/lib/python3.11"),  # with ssl, so that a pod's script can ask the API
+    drop=("usr/lib/python3.11/sitecustomize.py",),  # it needs /etc
+    added={"srv/echo.py": _content("echo.py", 0o755)},
     compiled="usr/lib/python3.11",
     config={
         "Env": [_PATH, "PORT=8080"],
