@@ -50,7 +50,11 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove the object, and write these internal keys with it. `last` is what the client is shown."""
+    """Remove the object, and write these internal keys with it.
+
+    `last` is what the client is shown, of a change that wasn't written since it ended the object: so at the revision
+    the object had.
+    """
 
     also: Sequence[SideWrite] = ()
     last: Object | None = None
@@ -71,7 +75,7 @@ class ClaimTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The object as it is now; after a removal, as it last was, at the revision of the removal."""
+    """The object as it is now; after a removal, as it last was."""
 
     entry: Entry
     created: bool = False
@@ -138,11 +142,12 @@ class Objects:
     async def _carry_out(self, key: str, decision: Decision, current: Item | None, dry_run: bool) -> Written:
         if isinstance(decision, Remove):
             assert current is not None
-            data = current.value if decision.last is None else codec.encode(decision.last)
             revision = current.revision
             if not dry_run:
                 revision = await self._store.delete(key, current.revision, also=decision.also)
-            return Written(self._entry(key, data, revision), removed=True)
+            if decision.last is not None:
+                return Written(self._entry(key, codec.encode(decision.last), current.revision), removed=True)
+            return Written(self._entry(key, current.value, revision), removed=True)
         data = codec.encode(decision.obj)
         if current is None:
             revision = 0 if dry_run else await self._store.create(key, data, also=decision.also)

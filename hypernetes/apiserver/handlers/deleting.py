@@ -27,6 +27,9 @@ async def delete(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
     asked = await _options(call)
     written = await delete_object(call, call.route.name, asked)
+    if call.resource.kind in ("Namespace", "Tenant"):
+        # whoever has the answer can rely on it that nothing new is taken: admission looks at the mirror
+        await call.parts.freshness.at_least(written.entry.revision)
     if call.resource is contents.TENANTS:
         call.parts.contents.look()
     if not written.removed or registry.of(call.resource).returns_deleted:
