@@ -5,6 +5,7 @@ import binascii
 from typing import Any
 
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import secrettypes
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -28,6 +29,7 @@ def validate_config_map(config_map: Object) -> Causes:
 def validate_secret(secret: Object) -> Causes:
     data = secret.get("data") or {}
     causes = [cause for key in data for cause in validation.config_key(key, f"data[{key}]")]
+    causes += secrettypes.validate(secret)
     return causes + (validation.too_long("data", MAX_BYTES) if _decoded_size(data) > MAX_BYTES else [])
 
 

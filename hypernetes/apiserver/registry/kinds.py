@@ -1,6 +1,17 @@
 """Which strategy belongs to which resource."""
 
-from hypernetes.apiserver.registry import configs, events, namespaces, networks, pods, services, tenants, workloads
+from hypernetes.apiserver.registry import (
+    configs,
+    endpoints,
+    events,
+    leases,
+    namespaces,
+    networks,
+    pods,
+    services,
+    tenants,
+    workloads,
+)
 from hypernetes.apiserver.registry.strategy import Strategy
 
 # (group, plural) -> strategy
@@ -18,8 +29,8 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "services"): services.STRATEGY,
     ("apps", "deployments"): workloads.DEPLOYMENTS,
     ("apps", "replicasets"): workloads.REPLICA_SETS,
-    ("coordination.k8s.io", "leases"): Strategy(create_on_update=True),
-    ("discovery.k8s.io", "endpointslices"): Strategy(generation=True),
+    ("coordination.k8s.io", "leases"): Strategy(create_on_update=True, validate=leases.validate),
+    ("discovery.k8s.io", "endpointslices"): endpoints.SLICES,
     ("hypernetes.io", "networks"): networks.NETWORKS,
     ("hypernetes.io", "ports"): networks.PORTS,
     ("hypernetes.io", "tenants"): tenants.STRATEGY,

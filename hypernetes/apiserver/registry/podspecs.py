@@ -5,6 +5,7 @@ from typing import Any
 
 from hypernetes.api import quantity
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import spreads, volumesources
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
@@ -30,6 +31,7 @@ def validate(spec: Object, path: str) -> Causes:
     causes += validation.one_of(spec.get("dnsPolicy"), _DNS, f"{path}.dnsPolicy")
     causes += validation.labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
     causes += _tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
+    causes += spreads.validate(spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints")
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline < 2**31:
         causes += validation.invalid(
@@ -58,20 +60,8 @@ def _volumes(volumes: Any, path: str) -> tuple[set[str], Causes]:
         sources = [key for key in volume if key != "name"]
         for source in sources[1:]:
             causes += validation.forbidden(f"{at}.{source}", "may not specify more than 1 volume type")
-        causes += _source(volume, at)
+        causes += volumesources.validate(volume, at)
     return names, causes
-
-
-def _source(volume: Object, path: str) -> Causes:
-    required = {
-        "hostPath": "path", "secret": "secretName", "configMap": "name", "persistentVolumeClaim": "claimName",
-    }  # fmt: skip
-    return [
-        cause
-        for source, name in required.items()
-        if source in volume and not volume[source].get(name)
-        for cause in validation.required(f"{path}.{source}.{name}")
-    ]
 
 
 def _container(container: Object, volumes: set[str], names: set[str], path: str, part: str) -> Causes:

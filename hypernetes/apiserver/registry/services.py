@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import nodeports
+from hypernetes.apiserver.registry import nodeports, servicepolicies
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -98,7 +98,7 @@ def validate(service: Object) -> Causes:
         causes += validation.required("spec.ports")
     if kind in _BALANCED and headless:
         causes += validation.invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")
-    causes += _ports(spec) + nodeports.validate(spec)
+    causes += _ports(spec) + nodeports.validate(spec) + servicepolicies.validate(spec)
     causes += validation.one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
     if kind != "ExternalName":
         causes += _cluster_addresses(spec)

@@ -28,7 +28,7 @@ def validate_deployment(deployment: Object) -> Causes:
 
 
 def _strategy(strategy: Object) -> Causes:
-    causes = validation.one_of(strategy.get("type"), _STRATEGIES, "spec.strategy.type")
+    causes = validation.one_of(strategy.get("type"), _STRATEGIES, "spec.strategy")
     rolling = strategy.get("rollingUpdate")
     if strategy.get("type") == "Recreate" and rolling is not None:
         causes += validation.forbidden(
@@ -61,7 +61,13 @@ def _amount(value: int | str | None, path: str, most: int | None = None) -> Caus
 
 def validate_replica_set(replica_set: Object) -> Causes:
     spec = replica_set["spec"]
-    return _selector(spec, "spec.selector") + _template(spec) + _numbers(spec, "replicas", "minReadySeconds")
+    causes = _selector(spec, "spec.selector") + _template(spec) + _numbers(spec, "replicas", "minReadySeconds")
+    if spec.get("selector") is None:  # upstream reads it as one that matches nothing
+        labels = (spec["template"].get("metadata") or {}).get("labels") or {}
+        causes += validation.invalid(
+            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+        )
+    return causes
 
 
 def validate_replication_controller(controller: Object) -> Causes:
@@ -85,6 +91,8 @@ def _selector(spec: Object, path: str) -> Causes:
     if selector is None:
         return validation.required(path)
     causes = validation.label_selector(selector, path)
+    if causes:
+        return causes + validation.invalid(path, selector, "invalid label selector")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         causes += validation.invalid(path, "{}", "empty selector is invalid")
     labels = (spec["template"].get("metadata") or {}).get("labels") or {}
@@ -98,8 +106,8 @@ def _selector(spec: Object, path: str) -> Causes:
 def _template(spec: Object) -> Causes:
     template = spec["template"]
     metadata = template.get("metadata") or {}
-    causes = validation.labels(metadata.get("labels"), "spec.template.metadata.labels")
-    causes += validation.annotations(metadata.get("annotations"), "spec.template.metadata.annotations")
+    causes = validation.labels(metadata.get("labels"), "spec.template.labels")
+    causes += validation.annotations(metadata.get("annotations"), "spec.template.annotations")
     causes += podspecs.validate(template.get("spec") or {}, "spec.template.spec")
     restart = template.get("spec", {}).get("restartPolicy")
     if restart in ("OnFailure", "Never"):
