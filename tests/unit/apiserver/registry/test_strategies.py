@@ -132,7 +132,7 @@ BAD_DEPLOYMENTS = [
     ("spec.replicas", -1, [("spec.replicas", INVALID)]),
     ("spec.selector", {}, [("spec.selector", INVALID)]),
     ("spec.selector.matchLabels.app", "y", [("spec.template.metadata.labels", INVALID)]),
-    ("spec.strategy", {"type": "Slowly"}, [("spec.strategy", UNSUPPORTED)]),
+    ("spec.minReadySeconds", -1, [("spec.minReadySeconds", INVALID)]),
     ("spec.strategy", {"type": "Recreate", "rollingUpdate": {}}, [("spec.strategy.rollingUpdate", FORBIDDEN)]),
     ("spec.strategy", {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}},
      [("spec.strategy.rollingUpdate.maxUnavailable", INVALID)]),
