@@ -57,7 +57,7 @@ def load_json(body: bytes) -> Any:
 def check_depth(value: Any) -> None:
     """StatusError 400 for a value nested so deeply that neither we nor the encoder can walk it."""
     level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             entry
             for each in level
