@@ -66,16 +66,21 @@ def main() -> None:
 @guest_option
 @click.option("--insecure-registry", multiple=True, metavar="HOST:PORT", help="A registry spoken to over plain HTTP.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
+@click.option(
+    "--max-container-restart-period", type=click.IntRange(1, 300), help="Seconds; as the kubelet's. [default: 300]"
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--detach", is_flag=True, help="Return when the cluster is up, and leave it running.")
 @click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
 def up(
     directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
-    accel: str, log_level: str, detach: bool, report_to: int | None,
+    accel: str, max_container_restart_period: int | None, log_level: str, detach: bool, report_to: int | None,
 ) -> None:  # fmt: skip
     """Start the cluster in DIR, or continue it: API server, scheduler, controllers, and a node."""
     names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
-    options = Options(tuple(names), store, guest.resolve(), insecure_registry, accel, log_level)
+    options = Options(
+        tuple(names), store, guest.resolve(), insecure_registry, accel, log_level, max_container_restart_period
+    )
     request = up_module.Request(Layout.of(directory), options, bind, port)
     if report_to is not None:
         with os.fdopen(report_to, "w", encoding="utf-8") as pipe:

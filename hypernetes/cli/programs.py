@@ -21,6 +21,7 @@ class Options:
     insecure_registries: tuple[str, ...] = ()
     accel: str = "auto"
     log_level: str = "info"
+    max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,14 @@ def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) ->
 
 def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, node: str, port: int) -> Program:
     pki, role = layout.pki_directory(cluster), node_role(node)
-    registries = [word for registry in options.insecure_registries for word in ("--insecure-registry", registry)]
+    optional = [word for registry in options.insecure_registries for word in ("--insecure-registry", registry)]
+    if options.max_restart_seconds is not None:
+        optional += ["--max-container-restart-period", str(options.max_restart_seconds)]
     return _program(
         bin_dir, f"hn-agent-{node}", "hn-agent", options, STOP_SECONDS,
         "--dir", layout.node(node), "--node-name", node, "--kubeconfig", layout.kubeconfig(role),
         "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
-        "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel, *registries,
+        "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel, *optional,
     )  # fmt: skip
 
 

@@ -75,10 +75,11 @@ class ContainerRecord:
         self.retry_delay = following(self.retry_delay)
         self.retry_at = now + self.retry_delay
 
-    def running(self, attempt: int, started_at: float) -> None:
+    def running(self, attempt: int, started_at: float, longest_delay: float) -> None:
+        """`longest_delay`: seconds that the restart after this run waits at most."""
         if self.ended is not None:
             self.previous, self.ended = self.ended, None
-            self.delay = restarts.following_delay(self.delay)
+            self.delay = restarts.following_delay(self.delay, longest_delay)
         self.attempt, self.phase, self.started_at = attempt, Phase.RUNNING, started_at
         self.waiting_reason = self.waiting_message = ""
         self.retry_at = self.retry_delay = 0.0
@@ -140,7 +141,9 @@ def attempt_of(container_id: str) -> tuple[str, int] | None:
     return (name, int(attempt)) if dot and attempt.isdecimal() else None
 
 
-def reconcile(records: dict[str, ContainerRecord], found: Iterable[ContainerStatus], now: float) -> None:
+def reconcile(
+    records: dict[str, ContainerRecord], found: Iterable[ContainerStatus], now: float, longest_delay: float
+) -> None:
     """Brings the records up to what the machine says after adoption: what was started or ended while nobody looked."""
     present: set[str] = set()
     for status in found:
@@ -153,7 +156,7 @@ def reconcile(records: dict[str, ContainerRecord], found: Iterable[ContainerStat
         present.add(record.name)
         fresh = parsed[1] > record.attempt or record.phase is Phase.WAITING
         if fresh:
-            record.running(parsed[1], status.started_at or now)
+            record.running(parsed[1], status.started_at or now, longest_delay)
         if status.state is ContainerState.EXITED and record.phase is Phase.RUNNING:
             record.exited(run_of(status, now))
     for record in records.values():

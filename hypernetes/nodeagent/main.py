@@ -18,7 +18,7 @@ import uvloop
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
 from hypernetes.client.kubeconfig import KubeconfigError
-from hypernetes.nodeagent import forwarding, node, server
+from hypernetes.nodeagent import forwarding, node, restarts, server
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.images import dialing
@@ -55,6 +55,7 @@ class Options:
     mirrors: dict[str, list[str]]
     accel: str
     network: str
+    max_restart_seconds: float
 
 
 class StartError(Exception):
@@ -110,6 +111,7 @@ async def run(options: Options) -> None:
             resolver=resolver,
             forwarder=forwarding.Forwarder(resolver.nameservers),
             api_address=(api.hostname or "127.0.0.1", api.port or 443),
+            longest_restart_delay=options.max_restart_seconds,
             clock=time.time,
         )
         try:
@@ -209,11 +211,18 @@ _PATH = click.Path(path_type=Path)
 @click.option("--registry-mirror", multiple=True, metavar="REGISTRY=HOST", help="Asked before the registry itself.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option("--network-provider", default="local", show_default=True)
+@click.option(
+    "--max-container-restart-period",
+    type=click.FloatRange(1, restarts.MAX_DELAY_SECONDS),
+    default=restarts.MAX_DELAY_SECONDS,
+    show_default=True,
+    help="Seconds that a crash loop's restarts are apart at most.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def main(
     directory: Path, node_name: str, node_ip: str, kubeconfig: Path, certificate: Path, key: Path, client_ca: Path,
     port: int, cluster_id: str, guest: Path, insecure_registry: tuple[str, ...], registry_mirror: tuple[str, ...],
-    accel: str, network_provider: str, log_level: str,
+    accel: str, network_provider: str, max_container_restart_period: float, log_level: str,
 ) -> None:  # fmt: skip
     """Runs this node's pods, each as a virtual machine."""
     configure_log(log_level)
@@ -221,7 +230,7 @@ def main(
         directory=directory.resolve(), node_name=node_name, node_ip=node_ip, kubeconfig=kubeconfig,
         certificate=certificate, key=key, client_ca=client_ca, port=port, cluster_id=cluster_id, guest=guest.resolve(),
         insecure_registries=insecure_registry, mirrors=parse_mirrors(registry_mirror), accel=accel,
-        network=network_provider,
+        network=network_provider, max_restart_seconds=max_container_restart_period,
     )  # fmt: skip
     try:
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

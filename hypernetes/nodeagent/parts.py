@@ -29,6 +29,7 @@ class Parts:
     resolver: NodeResolver
     forwarder: Forwarder
     api_address: tuple[str, int]  # of hn-apiserver, as this node reaches it
+    longest_restart_delay: float  # seconds before a container that keeps ending runs again
     clock: Callable[[], float]  # seconds since the epoch
 
     def guest_access(self, record: PodRecord) -> GuestAccess:

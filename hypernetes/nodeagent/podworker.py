@@ -186,7 +186,8 @@ class PodWorker:
     async def _join(self, machine: Machine) -> None:
         await self._begin_session()
         try:
-            reconcile(self.record.containers, await machine.containers(), self._parts.clock())
+            found = await machine.containers()
+            reconcile(self.record.containers, found, self._parts.clock(), self._parts.longest_restart_delay)
         except MachineError as error:
             log.warning("machine.adopted.silent", pod=self.record.uid, error=error.message)
         self._changed()
@@ -436,7 +437,7 @@ class PodWorker:
             return
         now = self._parts.clock()
         if parsed[1] > record.attempt:
-            record.running(parsed[1], status.started_at or now)
+            record.running(parsed[1], status.started_at or now, self._parts.longest_restart_delay)
         if record.phase is Phase.RUNNING:
             record.exited(run_of(status, now))
         self._exits.notify()

@@ -2,6 +2,7 @@
 
 The rule is upstream's: the first restart is immediate, the next waits 10 s, then 20 s and so on up to 5 min; a
 container that ran for 10 min starts over (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy).
+The longest wait is the node's to choose, as with the kubelet's `maxContainerRestartPeriod` (KEP-4603).
 """
 
 INITIAL_DELAY_SECONDS = 10.0
@@ -24,9 +25,9 @@ def following_attempt_delay(delay: float) -> float:
     return 1.0 if delay <= 0 else min(delay * 2, MAX_DELAY_SECONDS)
 
 
-def following_delay(delay: float) -> float:
+def following_delay(delay: float, longest: float = MAX_DELAY_SECONDS) -> float:
     """The delay (seconds) before the restart after the one that waited `delay`."""
-    return INITIAL_DELAY_SECONDS if delay <= 0 else min(delay * 2, MAX_DELAY_SECONDS)
+    return min(INITIAL_DELAY_SECONDS if delay <= 0 else delay * 2, longest)
 
 
 def delay_after_run(delay: float, ran_seconds: float) -> float:

@@ -78,7 +78,7 @@ class Starter:
         else:
             # Its exit may have come before the answer to its start.
             if record.attempt < attempt:
-                record.running(attempt, self._parts.clock())
+                record.running(attempt, self._parts.clock(), self._parts.longest_restart_delay)
             self._event(pod, container, "Normal", "Started", "Container started")
 
     async def show_back_off(self, pod: Pod, container: Container) -> None:
@@ -167,7 +167,7 @@ class Starter:
         """A command that isn't in the image: an attempt that ended at once, so that restartPolicy applies to it."""
         record = self._record.containers[container.name]
         now = self._parts.clock()
-        record.running(record.attempt + 1, now)
+        record.running(record.attempt + 1, now, self._parts.longest_restart_delay)
         record.exited(Run(record.id, START_ERROR_CODE, START_ERROR, error.message, now, now))
         record.in_machine = False
         self._event(pod, container, "Warning", "Failed", f"Error: {error.message}")

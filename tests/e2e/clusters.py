@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HN = str(Path(sys.executable).with_name("hn"))
 GUEST = REPOSITORY / "build" / "guest"
 REGISTRY = "127.0.0.1:5000"
+RESTART_SECONDS = 1  # so that a test can see a container restart many times
 UP_SECONDS = 240.0
 POD_SECONDS = 240.0
 
@@ -62,6 +63,7 @@ class Cluster:
         return [
             "up", "--dir", str(self.directory), "--port", str(self.port), "--guest", str(GUEST),
             "--insecure-registry", REGISTRY, "--store", self.store,
+            "--max-container-restart-period", str(RESTART_SECONDS),
         ]  # fmt: skip
 
     def hn(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from tests.e2e.clusters import POD_SECONDS, Cluster, eventually
 from tests.e2e.tenants import CLIENT_ADDRESS, SERVICE_ADDRESS, Tenant, container
 
 RESTARTS = 10
-CONTAINER_RESTARTS = 2  # the first at once, the second after ten seconds
 REQUESTS = 24
 
 
@@ -62,13 +61,8 @@ def test_a_pod_calls_itself_through_its_own_service_and_restarts(acme: Tenant):
     name, word = "narcissus", secrets.token_hex(6)
     script = f"""
         mkdir -p /www; echo {word} > /www/index.html
-        echo started
-        for n in $(seq {RESTARTS}); do
-            httpd -f -p 0.0.0.0:80 -h /www & server=$!
-            until wget -q -O - http://{name}/; do sleep 0.2; done
-            kill $server; wait $server
-        done
-        echo done
+        httpd -f -p 0.0.0.0:80 -h /www &
+        until wget -q -O - http://{name}/; do sleep 0.2; done
         exit 1
     """
     service: dict[str, Any] = {
@@ -86,13 +80,12 @@ def test_a_pod_calls_itself_through_its_own_service_and_restarts(acme: Tenant):
     try:
         with acme.pod(name, labels={"app": name}, containers=[container(script)]):
             eventually(
-                lambda: restarts() >= CONTAINER_RESTARTS,
+                lambda: restarts() >= RESTARTS,
                 within=2 * POD_SECONDS,
                 why=f"{name} to answer itself and restart",
             )
             log = acme.kubectl("logs", name, "--previous").splitlines()
-            assert log.count(word) == RESTARTS
-            assert (log[0], log[-1]) == ("started", "done")
+            assert log[-1] == word
     finally:
         acme.kubectl("delete", "service", name)
 

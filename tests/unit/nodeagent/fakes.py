@@ -19,6 +19,7 @@ from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
+from hypernetes.nodeagent.restarts import MAX_DELAY_SECONDS
 from hypernetes.nodeagent.runtime import base
 from hypernetes.nodeagent.runtime.base import ContainerState, ContainerStatus
 from hypernetes.providers.network import base as network_base
@@ -362,7 +363,8 @@ class World:
         self.parts = Parts(
             host_ip="127.0.0.1", client=client, events=events, runtime=self.runtime, network=self.network,
             puller=puller, addresses=Addresses(client, "n1"), records=self.records, views=views,
-            resolver=NodeResolver((), ()), forwarder=Forwarder(()), api_address=("127.0.0.1", 6443), clock=now,
+            resolver=NodeResolver((), ()), forwarder=Forwarder(()), api_address=("127.0.0.1", 6443),
+            longest_restart_delay=MAX_DELAY_SECONDS, clock=now,
         )  # fmt: skip
 
     def pod(self, name: str = "app", **spec: Any) -> Pod:

@@ -16,6 +16,11 @@ def test_delays_double_to_five_minutes() -> None:
     assert delays == [0, 10, 20, 40, 80, 160, 300, 300]
 
 
+def test_a_node_may_choose_a_shorter_longest_delay() -> None:
+    assert restarts.following_delay(0, longest=2) == 2
+    assert restarts.following_delay(16, longest=25) == 25
+
+
 def test_ten_good_minutes_forgive_all() -> None:
     assert restarts.delay_after_run(160, 599) == 160
     assert restarts.delay_after_run(160, 600) == 0
