@@ -134,7 +134,7 @@ class QemuRuntime:
         """None where there is no template, or no use in it. Raises MachineError where a cold boot would fail too."""
         try:
             key = await asyncio.to_thread(self._template_key, shape, spec)
-            snapshot = self.templates.take(key)
+            snapshot = await self.templates.take_when_made(key)
         except OSError as error:
             log.warning("a machine boots cold: its template can't be had", machine=spec.id, error=str(error))
             return None

@@ -17,6 +17,8 @@ from tests.integration.networks.namespaces import Namespace
 from tests.integration.runtime.suite import Services, collect, container, machine_spec, output_of
 from tests.integration.runtime.test_qemu import QemuBench, bench, shell
 
+pytestmark = pytest.mark.vm
+
 __all__ = ["bench"]
 
 TUNSETIFF = 0x400454CA

@@ -36,6 +36,8 @@ from tests.integration.runtime.suite import (
     output_of,
 )
 
+pytestmark = pytest.mark.vm
+
 
 async def no_template(key: TemplateKey) -> Snapshot:
     raise MachineError("BootFailed", "these machines boot cold")

@@ -140,3 +140,20 @@ async def test_closing_gives_up_what_is_being_made(maker: Maker) -> None:
     async with asyncio.timeout(5):
         await templates.close()
     assert maker.made == []
+
+
+async def test_machines_that_need_a_template_wait_for_it(templates: Templates, maker: Maker) -> None:
+    maker.gate.clear()
+    waiting = [asyncio.create_task(templates.take_when_made(key(size))) for size in (128, 256, 128)]
+    await asyncio.sleep(0)
+    maker.gate.set()
+    snapshots = [await each for each in waiting]
+    assert maker.asked == [128, 256]
+    for snapshot in snapshots:
+        assert snapshot is not None
+        snapshot.close()
+
+
+async def test_nobody_waits_for_a_template_that_is_broken(templates: Templates) -> None:
+    templates.drop(key(), "it came to nothing")
+    assert await templates.take_when_made(key()) is None
