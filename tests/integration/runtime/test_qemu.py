@@ -169,7 +169,7 @@ class TestMachines:
 
     async def test_a_container_beyond_its_memory_is_oom_killed(self, machine: Machine) -> None:
         await machine.start_container(
-            container(["sh", "-c", "head -c 64m /dev/zero | tail -c 63m | wc -c"], memory_bytes=16 << 20)
+            container(["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"], memory_bytes=16 << 20)
         )
         _, exited, _ = await collect(machine)
         assert exited.status.oom_killed
