@@ -14,10 +14,9 @@ from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver import routing
 from hypernetes.apiserver.authn import Authenticator, User
-from hypernetes.apiserver.authz import Attributes, authorize, forbidden
 from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import deleting, documents, negotiation, reading, subresources, watching, writing
-from hypernetes.apiserver.handlers.context import Call, Parts
+from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Unavailable
 
@@ -93,7 +92,7 @@ class Application:
             return self._health(request.path)
         user = await self._authenticator.authenticate(_certificate(request), request.headers.get("Authorization"))
         route = routing.parse(request.method, request.rel_url.raw_path, request.query)
-        self._authorize(user, route)
+        check_allowed(user, route, route.name)
         tenant = await self._tenant(user, route)
         self._check_ending(user, route, tenant)
         call = Call(request, route, user, self._parts, tenant)
@@ -102,17 +101,6 @@ class Application:
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
         return await _handler(route)(call)
-
-    def _authorize(self, user: User, route: Route) -> None:
-        resource = route.resource
-        asked = Attributes(
-            tenant=route.tenant or user.tenant, verb=route.verb, path=route.path,
-            group=resource.group if resource else "", resource=resource.name if resource else "",
-            subresource=route.subresource, namespace=route.namespace, name=route.name,
-        )  # fmt: skip
-        decision = authorize(user, asked)
-        if not decision.allowed:
-            raise forbidden(user, asked, decision)
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""

@@ -11,7 +11,6 @@ from hypernetes.apiserver.authz.rules import READ, any_matches
 
 SCHEDULER_USER = "system:hn-scheduler"
 CONTROLLERS_USER = "system:hn-controllers"
-METADATA_PATH = "/metadata"  # the stream of all kinds' metadata (DESIGN §8)
 
 # Everybody with a credential may read these in the own tenant: what kubectl and client libraries ask first.
 _DISCOVERY_PATHS = frozenset({"/", "/api", "/apis", "/version", "/healthz", "/livez", "/readyz"})
@@ -59,7 +58,7 @@ def _component(user: User, asked: Attributes) -> Decision:
         if asked.resource:
             allowed = not any_matches(CONTROLLERS_NEVER, asked)
         else:
-            allowed = asked.verb in READ and (asked.path == METADATA_PATH or _is_discovery(asked.path))
+            allowed = asked.verb in READ and _is_discovery(asked.path)
     elif NODES_GROUP in user.groups and user.name.startswith(NODE_USER_PREFIX):
         allowed = bool(asked.resource) and any_matches(node_rules(user.name.removeprefix(NODE_USER_PREFIX)), asked)
     else:

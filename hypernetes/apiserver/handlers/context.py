@@ -12,6 +12,7 @@ from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver.authn import TokenKeys, User
+from hypernetes.apiserver.authz import Attributes, authorize, forbidden
 from hypernetes.apiserver.connections import Departures
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
@@ -45,6 +46,19 @@ class Parts:
     dialer: Dialer
     departures: Departures
     clock: Callable[[], datetime] = times.now
+
+
+def check_allowed(user: User, route: Route, name: str) -> None:
+    """Raises StatusError (Forbidden). `name` is of the URL, or for a create of the body once it is known."""
+    resource = route.resource
+    asked = Attributes(
+        tenant=route.tenant or user.tenant, verb=route.verb, path=route.path,
+        group=resource.group if resource else "", resource=resource.name if resource else "",
+        subresource=route.subresource, namespace=route.namespace, name=name,
+    )  # fmt: skip
+    decision = authorize(user, asked)
+    if not decision.allowed:
+        raise forbidden(user, asked, decision)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from aiohttp import web
 from hypernetes.api.status import StatusError, conflict, invalid
 from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, views
 from hypernetes.apiserver.handlers import claims, negotiation, options
-from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import Strategy, events, metadata
@@ -47,6 +47,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     for attempt in range(_NAME_ATTEMPTS if generate else 1):
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
+        check_allowed(call.user, call.route, obj["metadata"]["name"])  # the URL of a create has no name
         new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
         await admission.admit(call, new)
         _check(call, new, _causes_new(call, new, strategy))

@@ -82,6 +82,12 @@ class User:
         context = client_context(self._pki.ca_certificate, certificate, private)
         return User(_session(context), self.url, self._directory, self._pki)
 
+    async def component(self, role: str) -> "User":
+        """One of the cluster's own processes, which is to be closed."""
+        self._pki.ensure(role, times.now())
+        context = client_context(self._pki.ca_certificate, self._pki.certificate(role), self._pki.key(role))
+        return User(_session(context), self.url, self._directory, self._pki)
+
     async def __aenter__(self) -> Self:
         return self
 

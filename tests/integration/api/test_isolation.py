@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from hypernetes.apiserver.storage.opening import open_store
+from hypernetes.pki import node_role
 from tests.integration.api.servers import Answer, User, serving
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -234,6 +235,18 @@ async def test_a_tenant_made_again_takes_no_old_credential_and_shows_no_old_revi
                 assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
 
+async def test_an_agent_makes_the_node_and_the_lease_of_its_own_name_only(admin: User) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    async with await admin.component(node_role("n1")) as agent:
+        for path in ("/api/v1/nodes", leases):
+            for metadata in ({"name": "n2"}, {"generateName": "n1"}):
+                refused = await agent("POST", path, {"metadata": metadata})
+                assert refused.status == 403, refused.body
+            assert (await agent("POST", path, {"metadata": {"name": "n1"}})).status == 201
+        names = [item["metadata"]["name"] for item in (await admin("GET", "/api/v1/nodes")).json["items"]]
+        assert names == ["n1"]
+
+
 async def test_a_node_tells_a_tenant_nothing_in_any_form(admin: User) -> None:
     node = {
         "metadata": {
@@ -243,7 +256,7 @@ async def test_a_node_tells_a_tenant_nothing_in_any_form(admin: User) -> None:
     }  # fmt: skip
     assert (await admin("POST", "/api/v1/nodes", node)).status == 201
     status = {
-        "addresses": [{"type": "InternalIP", "address": "192.0.2.77"}], "capacity": {"cpu": "77"},
+        "addresses": [{"type": "InternalIP", "address": "192.0.2.77"}], "capacity": {"cpu": "77777"},
         "images": [{"names": [SECRET]}], "volumesInUse": [SECRET],
         "conditions": [{"type": "Ready", "status": "True", "message": SECRET}, {"type": SECRET, "status": "True"}],
         "nodeInfo": {
@@ -266,7 +279,7 @@ async def test_a_node_tells_a_tenant_nothing_in_any_form(admin: User) -> None:
         seen.append(await acme("GET", "/api/v1/nodes", headers={"Accept": TABLE}, includeObject="Object"))
         for answer in seen:
             assert answer.status == 200
-            for hidden in (SECRET, "192.0.2.", "77", "rack"):
+            for hidden in (SECRET, "192.0.2.", "77777", "rack"):
                 assert hidden.encode() not in answer.body.replace(b'"resourceVersion":"', b""), answer.body
         async with acme.watch("/api/v1/nodes") as watch:
             assert SECRET not in str(await watch.next())
