@@ -88,13 +88,15 @@ async def run(options: Options) -> None:
         context = server_context(options.certificate, options.key, options.client_ca, require_client=True)
         store.open()
         records.open()
+        own = await asyncio.to_thread(dialing.machine_addresses)
         runtime = await open_runtime(options.directory, options.guest, options.cluster_id, options.accel)
     except (KubeconfigError, OSError) as error:
         raise StartError(str(error)) from error
     except MachineError as error:
         raise StartError(error.message) from error
     network = network_provider(options.network, options)
-    policy = dialing.DialPolicy(frozenset(options.insecure_registries), dialing.own_addresses([options.node_ip]))
+    refused = dialing.own_addresses({*own, options.node_ip})
+    policy = dialing.DialPolicy(frozenset(options.insecure_registries), refused)
     resolver = forwarding.read_resolv_conf()
     api = urlsplit(config.server)
     async with Client(config) as client, dialing.session(policy) as session:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from pyroute2 import IPRoute
 from yarl import URL
 
 from hypernetes.nodeagent.images.manifests import ImageError
@@ -76,6 +77,14 @@ def session(policy: DialPolicy) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
     )
+
+
+def machine_addresses() -> frozenset[str]:
+    """All addresses of this machine's interfaces, as they are now. Blocks; raises OSError."""
+    with IPRoute() as route:
+        messages = list(route.get_addr())
+    # IFA_ADDRESS is the other end's on a point-to-point link, where IFA_LOCAL is our own
+    return frozenset(str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")) for message in messages)
 
 
 def own_addresses(addresses: Iterable[str]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
