@@ -9,7 +9,7 @@ from functools import cache
 
 from hypernetes.api import facts
 
-# Cluster-scoped kinds of which a tenant sees those of the tenant `system` as well (DESIGN §3, "Shared kinds").
+# Cluster-scoped kinds of which a tenant sees those of the tenant `system` as well.
 SHARED_KINDS = frozenset({"Node"})
 
 # What is served so far; everything else in facts/ is known but answers 404.

@@ -1,6 +1,6 @@
 """What a tenant's name, address ranges, store keys and credentials look like.
 
-A tenant is a logical cluster (DESIGN §3). The tenant `system` is the provider's own.
+A tenant is a logical cluster (docs/architecture.md, "Tenants"). The tenant `system` is the provider's own.
 """
 
 import ipaddress

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -15,17 +15,6 @@ _STALE_CACHE_FAILURES = 3  # refusals in a row that may come of a cache that lag
 _log = structlog.get_logger(__name__)
 
 
-class Metrics(Protocol):
-    """What the manager counts; one implementation serves Prometheus, tests have their own."""
-
-    def reconciled(self, controller: str, seconds: float, *, failed: bool) -> None: ...
-
-
-class NoMetrics:
-    def reconciled(self, controller: str, seconds: float, *, failed: bool) -> None:
-        pass
-
-
 class Controller(ABC):
     """One kind of work. `reconcile` is never called twice at once for one key."""
 
@@ -35,7 +24,6 @@ class Controller(ABC):
     def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
         self.client, self.informers, self.recorder = client, informers, recorder
         self.queue: WorkQueue[Key] = WorkQueue(self.name)
-        self.metrics: Metrics = NoMetrics()
 
     @abstractmethod
     async def reconcile(self, key: Key) -> float | None:
@@ -70,8 +58,6 @@ class Controller(ABC):
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> None:
-        loop = asyncio.get_running_loop()
-        started, failed = loop.time(), True
         try:
             again = await self.reconcile(key)
         except REQUEST_ERRORS as error:
@@ -90,8 +76,6 @@ class Controller(ABC):
             delay = self.queue.add_rate_limited(key)
             _log.exception("reconcile failed", controller=self.name, key=str(key), retry_in=round(delay, 2))
         else:
-            failed = False
             self.queue.forget(key)
             if again is not None:
                 self.queue.add_after(key, again)
-        self.metrics.reconciled(self.name, loop.time() - started, failed=failed)

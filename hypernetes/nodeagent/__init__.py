@@ -1,4 +1,4 @@
-"""hn-agent: one per node, one virtual machine per pod (docs/architecture.md, "The pod is a VM").
+"""hn-agent: one per node, one virtual machine per pod (docs/architecture.md, "The pod is a machine").
 
 informers ─► agent ─► pod worker (one per pod) ─► runtime (VM, guest link) ─► QEMU ─► hn-init ─► containers
                         │  images, volumes, services, probes

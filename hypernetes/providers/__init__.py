@@ -1,5 +1,5 @@
-"""The parts that the surroundings bring: identity, network, load balancers, volumes (docs/providers.md).
+"""The parts that the surroundings bring: so far the tenants' networks.
 
-Each area has `base` (the interface), `local` (complete, needs only Linux) and the OpenStack implementation. They are
-found by entry point (`hypernetes.providers.<area>`), so that a third party ships its own.
+An area has `base` (the interface) and `local` (complete, needs only Linux). Providers are found by entry point
+(`hypernetes.providers.<area>`), so that a third party ships its own.
 """

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypernetes.api.models.core_v1 import Node
-from hypernetes.scheduler.demands import CPU, MEMORY, PODS, Demands, amount
+from hypernetes.scheduler.demands import CPU, MEMORY, PODS, amount
 
 Mask = npt.NDArray[np.bool_]
 Amounts = npt.NDArray[np.int64]
@@ -260,10 +260,6 @@ def scored(requests: Iterable[tuple[str, int]] | Mapping[str, int]) -> Amounts:
     """cpu and memory as scores count them."""
     wanted = dict(requests)
     return np.array([wanted.get(CPU) or _ASSUMED_CPU, wanted.get(MEMORY) or _ASSUMED_MEMORY], np.int64)
-
-
-def placement_of(demands: Demands, node: str, tenant: str) -> Placement:
-    return Placement(node, tenant, demands.requests)
 
 
 def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -106,10 +106,6 @@ class ImageStore:
         image = self._images.get(found[0]) if found else None
         return (image, found[1]) if found and image else None
 
-    def names_of(self, digest: str) -> list[str]:
-        found = {name for names in self._names.tenants.values() for name, entry in names.items() if entry[0] == digest}
-        return sorted(found)
-
     def name(self, tenant: str, name: str, digest: str, shown_digest: str) -> None:
         """Remembers that a tenant's credentials got `digest` for `name`."""
         self._names.tenants.setdefault(tenant, {})[name] = [digest, shown_digest]
