@@ -20,10 +20,13 @@ from demoimages.layers import digest
 from demoimages.recipes import BASE
 from demoimages.server import Server
 
-pytestmark = pytest.mark.skipif(shutil.which("docker-registry") is None, reason="docker-registry is not installed")
-
 SCRIPTS = Path(__file__).parents[3] / "deploy" / "images"
 BUILT = "busybox"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    assert shutil.which("docker-registry"), "docker-registry is not installed: run `make deps`"
 
 
 @pytest.fixture(scope="module")

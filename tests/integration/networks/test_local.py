@@ -19,7 +19,10 @@ from .namespaces import Namespace
 from .pods import SILENCE, udp
 from .suite import GATEWAY, MakeProvider, NetworkSuite, Wiring, eventually, network, port
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
+
+@pytest.fixture(scope="module", autouse=True)
+def root() -> None:
+    assert os.geteuid() == 0, "making network namespaces needs root: run the tests as root"
 
 
 class TestLocalNetworkProvider(NetworkSuite):

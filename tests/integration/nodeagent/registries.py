@@ -51,7 +51,10 @@ class TestRegistry:
 
     host: str  # 127.0.0.1:port
     directory: Path
-    auth: aiohttp.BasicAuth | None = None
+    authorization: str | None = None  # the header
+
+    def session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers={"Authorization": self.authorization} if self.authorization else None)
 
     async def push_image(
         self,
@@ -97,7 +100,7 @@ class TestRegistry:
         return await self.push_manifest(name, tag, json.dumps(document).encode(), INDEX)
 
     async def push_blob(self, name: str, blob: bytes) -> None:
-        async with aiohttp.ClientSession(auth=self.auth) as session:
+        async with self.session() as session:
             url = f"http://{self.host}/v2/{name}/blobs/uploads/"
             async with session.post(url, raise_for_status=True) as response:
                 location = response.headers["Location"]
@@ -108,7 +111,7 @@ class TestRegistry:
 
     async def push_manifest(self, name: str, tag: str, body: bytes, media_type: str) -> str:
         async with (
-            aiohttp.ClientSession(auth=self.auth) as session,
+            self.session() as session,
             session.put(
                 f"http://{self.host}/v2/{name}/manifests/{tag}",
                 data=body,
@@ -154,7 +157,7 @@ async def registry(directory: Path, *, private: bool = False) -> AsyncIterator[T
     )  # fmt: skip
     try:
         await _until_up(host)
-        yield TestRegistry(host, directory / "data", aiohttp.BasicAuth(USER, PASSWORD) if private else None)
+        yield TestRegistry(host, directory / "data", aiohttp.encode_basic_auth(USER, PASSWORD) if private else None)
     finally:
         process.terminate()
         await process.wait()

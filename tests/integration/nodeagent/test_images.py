@@ -25,11 +25,12 @@ CONFIG = {
     "User": "web",
     "WorkingDir": "/srv",
 }
-needs_tools = pytest.mark.skipif(
-    not (shutil.which("docker-registry") and shutil.which("tar2sqfs") and shutil.which("rdsquashfs")),
-    reason="needs docker-registry and squashfs-tools-ng",
-)
-pytestmark = needs_tools
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    missing = [tool for tool in ("docker-registry", "tar2sqfs", "rdsquashfs") if shutil.which(tool) is None]
+    assert not missing, f"{', '.join(missing)} not found: run `make deps`"
 
 
 @pytest.fixture
