@@ -5,6 +5,8 @@ terminal's new size; in v5, 255 and a channel's number close that channel.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,17 +68,28 @@ async def serve(socket: web.WebSocketResponse, process: Process, wanted: Wanted)
             outgoing.result()
             return
         incoming.result()
-        if wanted.kill:
-            await process.signal(_HANGUP)
-            await process.stdin.close()
+        await _hang_up(process, wanted)
     except MachineError as error:
-        await _send(socket, ERROR, orjson.dumps(status_of_error(error)))
+        with contextlib.suppress(ConnectionError):
+            await _send(socket, ERROR, orjson.dumps(status_of_error(error)))
     except ConnectionError:
         log.debug("exec.client.gone")
+        await _hang_up(process, wanted)
     finally:
         for task in (incoming, outgoing):
             task.cancel()
         await asyncio.gather(incoming, outgoing, return_exceptions=True)
+        await process.stdin.close()
+
+
+async def _hang_up(process: Process, wanted: Wanted) -> None:
+    """The client has gone."""
+    if not wanted.kill:
+        return
+    try:
+        await process.signal(_HANGUP)
+    except MachineError as error:
+        log.debug("exec.hangup.failed", reason=error.reason, error=error.message)
 
 
 async def _outgoing(socket: web.WebSocketResponse, process: Process, wanted: Wanted) -> None:
@@ -100,14 +113,25 @@ async def _incoming(socket: web.WebSocketResponse, process: Process, wanted: Wan
             continue
         channel, data = message.data[0], message.data[1:]
         if channel == STDIN and open_stdin and data:
-            await process.stdin.write(data)
+            open_stdin = await _heard(process.stdin.write(data))
         elif channel == RESIZE and wanted.tty:
             size = terminal_size(data)
             if size is not None:
-                await process.resize(*size)
+                await _heard(process.resize(*size))
         elif channel == CLOSE and data == bytes([STDIN]) and open_stdin and socket.ws_protocol == V5:
             open_stdin = False
-            await process.stdin.close_write()
+            await _heard(process.stdin.close_write())
+
+
+async def _heard(said: Awaitable[None]) -> bool:
+    """False where nobody is there to hear it. That is no failure: a command may end without having read its input, and
+    its output and exit code are still on their way. Where the machine is gone, they tell."""
+    try:
+        await said
+    except MachineError as error:
+        log.debug("exec.input.unheard", reason=error.reason, error=error.message)
+        return False
+    return True
 
 
 def terminal_size(data: bytes) -> tuple[int, int] | None:

@@ -75,6 +75,16 @@ class Pipe:
         await self._changed.wait()
 
 
+class AttachedInput:
+    """A container's input as an attached client has it, who lets go of it without ending it."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.read, self.write, self.close_write = pipe.read, pipe.write, pipe.close_write
+
+    async def close(self) -> None:
+        return
+
+
 @dataclass
 class Context:
     """What a program is given: its arguments, input, output and the files it sees."""
@@ -125,8 +135,8 @@ PROGRAMS: dict[str, Callable[[Context], Awaitable[int]]] = {
 class FakeProcess:
     """A running program, and an attached client's view of it."""
 
-    def __init__(self, stdin: Pipe, result: "asyncio.Future[int]", failure: MachineError | None = None) -> None:
-        self.stdin: ByteStream = stdin
+    def __init__(self, stdin: ByteStream, result: "asyncio.Future[int]", failure: MachineError | None = None) -> None:
+        self.stdin = stdin
         self.printed = Pipe()
         self.sizes: list[tuple[int, int]] = []
         self._result = result
@@ -315,7 +325,7 @@ class FakeMachine:
 
     async def attach(self, container_id: str) -> FakeProcess:
         container = self._running(container_id)
-        client = FakeProcess(container.stdin, container.result)
+        client = FakeProcess(AttachedInput(container.stdin), container.result)
         container.attached.append(client)
         return client
 
