@@ -29,7 +29,7 @@ from hypernetes.nodeagent import services
 TTL_SECONDS = 5
 _ZONE = dns.name.from_text(f"{CLUSTER_DOMAIN}.")
 _REVERSE = dns.name.from_text("in-addr.arpa.")
-_HEADER_BYTES = 12
+HEADER_BYTES = 12
 _CLASSIC_UDP_BYTES = 512
 _MAX_MESSAGE_BYTES = 65535
 _MIN_RECORD_BYTES = 12  # a pointer to the name, type, class, TTL, length
@@ -56,11 +56,19 @@ class _Found:
 
 def answer(question: bytes, view: View) -> bytes | None:
     """The answer in wire form; None where it must be forwarded. Malformed questions get FORMERR, or, where not even a
-    header can be read, ValueError."""
+    header can be read, ValueError. What no message can hold gets SERVFAIL."""
     try:
         query = dns.message.from_wire(question)
     except (dns.exception.DNSException, ValueError, struct.error) as error:
         return _format_error(question, error)
+    try:
+        return _answer(query, question, view)
+    except dns.exception.DNSException:
+        # TooBig: a headless service with more endpoints than 64 KiB hold, or a name of its making that is no name.
+        return failure(question)
+
+
+def _answer(query: dns.message.Message, question: bytes, view: View) -> bytes | None:
     if len(query.question) != 1 or query.opcode() != 0 or query.flags & dns.flags.QR:
         return _format_error(question, ValueError("not a plain question"))
     asked = query.question[0]
@@ -115,13 +123,13 @@ def failure(question: bytes) -> bytes:
 
 
 def _format_error(question: bytes, error: Exception) -> bytes:
-    if len(question) < _HEADER_BYTES:
+    if len(question) < HEADER_BYTES:
         raise ValueError("a DNS message without a header") from error
     return _header_only(question, dns.rcode.FORMERR)
 
 
 def _header_only(question: bytes, code: int) -> bytes:
-    if len(question) < _HEADER_BYTES:
+    if len(question) < HEADER_BYTES:
         raise ValueError("a DNS message without a header")
     recursion_desired = question[2] & 0x01
     return question[:2] + bytes([0x80 | recursion_desired, 0x80 | code]) + bytes(8)

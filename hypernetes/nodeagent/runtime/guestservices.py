@@ -7,8 +7,10 @@ again) or closed.
 import asyncio
 import contextlib
 
+import dns.exception
 import structlog
 
+from hypernetes.nodeagent import dns as cluster_dns
 from hypernetes.nodeagent.runtime.base import ByteStream, GuestServices, MachineError
 from hypernetes.nodeagent.runtime.link import GuestLink
 from hypernetes.nodeagent.runtime.state import MachineRecord
@@ -59,6 +61,11 @@ class GuestServer:
             try:
                 async with asyncio.timeout(RESOLVE_SECONDS):
                     answer = await self._services.resolve(question, udp=udp)
+            except dns.exception.DNSException as error:
+                log.info("a DNS question can't be answered", machine=self._machine_id, error=str(error))
+                if len(question) < cluster_dns.HEADER_BYTES:
+                    continue
+                answer = cluster_dns.failure(question)
             except (OSError, TimeoutError, ValueError) as error:
                 log.info("a DNS question went unanswered", machine=self._machine_id, error=str(error))
                 continue

@@ -165,3 +165,12 @@ def test_an_answer_too_long_and_unreadable_is_only_marked_as_truncated() -> None
 def test_whatever_a_resolver_answers_fits(answered: bytes) -> None:
     question = dns.message.make_query("example.org", "A").to_wire()
     assert len(cluster_dns.fit(answered, question)) <= 512
+
+
+def test_a_headless_service_with_more_endpoints_than_a_message_holds_is_a_failure() -> None:
+    addresses = [f"10.{high}.{low}.1" for high in range(20) for low in range(250)]
+    many = EndpointSlice.from_dict(SLICE | {"endpoints": [{"addresses": [address]} for address in addresses]})
+    wide = replace(view(), slices=lambda namespace, name: [many])
+    answer = cluster_dns.answer(dns.message.make_query("db.web.svc.cluster.local", "A").to_wire(), wide)
+    assert answer is not None
+    assert dns.message.from_wire(answer).rcode() == dns.rcode.SERVFAIL

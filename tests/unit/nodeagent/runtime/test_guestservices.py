@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
+import dns.message
+import dns.rcode
 import pytest
+from dns.exception import TooBig
 
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.guestservices import GuestServer
@@ -96,3 +99,26 @@ async def test_a_guest_that_is_gone_ends_the_connection_to_the_server() -> None:
     server = Guest()
     await carry(Gone(), server)
     assert server.closed
+
+
+async def test_an_answer_that_no_message_holds_is_a_failure_and_the_next_question_is_answered() -> None:
+    question = dns.message.make_query("db.web.svc.cluster.local", "A").to_wire()
+
+    class Services:
+        async def resolve(self, asked: bytes, *, udp: bool) -> bytes:
+            if asked == b"fine":
+                return b"answer"
+            raise TooBig
+
+    answers: dict[int, bytes] = {}
+    record: Any = type("Record", (), {"id": "m1"})
+    services: Any = Services()
+    link: Any = type("Link", (), {"answer_question": lambda self, id_, answer: answers.update({id_: answer})})()
+    server = GuestServer(record, services)
+    resolving = asyncio.create_task(server._resolve_all())
+    for id_, asked in enumerate((question, b"short", b"fine")):
+        server.ask(link, id_, asked, udp=True)
+    await asyncio.sleep(1)
+    resolving.cancel()
+    assert dns.message.from_wire(answers.pop(0)).rcode() == dns.rcode.SERVFAIL
+    assert answers == {2: b"answer"}
