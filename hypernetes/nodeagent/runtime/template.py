@@ -138,6 +138,10 @@ class Templates:
         except (MachineError, OSError) as error:
             self.drop(key, str(error))
             return
+        except Exception as error:
+            log.exception("a template can't be made", shape=str(key.shape))
+            self.drop(key, str(error))
+            return
         self._ready[key] = snapshot
         if len(self._ready) > TEMPLATES_MAX:
             self._ready.popitem(last=False)[1].close()

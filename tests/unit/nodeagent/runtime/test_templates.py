@@ -29,6 +29,7 @@ class Maker:
         self.asked: list[int] = []
         self.made: list[Snapshot] = []
         self.fails: set[int] = set()
+        self.error: Exception = MachineError("BootFailed", "no such luck")
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -37,7 +38,7 @@ class Maker:
         self.asked.append(memory_mib)
         await self.gate.wait()
         if memory_mib in self.fails:
-            raise MachineError("BootFailed", "no such luck")
+            raise self.error
         self.made.append(Snapshot(memfd(b"memory"), memfd(b"%d" % memory_mib)))
         return self.made[-1]
 
@@ -109,8 +110,11 @@ async def test_the_least_recently_used_template_goes_first(templates: Templates,
         snapshot.close()
 
 
-async def test_a_shape_whose_template_failed_is_not_tried_again_at_once(templates: Templates, maker: Maker) -> None:
-    maker.fails = {128}
+@pytest.mark.parametrize("error", [MachineError("BootFailed", "no such luck"), KeyError("a fault of ours")])
+async def test_a_shape_whose_template_failed_is_not_tried_again_at_once(
+    templates: Templates, maker: Maker, error: Exception
+) -> None:
+    maker.fails, maker.error = {128}, error
     await have(templates, key())
     await have(templates, key())
     assert maker.asked == [128]
