@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.protocol import Tag
 
 HEADER = struct.Struct("<IBBHII")
@@ -26,8 +27,14 @@ STALE_MAX = 8 << 20
 _FIELD = struct.Struct("<HI")
 
 
-class ProtocolError(Exception):
-    """The guest sent what no hn-init sends. Its link is closed for good."""
+class ProtocolError(MachineError):
+    """The guest sent what no hn-init sends. Its link is closed for good.
+
+    A MachineError, so that whoever reads an answer's fields needs no thought of it: a guest harms its machine only.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("GuestMisbehaved", f"the machine's guest broke the protocol: {message}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,11 +87,15 @@ class GuestLink(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 await loop.create_unix_connection(lambda: link, str(path))
                 hello = await asyncio.shield(link._hello)
+            version = hello.number(Tag.VERSION)
         except (OSError, TimeoutError) as error:
             link.close()
             why = "gave no sign of life within its deadline" if isinstance(error, TimeoutError) else str(error)
             raise MachineError("LinkLost", f"the machine's guest {why}") from error
-        if hello.number(Tag.VERSION) != PROTOCOL_VERSION:
+        except BaseException:
+            link.close()
+            raise
+        if version != PROTOCOL_VERSION:
             link.close()
             raise MachineError("LinkLost", "the machine's guest speaks another version of the guest link")
         return link, hello
@@ -108,7 +112,7 @@ class GuestLink(asyncio.Protocol):
                 self._receive(frame)
         except ProtocolError as error:
             log.warning("the guest broke the protocol", machine=self.name, error=str(error))
-            self._lose(MachineError("GuestMisbehaved", f"the machine's guest broke the protocol: {error}"))
+            self._lose(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(MachineError("LinkLost", "the connection to the machine's guest is lost"))
@@ -134,7 +138,8 @@ class GuestLink(asyncio.Protocol):
     # For the machine
 
     async def request(self, type_: FrameType, payload: bytes, *, seconds: float = REQUEST_SECONDS) -> Fields:
-        """Asks the guest and returns its answer. Raises MachineError with the guest's reason, or `LinkLost`."""
+        """Asks the guest and returns its answer. Raises MachineError: the guest's reason, `LinkLost`, or
+        `GuestMisbehaved` after which the link is lost."""
         await self.drained()
         if self._error is not None:
             raise self._error
@@ -152,8 +157,13 @@ class GuestLink(asyncio.Protocol):
             raise MachineError("GuestTimeout", f"the guest did not answer {type_.name} in {seconds:.0f} s") from error
         finally:
             self._answers.pop(id_, None)
-        if reason := fields.text(Tag.REASON):
-            raise MachineError(reason, fields.text(Tag.MESSAGE))
+        try:
+            reason, message = fields.text(Tag.REASON), fields.text(Tag.MESSAGE)
+        except ProtocolError as error:
+            self._lose(error)
+            raise
+        if reason:
+            raise MachineError(reason, message)
         return fields
 
     def open_stream(self) -> LinkStream:

@@ -41,6 +41,7 @@ POWEROFF_SECONDS = 5.0
 KILL_SECONDS = 10.0
 RECONNECT_SECONDS = 20.0
 RECONNECT_PAUSE_SECONDS = 0.2
+TIME_MAX_NS = (1 << 63) - 1  # Linux's ktime_t
 START_FAILURES = frozenset({"NoSuchCommand", "NotExecutable", "StartFailed"})
 
 
@@ -172,6 +173,10 @@ class QemuMachine:
             if not self._ending:
                 log.warning("machine gone", machine=self.id, reason=first.event.reason, error=first.event.message)
             self._events.end(first.event)
+        except* Exception as errors:
+            log.exception("a machine is given up: its supervision failed", machine=self.id)
+            first_error = errors.exceptions[0]
+            self._events.end(MachineGone("AgentError", f"the node's agent failed at this machine: {first_error}"))
 
     async def _keep_link(self) -> None:
         """Connects again when the link breaks while QEMU lives. What that doesn't cure is the machine's end."""
@@ -202,10 +207,14 @@ class QemuMachine:
         self._events.take(frame)
 
     def on_question(self, id_: int, question: bytes, *, udp: bool) -> None:
-        self._server.ask(self._link, id_, question, udp=udp)
+        if self._connections is not None:  # else it is being adopted: a resolver asks again
+            self._server.ask(self._link, id_, question, udp=udp)
 
     def on_connection(self, stream: LinkStream) -> None:
-        self._server.connect(self._link, stream)
+        if self._connections is None:
+            stream.refuse()
+        else:
+            self._server.connect(self._link, stream)
 
     def on_lost(self, error: MachineError) -> None:
         self._lost_error = error
@@ -317,10 +326,7 @@ class QemuMachine:
 
     async def containers(self) -> list[ContainerStatus]:
         fields = await self._request(FrameType.LIST, b"")
-        try:
-            return [messages.parse_status(Fields(one)) for one in fields.all(Tag.CONTAINER)]
-        except ProtocolError as error:
-            raise MachineError("GuestMisbehaved", f"the guest's list of containers is malformed: {error}") from error
+        return [messages.parse_status(Fields(one)) for one in fields.all(Tag.CONTAINER)]
 
     def events(self) -> AsyncIterator[Event]:
         return aiter(self._events)
@@ -355,7 +361,10 @@ class QemuMachine:
         if delta_ns is not None:
             message.number(Tag.DELTA, delta_ns)
         fields = await self._request(FrameType.CLOCK, message.build())
-        return fields.number(Tag.TIME) or 0
+        now = fields.number(Tag.TIME) or 0
+        if now > TIME_MAX_NS:
+            raise ProtocolError("a time beyond what a clock can show")
+        return now
 
     async def _plug(self, path: Path, lun: int, *, read_only: bool, volume: str | None) -> Disk:
         try:
@@ -366,7 +375,10 @@ class QemuMachine:
             added = await self._monitor.run("add-fd", fd=fd)
         finally:
             os.close(fd)
-        disk = Disk(lun, int(added["fdset-id"]), volume)
+        try:
+            disk = Disk(lun, int(added["fdset-id"]), volume)
+        except (KeyError, TypeError, ValueError) as error:
+            raise MachineError("HypervisorRefused", "QEMU did not say which descriptor it was given") from error
         block, device = qemu.plug_arguments(f"lun{lun}", disk.fd_set, lun, read_only=read_only)
         await self._monitor.run("blockdev-add", block)
         await self._monitor.run("device_add", device)

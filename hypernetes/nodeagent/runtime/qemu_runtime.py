@@ -84,7 +84,7 @@ class QemuRuntime:
 
     async def adopt(self, services: Mapping[str, GuestServices]) -> dict[str, QemuMachine]:
         names = await asyncio.to_thread(lambda: [entry.name for entry in self._host.directory.iterdir()])
-        adopted = await asyncio.gather(*(self._adopt_one(name, services.get(name)) for name in names))
+        adopted = await asyncio.gather(*(self._adopt_or_remove(name, services.get(name)) for name in names))
         found = {machine.id: machine for machine in adopted if machine is not None}
         self._machines |= found
         return found
@@ -226,6 +226,20 @@ class QemuRuntime:
             raise
         return machine
 
+    async def _adopt_or_remove(self, machine_id: str, services: GuestServices | None) -> QemuMachine | None:
+        """None for a machine that can't be had, which is removed: it must not keep the others from being adopted."""
+        try:
+            try:
+                return await self._adopt_one(machine_id, services)
+            except MachineError as error:
+                log.warning("a machine can't be adopted and is removed", machine=machine_id, error=error.message)
+            except Exception:
+                log.exception("a machine can't be adopted and is removed", machine=machine_id)
+            await self._host.clean(machine_id)
+        except Exception:
+            log.exception("a machine can't be removed", machine=machine_id)
+        return None
+
     async def _adopt_one(self, machine_id: str, services: GuestServices | None) -> QemuMachine | None:
         state = self._host.state_of(machine_id)
         try:
@@ -238,17 +252,12 @@ class QemuRuntime:
             await self._host.clean(machine_id)
             return None
         machine = QemuMachine(state, record, services, self._release)
+        process = boot.watch(record.process, state)
         try:
-            process = boot.watch(record.process, state)
-            try:
-                machine.attach_connections(await boot.connect(process, state, machine, ADOPT_SECONDS))
-            except BaseException:
-                process.close()
-                raise
-        except MachineError as error:
-            log.warning("a machine can't be adopted and is removed", machine=machine_id, error=error.message)
-            await self._host.clean(machine_id)
-            return None
+            machine.attach_connections(await boot.connect(process, state, machine, ADOPT_SECONDS))
+        except BaseException:
+            process.close()
+            raise
         return machine
 
     # Removing one

@@ -127,6 +127,6 @@ class Monitor:
             parsed = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             raise OSError("not JSON") from error
-        if not isinstance(parsed, dict):
-            raise OSError("not an object")
+        if not isinstance(parsed, dict) or not all(isinstance(parsed.get(key, {}), dict) for key in ("data", "error")):
+            raise OSError("not an object of the expected form")
         return parsed
