@@ -24,6 +24,11 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster.kill_everything()
 
 
+def as_from_a_terminal() -> None:
+    """A shell that runs this suite in the background has its children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def refused(cluster: Cluster, *arguments: str) -> str:
     """The one sentence of an `hn up` that must fail."""
     done = cluster.hn(*cluster.up_arguments(), *arguments, check=False)
@@ -89,7 +94,7 @@ def test_down_and_status_where_there_is_no_cluster_are_one_sentence(cluster: Clu
 def test_an_interrupted_start_leaves_nothing_behind(cluster: Cluster, arguments: list[str], number: signal.Signals):
     starting = subprocess.Popen(
         [HN, *cluster.up_arguments(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=as_from_a_terminal,
     )  # fmt: skip
     eventually(lambda: cluster.layout.pid("hn-apiserver").exists(), within=60, why="hn-apiserver was not started")
     os.kill(starting.pid, number)
@@ -143,7 +148,7 @@ def test_two_clusters_run_side_by_side(cluster: Cluster, tmp_path: Path):
 def test_ctrl_c_in_front_stops_everything(cluster: Cluster):
     running = subprocess.Popen(
         [HN, *cluster.up_arguments()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=as_from_a_terminal,
     )  # fmt: skip
     assert running.stdout is not None
     eventually(lambda: "stop it with Ctrl-C" in running.stdout.readline(), within=240, why="not up", every=0.0)
