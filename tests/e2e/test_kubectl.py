@@ -71,7 +71,7 @@ def kubectl(shared_cluster: Cluster) -> Iterator[Kubectl]:
     kubectl = Kubectl(shared_cluster, "default")
     kubectl("create", "namespace", "try")
     kubectl.namespace = "try"
-    # Controllers make it, perhaps not before a new leader is there after they were killed. As upstream, no pod before that.
+    # Controllers make it; where they were just killed, the next leader does. As upstream, no pod before that.
     kubectl("wait", "--for=create", "serviceaccount/default", WAIT)
     yield kubectl
     kubectl("delete", "namespace", "try", "--wait=true")
