@@ -18,7 +18,7 @@ import uvloop
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
 from hypernetes.client.kubeconfig import KubeconfigError
-from hypernetes.nodeagent import forwarding, node, restarts, server
+from hypernetes.nodeagent import forwarding, node, restarts, server, sizing
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.images import dialing
@@ -141,6 +141,7 @@ async def _serve(
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
                     _start_agent(agent, parts), _collect_garbage(agent, store),
+                    parts.runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS),
                 )
             ]  # fmt: skip
             log.info("agent.ready", node=options.node_name, port=options.port, runtime=identity.runtime_version)

@@ -15,6 +15,10 @@ GUEST_OVERHEAD_BYTES = 64 * MEBIBYTE
 # Classes up to 512 MiB; above, multiples of 512 MiB.
 _SMALL_CLASSES_MIB = (128, 192, 256, 384, 512)
 
+# The machine of a pod with one container that has no limits.
+PLAIN_POD_MEMORY_BYTES = 192 * MEBIBYTE
+PLAIN_POD_CPUS = 1
+
 DEFAULT_SCRATCH_BYTES = 4 << 30  # sparse: only what is written takes space
 SCRATCH_SPARE_BYTES = 64 * MEBIBYTE  # file system overhead and spooled output
 

@@ -233,6 +233,10 @@ class Machine(Protocol):
 
 
 class Runtime(Protocol):
+    async def prepare(self, memory_bytes: int, cpus: int) -> None:
+        """Makes ready what machines of this size start from, so that the first of them needn't wait for it. That it
+        can't be had is no error: machines then start without."""
+
     async def create(self, spec: MachineSpec, services: GuestServices) -> Machine:
         """Boots a machine until hn-init answers. Raises MachineError; leaves nothing behind then."""
 

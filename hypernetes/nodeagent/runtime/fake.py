@@ -397,6 +397,9 @@ class FakeRuntime:
         self.host = host or FakeHost()
         self.fail_next: MachineError | None = None
 
+    async def prepare(self, memory_bytes: int, cpus: int) -> None:
+        """There is nothing that a fake machine starts from."""
+
     async def create(self, spec: MachineSpec, services: GuestServices) -> FakeMachine:
         if self.fail_next is not None:
             error, self.fail_next = self.fail_next, None

@@ -64,6 +64,17 @@ class QemuRuntime:
         self.templates = template.Templates(functools.partial(template.make, host))
         self._machines: dict[str, QemuMachine] = {}
 
+    async def prepare(self, memory_bytes: int, cpus: int) -> None:
+        """The template of machines with a NIC whose tap has offloads, as the local network provider's have."""
+        try:
+            key = await asyncio.to_thread(self._template_key, self._shape(memory_bytes, cpus), offloads=True)
+            snapshot = await self.templates.take_when_made(key)
+        except OSError as error:
+            log.warning("no template is made before it is needed", error=str(error))
+            return
+        if snapshot is not None:
+            snapshot.close()
+
     async def create(self, spec: MachineSpec, services: GuestServices) -> QemuMachine:
         if spec.id in self._machines or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", spec.id):
             raise MachineError("BadMachine", f"the machine id {spec.id!r} is in use or malformed")
@@ -109,13 +120,7 @@ class QemuRuntime:
         self, spec: MachineSpec, state: MachineState, services: GuestServices, scratch: "asyncio.Task[None]"
     ) -> QemuMachine:
         """A clone where there is a template; cold where there is none, or the clone doesn't come up."""
-        shape = qemu.Shape(
-            memory_mib=-(-spec.memory_bytes // MIB),
-            cpus=spec.cpus,
-            nic=spec.nic is not None,
-            accel=self.accelerator,
-            tsc_khz=self._host.tsc_khz,
-        )
+        shape = self._shape(spec.memory_bytes, spec.cpus, nic=spec.nic is not None)
         uid = await asyncio.to_thread(self._host.claim_uid, spec.id)
         clone = await self._clone(spec, shape, state, uid, services, scratch)
         if clone is not None:
@@ -133,7 +138,8 @@ class QemuRuntime:
     ) -> QemuMachine | None:
         """None where there is no template, or no use in it. Raises MachineError where a cold boot would fail too."""
         try:
-            key = await asyncio.to_thread(self._template_key, shape, spec)
+            offloads = spec.nic is not None and taps.has_offloads(spec.nic.tap_fd)
+            key = await asyncio.to_thread(self._template_key, shape, offloads=offloads)
             snapshot = await self.templates.take_when_made(key)
         except OSError as error:
             log.warning("a machine boots cold: its template can't be had", machine=spec.id, error=str(error))
@@ -152,8 +158,12 @@ class QemuRuntime:
         finally:
             snapshot.close()
 
-    def _template_key(self, shape: qemu.Shape, spec: MachineSpec) -> template.TemplateKey:
-        offloads = spec.nic is not None and taps.has_offloads(spec.nic.tap_fd)
+    def _shape(self, memory_bytes: int, cpus: int, *, nic: bool = True) -> qemu.Shape:
+        return qemu.Shape(
+            memory_mib=-(-memory_bytes // MIB), cpus=cpus, nic=nic, accel=self.accelerator, tsc_khz=self._host.tsc_khz
+        )
+
+    def _template_key(self, shape: qemu.Shape, *, offloads: bool) -> template.TemplateKey:
         return template.TemplateKey(shape, offloads, self._host.qemu_version, self._host.guest.manifest.read_bytes())
 
     async def _spawn(

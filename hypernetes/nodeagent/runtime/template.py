@@ -3,7 +3,8 @@
     boot ─► PREPARE ─► stop ─► device state ─► kill ─► seal          clone: map the memory privately, load the state,
     (hn-init, nft warm, HAProxy idle, NIC without a driver)                 continue, IDENTIFY
 
-A template is made when a shape is first needed, and the machines that need it wait for it: cold boots beside it would
+A template is made when a shape is first needed (hn-agent's start needs that of a plain pod, so that the first pod
+finds it), and the machines that need it wait for it: cold boots beside it would
 make both slower, so that eight machines started at once took twice as long. The memory is
 a memfd sealed against writing, so that a QEMU which its guest took over can't alter what others start from. Nothing
 of a tenant's, no secret and nothing random is ever in it. Both descriptors live in the agent alone: clones that run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hypernetes.nodeagent import sizing
 from hypernetes.nodeagent.runtime import qemu_runtime
 from hypernetes.nodeagent.runtime.base import GuestConfig, Machine, Mount, Nic
 from hypernetes.nodeagent.runtime.qemu import Accel
@@ -170,6 +171,29 @@ async def test_clones_have_a_mac_and_a_network_of_their_own(bench: QemuBench) ->
         finally:
             for tap in taps:
                 os.close(tap)
+            await runtime.close()
+
+
+async def test_a_machine_finds_the_template_that_was_prepared(bench: QemuBench) -> None:
+    runtime = await bench.open_as_it_is()
+    made = runtime.templates._make
+    keys = []
+
+    async def counted(key: TemplateKey) -> Snapshot:
+        keys.append(key)
+        return await made(key)
+
+    runtime.templates = Templates(counted)
+    with closing(Namespace()) as namespace:
+        tap = tap_in(namespace)
+        try:
+            await runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS)
+            assert len(runtime.templates._ready) == 1
+            async with wired(runtime, bench, tap, "02:00:00:00:00:05", "one") as machine:
+                assert is_clone(machine)
+            assert len(keys) == 1, "the machine's shape is another than the prepared one"
+        finally:
+            os.close(tap)
             await runtime.close()
 
 

@@ -49,3 +49,8 @@ def test_memory_is_the_sum_or_the_largest_init_container_in_classes(
         "initContainers": [container("init", init_limit)] if init_limit else [],
     }
     assert sizing.memory_bytes(Pod.from_dict({"spec": spec})) == expected * MIB
+
+
+def test_the_plain_pods_machine_is_that_of_one_container_without_limits() -> None:
+    pod = Pod.from_dict({"spec": {"containers": [{"name": "c"}]}})
+    assert (sizing.memory_bytes(pod), sizing.cpus(pod)) == (sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS)
