@@ -155,13 +155,21 @@ def _schema(value: Any, root: str, v3: bool = True) -> Any:
         return {
             key: item if key == "default" else _schema(item, root, v3)
             for key, item in value.items()
-            if v3 or key not in ("default", "oneOf")
-        }
+            if key != "properties" and (v3 or key not in ("default", "oneOf"))
+        } | _properties(value, root, v3)
     target = {"$ref": f"{root}{reference}"}
     rest = {key: item for key, item in value.items() if key != "$ref"}
     if not v3 or not rest:
         return target | ({} if v3 else {key: item for key, item in rest.items() if key != "default"})
     return {"allOf": [target], **rest}
+
+
+def _properties(value: dict[str, Any], root: str, v3: bool) -> dict[str, Any]:
+    """Apart from a schema's own keywords: a field may well be called `default`."""
+    found = value.get("properties")
+    if found is None:
+        return {}
+    return {"properties": {name: _schema(item, root, v3) for name, item in found.items()}}
 
 
 def _paths(resource: Resource, root: str, v3: bool) -> dict[str, Any]:
