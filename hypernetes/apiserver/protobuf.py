@@ -80,6 +80,7 @@ def _fields(message: str) -> dict[int, _Field]:
         key = None
         if label == "map":
             key, _, type_ = type_.removeprefix("map<").removesuffix(">").partition(",")
+            type_ = type_.removeprefix(".")  # how a full name is told from one of the same package
         full = type_ if type_ in _SCALARS or "." in type_ else f"{package}.{type_}"
         inline = properties is not None and name not in properties and full not in _SCALARS
         found[number] = _Field(name, label == "repeated", full, key, inline)

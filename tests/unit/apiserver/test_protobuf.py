@@ -48,6 +48,12 @@ def test_numbers_keep_their_sign_and_unknown_fields_are_skipped() -> None:
     assert protobuf.decode(envelope("v1", "ConfigMap", raw))["metadata"] == {"generation": -5}
 
 
+def test_a_map_of_quantities_is_read() -> None:
+    hard = field(1, "pods") + field(2, field(1, "20"))
+    body = envelope("v1", "ResourceQuota", field(2, field(1, hard)))
+    assert protobuf.decode(body)["spec"] == {"hard": {"pods": "20"}}
+
+
 BAD: list[tuple[str, bytes]] = [
     ("nothing", b""),
     ("another envelope", b"\x0a\x00"),
