@@ -1,27 +1,38 @@
 """Replays recorded request sequences of Kubernetes' API against a server and says which are answered alike.
 
-    python -m tests.integration.api.replay RECORDINGS_DIR [TOPIC ...] [--show N]
+    python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] [--tenant] [--show N]
+    python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] --write-differences
 
-A sequence counts only if all that it asks for is served. The rules of comparison are those in the recordings' README.
+The second form brings recordings/differences.yaml up to date, which test_recordings.py holds the server to: what
+differs no longer is struck off, what differs newly is put in as `open` and wants a reason.
+
+A sequence counts only if all that it asks for is served. In a tenant its administrator sends the requests; what only
+the provider may do there (a pod's status, which is the agent's) the provider sends to the tenant's path.
 """
 
 import argparse
 import asyncio
 import re
 import tempfile
-from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import yaml
 
+from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver import routing
+from hypernetes.apiserver import discovery, routing
+from hypernetes.apiserver.authz import may_ever
 from hypernetes.apiserver.storage.opening import open_store
-from tests.integration.api.servers import User, serving
+from tests.integration.api import differences
+from tests.integration.api.differences import SYSTEM, TENANT
+from tests.integration.api.servers import Answer, User, serving
 
 DROPPED = {"message", "description", "warning", "error", "evaluationError", "selfLink", "storageVersionHash"}
+NODES = scheme.by_name("v1", "nodes")
 PLACEHOLDER = re.compile(r"<(rv|uid|sfx|ip|port|cont|tok|lrv)(\d+)>|<(time|microtime|age|text)>")
 PATTERNS = {
     "rv": r"\d+", "lrv": r"\d+", "uid": r"[0-9a-f-]{36}", "sfx": r"[a-z0-9]{5}", "ip": r"[0-9.]+", "port": r"\d+",
@@ -29,28 +40,66 @@ PATTERNS = {
     "microtime": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "age": r".+", "text": r".*",
 }  # fmt: skip
 POLL_SECONDS = 3
+SEQUENCE_SECONDS = 60
+SIDE_BY_SIDE = 16
 
 
 class Different(Exception):
     pass
 
 
-def is_served(sequence: dict[str, Any]) -> bool:
-    """Whether each resource it asks for is served, but for those that upstream doesn't serve either."""
-    for step in sequence["steps"]:
+class Sender(Protocol):
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
+    ) -> Answer: ...
+
+
+class InTenant:
+    """Sends as the administrator of a tenant what that one may do, and as the provider what nobody else may."""
+
+    def __init__(self, tenant: str, provider: User, administrator: User) -> None:
+        self._root, self._provider, self._administrator = f"/tenants/{tenant}", provider, administrator
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
+    ) -> Answer:
         try:
-            routing.parse(step["method"], PLACEHOLDER.sub("x", step["path"]), {})
+            route = routing.parse(method, path, query)
         except StatusError:
-            if step["expect"]["status"] != 404:
-                return False
+            route = None
+        if route and route.resource:
+            resource = route.resource
+            if not may_ever(route.verb, resource.group, resource.name, route.subresource):
+                return await self._provider(method, self._root + path, body, headers=headers, **query)
+        return await self._administrator(method, path, body, headers=headers, **query)
+
+
+def is_served(sequence: dict[str, Any], where: str) -> bool:
+    """Whether each resource it asks for is served there, but for those that upstream doesn't serve either."""
+    for step in sequence["steps"]:
+        path = PLACEHOLDER.sub("x", step["path"])
+        if step["expect"]["status"] == 404:
+            continue
+        try:
+            route = routing.parse(step["method"], path, {})
+        except StatusError:
+            return False
+        if (
+            route.resource is None
+            and path.startswith("/apis/")
+            and discovery.built_in().group(path.split("/")[2]) is None
+        ):
+            return False
+        if where == TENANT and route.resource == NODES and route.verb in ("create", "update", "patch", "delete"):
+            return False  # nodes are the provider's
     return True
 
 
 class Replay:
     """One sequence, with what its placeholders stand for."""
 
-    def __init__(self, user: User) -> None:
-        self._user = user
+    def __init__(self, user: Sender, anonymous: Sender) -> None:
+        self._user, self._anonymous = user, anonymous
         self._bound: dict[str, str] = {}
 
     async def run(self, sequence: dict[str, Any]) -> None:
@@ -67,12 +116,13 @@ class Replay:
                     await asyncio.sleep(0.25)
 
     async def _step(self, step: dict[str, Any], keep: set[str]) -> None:
-        headers = {"Accept": "application/json", "User-Agent": "replay", **self._filled(step.get("headers") or {})}
-        headers = {key.title(): value for key, value in headers.items() if key.lower() != "authorization"}
+        headers = {"Accept": "application/json", "User-Agent": "replay"}
+        headers |= {key.title(): value for key, value in self._filled(step.get("headers") or {}).items()}
+        user = self._anonymous if "Authorization" in headers else self._user
         body = self._filled(step.get("body"))
         data = body.encode() if isinstance(body, str) else None if body is None else orjson.dumps(body)
         query = {key: str(value) for key, value in self._filled(step.get("query") or {}).items()}
-        answer = await self._user(step["method"], self._filled(step["path"]), data, headers=headers, **query)
+        answer = await user(step["method"], self._filled(step["path"]), data, headers=headers, **query)
         expected = step["expect"]
         if answer.status != expected["status"] and not (expected["status"] == 500 and 400 <= answer.status < 500):
             raise Different(f"status {answer.status}, not {expected['status']}: {answer.body[:300]!r}")
@@ -179,46 +229,79 @@ def _reduced(value: Any, keep: set[str]) -> Any:
     return {key: _reduced(item, keep) for key, item in value.items() if key not in dropped}
 
 
-async def replay(recordings: Path, topics: list[str]) -> list[tuple[str, str, str, str]]:
-    """(topic, id, case, what differs: "" for nothing) of each sequence that is served."""
-    results = []
+@dataclass(frozen=True, slots=True)
+class Result:
+    topic: str
+    id: str
+    case: str
+    difference: str  # "" for none
+
+
+async def replay(recordings: Path, topic: str, where: str) -> list[Result]:
+    """Each sequence of a topic that is served, against a server of its own; `where` is SYSTEM or TENANT."""
+    lines = (recordings / f"{topic}.jsonl").read_bytes().splitlines()
+    sequences = [each for each in map(orjson.loads, lines) if is_served(each, where)]
     with tempfile.TemporaryDirectory() as directory:
         store = await open_store(str(Path(directory) / "state.db"))
-        async with serving(store, Path(directory), "replay") as admin:
-            for file in sorted(recordings.glob("*.jsonl")):
-                if topics and file.stem not in topics:
-                    continue
-                for line in file.read_bytes().splitlines():
-                    sequence = orjson.loads(line)
-                    if not is_served(sequence):
-                        continue
-                    try:
-                        await Replay(admin).run(sequence)
-                        difference = ""
-                    except Different as error:
-                        difference = str(error)
-                    except (KeyError, TypeError, ValueError) as error:
-                        difference = f"the answer has another form: {error!r}"
-                    results.append((file.stem, sequence["id"], sequence["case"], difference))
-        await store.close()
-    return results
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(store.close)
+            admin = await stack.enter_async_context(serving(store, Path(directory), "replay"))
+            anonymous = await stack.enter_async_context(admin.anonymous())
+            sender = admin
+            if where == TENANT:
+                administrator = await stack.enter_async_context(await admin.tenant(TENANT))
+                sender = InTenant(TENANT, admin, administrator)
+            return await _all(sequences, sender, anonymous)
+
+
+async def _all(sequences: list[dict[str, Any]], sender: Sender, anonymous: Sender) -> list[Result]:
+    """Side by side, and then one by one those that change what all others would see."""
+    free = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(sequence: dict[str, Any]) -> Result:
+        async with free:
+            difference = await _difference(sequence, Replay(sender, anonymous))
+        return Result(sequence["topic"], sequence["id"], sequence["case"], difference)
+
+    results = await asyncio.gather(*(one(each) for each in sequences if not each.get("exclusive")))
+    return [*results, *[await one(each) for each in sequences if each.get("exclusive")]]
+
+
+async def _difference(sequence: dict[str, Any], run: Replay) -> str:
+    try:
+        async with asyncio.timeout(SEQUENCE_SECONDS):
+            await run.run(sequence)
+    except Different as error:
+        return str(error)
+    except (KeyError, TypeError, ValueError) as error:
+        return f"the answer has another form: {error!r}"
+    except TimeoutError:
+        return "it took too long"
+    return ""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path)
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--show", type=int, default=0, help="differences to print per topic")
+    parser.add_argument("--tenant", action="store_true", help="in a tenant, not in that of the provider")
+    parser.add_argument("--write-differences", action="store_true", help="in both; writes differences.yaml")
     arguments = parser.parse_args()
-    results = asyncio.run(replay(arguments.recordings, arguments.topics))
-    shown: Counter[str] = Counter()
-    for topic, identity, case, difference in results:
-        if difference and shown[topic] < arguments.show:
-            shown[topic] += 1
-            print(f"{identity} {case}: {difference}")
-    for topic in sorted({result[0] for result in results}):
-        passed = [not result[3] for result in results if result[0] == topic]
-        print(f"{topic:20} {sum(passed):4} of {len(passed)}")
+    topics = arguments.topics or [file.stem for file in sorted(arguments.recordings.glob("*.jsonl"))]
+    places = (SYSTEM, TENANT) if arguments.write_differences else (TENANT if arguments.tenant else SYSTEM,)
+    file = arguments.recordings / differences.FILE
+    listed = differences.read(file)
+    for topic in topics:
+        for where in places:
+            results = asyncio.run(replay(arguments.recordings, topic, where))
+            different = [each for each in results if each.difference]
+            for each in different[: arguments.show]:
+                print(f"{each.id} {each.case}: {each.difference}")
+            print(f"{topic:20} {where:8} {len(results) - len(different):4} of {len(results)}")
+            listed = differences.replaced(listed, topic, where, {each.id: each.case for each in different})
+    if arguments.write_differences:
+        differences.write(file, listed)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,10 @@ class User:
         context = client_context(self._pki.ca_certificate, certificate, private)
         return User(_session(context), self.url, self._directory, self._pki)
 
+    def anonymous(self) -> "User":
+        """Somebody without any credential, who is to be closed."""
+        return User(_session(client_context(self._pki.ca_certificate)), self.url, self._directory, self._pki)
+
     async def component(self, role: str) -> "User":
         """One of the cluster's own processes, which is to be closed."""
         self._pki.ensure(role, times.now())
