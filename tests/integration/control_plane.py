@@ -1,4 +1,4 @@
-"""A real hn-apiserver, and hn-controllers if wanted, as processes of a test; kubectl; a kubelet without machines."""
+"""A real hn-apiserver, and hn-controllers if wanted, as processes of a test; kubectl."""
 
 import asyncio
 import os
@@ -8,14 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from hypernetes.api import times
-from hypernetes.api.models.core_v1 import Pod
-from hypernetes.api.object import tenant_of
 from hypernetes.cli import credentials, tenants
 from hypernetes.cli.layout import Layout
-from hypernetes.client import REQUEST_ERRORS, Client, ClientConfig, Informer, Key
+from hypernetes.client import REQUEST_ERRORS, Client, ClientConfig
 
 _START_SECONDS = 60.0  # the machine may be busy with other tests
 _BIN = Path(sys.executable).parent
@@ -114,50 +111,3 @@ async def running(
             yield plane, client
     finally:
         await plane.stop_all()
-
-
-class HollowKubelet:
-    """Makes every pod Running and Ready on a node that isn't there, and ends those that are asked to end."""
-
-    def __init__(self, client: Client, node: str = "hollow") -> None:
-        self._client, self._node = client, node
-        self._pods: Informer[Pod] = Informer(client, Pod)
-        self._keys: asyncio.Queue[Key] = asyncio.Queue()
-        self._addresses: dict[str, str] = {}
-        self._pods.on_key(self._keys.put_nowait)
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._pods.run())
-            group.create_task(self._work())
-
-    async def _work(self) -> None:
-        while True:
-            key = await self._keys.get()
-            pod = self._pods.get(key)
-            if pod is None:
-                continue
-            try:
-                await self._look(key, pod)
-            except REQUEST_ERRORS:
-                # It changed, or the server is away: again, from the cache as it is then.
-                asyncio.get_running_loop().call_later(0.2, self._keys.put_nowait, key)
-
-    async def _look(self, key: Key, pod: Pod) -> None:
-        where: Any = {"namespace": key.namespace, "tenant": key.tenant}
-        if pod.metadata.deletion_timestamp is not None:
-            await self._client.delete(Pod, key.name, grace_seconds=0, uid=pod.metadata.uid, **where)
-        elif not pod.spec.node_name:
-            await self._client.bind(key.name, self._node, uid=pod.metadata.uid, **where)
-        elif pod.status.phase in (None, "Pending") and "broken" not in (pod.spec.containers[0].image or ""):
-            uid = pod.metadata.uid or ""
-            address = self._addresses.setdefault(
-                uid, f"10.0.{len(self._addresses) // 250}.{len(self._addresses) % 250 + 2}"
-            )
-            now = times.format_time(times.now())
-            status = {
-                "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "startTime": now,
-                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
-            }  # fmt: skip
-            assert tenant_of(pod) == key.tenant
-            await self._client.patch(Pod, key.name, {"status": status}, subresource="status", **where)

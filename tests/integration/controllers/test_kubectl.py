@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernetes.client import Client
-from tests.integration.control_plane import ControlPlane, HollowKubelet, running
+from tests.integration.control_plane import ControlPlane, running
+from tests.integration.hollow_kubelet import HollowKubelet
 
 _DEADLINE = 90.0  # seconds; generous, since the machine may be busy
 
@@ -18,16 +19,11 @@ _DEADLINE = 90.0  # seconds; generous, since the machine may be busy
 async def cluster(directory: Path) -> AsyncIterator["Cluster"]:
     async with running(directory, "controllers", tenant="acme") as (plane, client):
         kubelet = asyncio.create_task(HollowKubelet(client).run())
-        await client.request("POST", "/api/v1/nodes", json=_node())
         try:
             yield Cluster(plane, client)
         finally:
             kubelet.cancel()
             await asyncio.gather(kubelet, return_exceptions=True)
-
-
-def _node() -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "hollow"}}
 
 
 class Cluster:
