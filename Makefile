@@ -39,7 +39,11 @@ $(STAMP): requirements.lock pyproject.toml | packages
 
 .PHONY: kubectl
 kubectl: | packages
-	@deploy/install-kubectl build/bin
+	@deploy/install-clients build/bin kubectl
+
+.PHONY: helm
+helm: | packages
+	@deploy/install-clients build/bin helm
 
 .PHONY: guest
 guest: $(STAMP) ## build the guest: kernel, initramfs with hn-init, toolbox
@@ -83,7 +87,7 @@ test-unit: $(STAMP) ## tests that need neither network nor clock
 	@$(PYTEST) tests/unit
 
 .PHONY: test-api
-test-api: $(STAMP) ## integration tests without virtual machines: stores, API server, controllers
+test-api: $(STAMP) helm ## integration tests without virtual machines: stores, API server, controllers
 	@$(PYTEST) tests/integration -m 'not vm'
 
 .PHONY: test-vm
