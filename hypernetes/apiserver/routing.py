@@ -1,7 +1,8 @@
 """A request's URL and method, read as the Kubernetes API means them."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from hypernetes.api import scheme
@@ -11,6 +12,10 @@ from hypernetes.api.status import StatusError
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 # What lies below /namespaces/NAME and is no resource in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+# What follows is the other server's path: it may hold anything, empty parts too.
+_PROXIED = re.compile(
+    r"((?:/tenants/[^/]+)?/api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy)((?:/.*)?)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class Route:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    rest: str = ""  # of a proxy subresource: the path behind it as it came, still percent-encoded
 
 
 def not_served() -> StatusError:
@@ -33,6 +39,12 @@ def not_served() -> StatusError:
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
     """`path` as it came, percent-encoded. Raises StatusError 404 for a resource that isn't served."""
+    if proxied := _PROXIED.match(path):
+        return replace(_parse(method, proxied[1], {}), rest=proxied[2])
+    return _parse(method, path, query)
+
+
+def _parse(method: str, path: str, query: Mapping[str, str]) -> Route:
     parts = [unquote(part) for part in path.split("/")[1:]]
     tenant = None
     if parts[0] == "tenants" and len(parts) > 1:
@@ -60,9 +72,9 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
         raise not_served()
     if name and resource.namespaced and not namespace:
         raise not_served()
-    verb = _verb(method, name, watch or _true(query.get("watch")))
-    if verb == "watch" and name:
-        return Route(below, verb, tenant, resource, "", namespace, name)
+    if watch and (method != "GET" or subresource):
+        raise StatusError("MethodNotAllowed", "below /watch/ there is nothing but watches of resources")
+    verb = _verb(method, name, watch or (not name and _true(query.get("watch"))))
     return Route(below, verb, tenant, resource, subresource, namespace, name)
 
 
@@ -76,7 +88,7 @@ def _namespace(rest: list[str]) -> tuple[str, list[str]]:
 def _verb(method: str, name: str, watch: bool) -> str:
     match method:
         case "GET" | "HEAD":
-            if watch and not name:
+            if watch:
                 return "watch"
             return "get" if name else "list"
         case "DELETE":

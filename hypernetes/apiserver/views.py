@@ -15,14 +15,17 @@ from hypernetes.apiserver.mirror import Entry, Event
 from hypernetes.apiserver.registry import events, nodes
 
 OBJECT, METADATA, TABLE = "object", "metadata", "table"
-PARTIAL_API_VERSION = "meta.k8s.io/v1"
+META_GROUP = "meta.k8s.io"
 
 
 class View:
     """See the module's docstring. Compared by identity: get one from `view_of`."""
 
-    def __init__(self, resource: Resource, shape: str, include_object: str, annotated: bool, projected: bool) -> None:
+    def __init__(
+        self, resource: Resource, shape: str, include_object: str, version: str, annotated: bool, projected: bool
+    ) -> None:
         self.resource, self.shape, self.include_object = resource, shape, include_object
+        self.version = version  # of meta.k8s.io, for tables and metadata
         self.annotated = annotated  # with the tenant's annotation, on /tenants/*/ paths
         self.projected = projected  # a shared object of `system`, as another tenant sees it
         self._alias = resource.api_version if resource.stored is not resource else None
@@ -46,7 +49,8 @@ class View:
         """Only the `first` table of a watch says which columns there are."""
         body = self.encode(entry, revision)
         if self.shape == TABLE:
-            table = tables.table(self.resource, [orjson.loads(body)], self.include_object, with_columns=first)
+            objects = [orjson.loads(body)]
+            table = tables.table(self.resource, objects, self.include_object, version=self.version, with_columns=first)
             table["metadata"] = {"resourceVersion": str(revision or entry.revision)}
             body = orjson.dumps(table)
         return b'{"type":"%b","object":%b}\n' % (event_type.encode(), body)
@@ -58,7 +62,8 @@ class View:
         return self._data(event.entry) != self._data(event.previous)
 
     def table(self, entries: list[Entry]) -> dict[str, Any]:
-        return tables.table(self.resource, [orjson.loads(self.encode(entry)) for entry in entries], self.include_object)
+        objects = [orjson.loads(self.encode(entry)) for entry in entries]
+        return tables.table(self.resource, objects, self.include_object, version=self.version)
 
     def _data(self, entry: Entry) -> bytes:
         """The stored form, or the one that this view has of it, made once."""
@@ -69,11 +74,11 @@ class View:
         return entry.data
 
     def _metadata(self, entry: Entry) -> bytes:
-        if not self.projected:
-            return _kept(entry, METADATA, _partial)
-        if ("projected", METADATA) not in entry.views:
-            entry.views["projected", METADATA] = codec.encode(_partial(orjson.loads(self._data(entry))))
-        return entry.views["projected", METADATA]
+        key = (self.projected, METADATA, self.version)
+        if key not in entry.views:
+            partial = tables.partial_metadata(orjson.loads(self._data(entry)), self.version)
+            entry.views[key] = codec.encode(partial)
+        return entry.views[key]
 
 
 def _kept(entry: Entry, name: str, convert: Any) -> bytes:
@@ -82,13 +87,9 @@ def _kept(entry: Entry, name: str, convert: Any) -> bytes:
     return entry.views[name]
 
 
-def _partial(obj: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": PARTIAL_API_VERSION, "kind": "PartialObjectMetadata", "metadata": obj["metadata"]}
-
-
 @cache
 def view_of(
-    resource: Resource, shape: str = OBJECT, include_object: str = "Metadata", *, annotated: bool = False,
-    projected: bool = False,
+    resource: Resource, shape: str = OBJECT, include_object: str = "Metadata", *, version: str = "v1",
+    annotated: bool = False, projected: bool = False,
 ) -> View:  # fmt: skip
-    return View(resource, shape, include_object, annotated, projected)
+    return View(resource, shape, include_object, version, annotated, projected)

@@ -12,11 +12,8 @@ from hypernetes.apiserver import protobuf, views
 
 MAX_BODY_BYTES = 3 * 1024 * 1024  # as upstream
 JSON, YAML = "application/json", "application/yaml"
-_SHAPES = {
-    "Table": views.TABLE,
-    "PartialObjectMetadata": views.METADATA,
-    "PartialObjectMetadataList": views.METADATA,
-}
+_MEDIA_TYPES = {"*/*": JSON, "application/json": JSON, "application/yaml": YAML}
+_META_VERSIONS = ("v1", "v1beta1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +22,29 @@ class Accepted:
 
     media_type: str = JSON
     shape: str = views.OBJECT
+    version: str = "v1"  # of meta.k8s.io, where the shape is one of its kinds
 
 
-def accepted(header: str | None) -> Accepted:
-    """The first clause of an Accept header that we can serve. Raises StatusError 406."""
+def accepted(header: str | None, *, of_list: bool = False) -> Accepted:
+    """The first clause of an Accept header that we can serve; `of_list` for an answer with many objects.
+
+    Raises StatusError 406.
+    """
     if not header:
         return Accepted()
+    partial = "PartialObjectMetadataList" if of_list else "PartialObjectMetadata"
+    shapes = {"Table": views.TABLE, partial: views.METADATA}
     for clause in header.split(","):
         media_type, *parameters = (part.strip() for part in clause.split(";"))
         values = dict(parameter.partition("=")[::2] for parameter in parameters)
-        kind = {"*/*": JSON, "application/*": JSON, "application/json": JSON, "application/yaml": YAML}.get(media_type)
+        kind = _MEDIA_TYPES.get(media_type)
         if kind is None:
             continue
         if "as" not in values:
             return Accepted(kind)
-        shape = _SHAPES.get(values["as"])
-        if shape is not None and values.get("g") == "meta.k8s.io" and values.get("v") == "v1":
-            return Accepted(kind, shape)
+        shape = shapes.get(values["as"])
+        if shape is not None and values.get("g") == "meta.k8s.io" and values.get("v") in _META_VERSIONS:
+            return Accepted(kind, shape, values["v"])
     message = f"only the following media types are accepted: {JSON}, {YAML}"
     raise StatusError("NotAcceptable", message)
 

@@ -1,9 +1,11 @@
 """Query parameters and DeleteOptions, checked as upstream checks them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+from multidict import MultiMapping
 
 from hypernetes.api import selectors
 from hypernetes.api.scheme import Resource
@@ -12,7 +14,7 @@ from hypernetes.apiserver import validation
 from hypernetes.apiserver.mirror import Match
 from hypernetes.apiserver.registry import events, fields
 
-Query = Mapping[str, str]
+Query = MultiMapping[str]
 Shown = Callable[[selectors.Labels], selectors.Labels]
 
 EXACT, NOT_OLDER_THAN = "Exact", "NotOlderThan"
@@ -20,6 +22,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _META_GROUP = "meta.k8s.io"
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
 _FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
+_MANAGER_MAX_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,22 +165,47 @@ def _boolean(query: Query, name: str) -> bool:
     return query.get(name, "false").lower() not in ("false", "0")
 
 
-def dry_run(query: Query, values: list[str] | None = None) -> bool:
-    """Whether to persist nothing. Raises StatusError 422 for anything but `All`."""
-    asked = [value for value in (query.get("dryRun"), *(values or ())) if value]
-    for value in asked:
-        if value != "All":
-            raise invalid(_META_GROUP, "CreateOptions", "", validation.not_supported("dryRun", value, ("All",)))
-    return bool(asked)
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What the query of a POST, PUT or PATCH asks for."""
+
+    dry_run: bool  # do everything but write
+    field_validation: str  # Ignore, Warn (the default) or Strict
 
 
-def field_validation(query: Query) -> str:
-    """Ignore, Warn (the default) or Strict."""
-    value = query.get("fieldValidation") or "Warn"
-    if value not in _FIELD_VALIDATIONS:
-        causes = validation.not_supported("fieldValidation", value, _FIELD_VALIDATIONS)
-        raise invalid(_META_GROUP, "CreateOptions", "", causes)
-    return value
+_WRITE_KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}  # by verb
+
+
+def write_options(query: Query, verb: str) -> WriteOptions:
+    """Raises StatusError 422 for what upstream doesn't take, naming every parameter that is wrong."""
+    dry_runs = _all(query, "dryRun")
+    strictness = query.get("fieldValidation") or "Warn"
+    causes = _dry_run_causes(dry_runs) + _manager_causes(query.get("fieldManager", ""))
+    if strictness not in _FIELD_VALIDATIONS:
+        causes += validation.not_supported("fieldValidation", strictness, _FIELD_VALIDATIONS)
+    if verb == "patch" and "force" in query:
+        causes += validation.forbidden("force", "may not be specified for non-apply patch")
+    if causes:
+        raise invalid(_META_GROUP, _WRITE_KINDS[verb], "", causes)
+    return WriteOptions(bool(dry_runs), strictness)
+
+
+def _dry_run_causes(values: list[str]) -> validation.Causes:
+    wrong = [value for value in values if value != "All"]
+    return validation.not_supported("dryRun", wrong[0], ("All",)) if wrong else []
+
+
+def _manager_causes(name: str) -> validation.Causes:
+    if len(name.encode("utf-8", "surrogatepass")) > _MANAGER_MAX_BYTES:
+        return validation.too_long("fieldManager", _MANAGER_MAX_BYTES)
+    if not name.isprintable():
+        return validation.invalid("fieldManager", name, "should only contain printable characters")
+    return []
+
+
+def _all(query: Query, name: str) -> list[str]:
+    """Every value of a parameter that may come more than once."""
+    return list(query.getall(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +226,8 @@ def delete_options(query: Query, body: dict[str, Any]) -> DeleteOptions:
     if orphan is None and "orphanDependents" in query:
         orphan = _boolean(query, "orphanDependents")
     policy = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
-    causes: validation.Causes = []
+    dry_runs = [*_all(query, "dryRun"), *(body.get("dryRun") or ())]
+    causes = _dry_run_causes(dry_runs)
     if policy and orphan is not None:
         causes += validation.invalid(
             "propagationPolicy", policy, "orphanDependents and deletionPropagation are both set"
@@ -215,5 +244,5 @@ def delete_options(query: Query, body: dict[str, Any]) -> DeleteOptions:
         propagation=policy or {True: "Orphan", False: "Background", None: ""}[orphan],
         uid=preconditions.get("uid") or "",
         resource_version=preconditions.get("resourceVersion") or "",
-        dry_run=dry_run(query, body.get("dryRun")),
+        dry_run=bool(dry_runs),
     )

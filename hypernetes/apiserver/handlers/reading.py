@@ -71,7 +71,7 @@ async def get(call: Call) -> web.StreamResponse:
     wanted = options.resource_version(call.http.query)
     await _fresh_enough(call, wanted)
     entry = find(call)
-    view = view_for(call, accepted.shape)
+    view = view_for(call, accepted.shape, accepted.version)
     if view.shape == views.TABLE:
         body: Any = view.table([entry])
         body["metadata"] = {"resourceVersion": str(entry.revision)}
@@ -92,12 +92,12 @@ def find(call: Call) -> Entry:
     return entry
 
 
-def view_for(call: Call, shape: str) -> View:
+def view_for(call: Call, shape: str, version: str = "v1") -> View:
     include = call.http.query.get("includeObject") or "Metadata"
     if shape == views.TABLE and include not in ("None", "Metadata", "Object"):
         raise StatusError("BadRequest", f"includeObject must be None, Metadata or Object, not {include!r}")
     return views.view_of(
-        call.resource, shape, include if shape == views.TABLE else "Metadata",
+        call.resource, shape, include if shape == views.TABLE else "Metadata", version=version,
         annotated=call.tenant is None, projected=call.reads_shared,
     )  # fmt: skip
 
@@ -110,9 +110,9 @@ async def _fresh_enough(call: Call, wanted: int | None) -> None:
 
 
 async def list_(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
     asked = options.list_options(call.http.query, call.resource, watch=False)
-    view = view_for(call, accepted.shape)
+    view = view_for(call, accepted.shape, accepted.version)
     page, token = await _page(call, asked)
     metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
     if token:
@@ -203,7 +203,7 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
 
 def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Iterator[bytes]:
     if view.shape == views.METADATA:
-        kind, api_version = "PartialObjectMetadataList", views.PARTIAL_API_VERSION
+        kind, api_version = "PartialObjectMetadataList", f"{views.META_GROUP}/{view.version}"
     else:
         kind, api_version = f"{view.resource.kind}List", view.resource.api_version
     head = {"kind": kind, "apiVersion": api_version, "metadata": metadata}

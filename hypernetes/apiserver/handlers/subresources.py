@@ -34,7 +34,7 @@ async def get_scale(call: Call) -> web.StreamResponse:
 
 async def put_scale(call: Call) -> web.StreamResponse:
     """PUT or PATCH of a scale: changes spec.replicas and nothing else."""
-    dry_run = options.dry_run(call.http.query)
+    asked = options.write_options(call.http.query, call.route.verb)
     body, content_type = await negotiation.read_payload(call.http)
     kind = schema.for_kind("autoscaling/v1", "Scale")
     strategy = registry.of(call.resource)
@@ -44,20 +44,22 @@ async def put_scale(call: Call) -> web.StreamResponse:
             raise missing(writing.place_of(call))
         if call.route.verb == "patch":
             patched = patch.apply(content_type, scales.of(old), body, kind)
-            scale, _ = patch.decode(kind, patched, options.field_validation(call.http.query))
+            scale, _ = patch.decode(kind, patched, asked.field_validation)
         else:
-            scale, _ = kind.decode(body, options.field_validation(call.http.query), content_type)
+            scale, _ = kind.decode(body, asked.field_validation, content_type)
+        writing.check_uid(call, (scale.get("metadata") or {}).get("uid"), old)
         new = scales.applied(scale, old, call.resource, call.route.name)
         return writing.decide_update(call, strategy, new, old)
 
-    written = await writing.change(call, changed, dry_run=dry_run)
+    written = await writing.change(call, changed, dry_run=asked.dry_run)
     return negotiation.answer(scales.of(codec.decode(written.entry.data, written.entry.revision)))
 
 
 async def bind(call: Call) -> web.StreamResponse:
     """POST of a Binding: gives a pod its node, once. Both `pods/NAME/binding` and `bindings` lead here."""
+    asked = options.write_options(call.http.query, "create")
     body, content_type = await negotiation.read_payload(call.http)
-    binding, _ = schema.for_kind("v1", "Binding").decode(body, options.field_validation(call.http.query), content_type)
+    binding, _ = schema.for_kind("v1", "Binding").decode(body, asked.field_validation, content_type)
     metadata = binding.get("metadata") or {}
     name = call.route.name or metadata.get("name") or ""
     node = (binding.get("target") or {}).get("name") or ""
@@ -70,7 +72,7 @@ async def bind(call: Call) -> web.StreamResponse:
             raise missing(place)
         return Put(_bound(old, node, metadata, call))
 
-    await call.parts.objects.change(place, bound, dry_run=options.dry_run(call.http.query))
+    await call.parts.objects.change(place, bound, dry_run=asked.dry_run)
     return negotiation.answer(
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
     )
@@ -100,7 +102,8 @@ def _bound(pod: Object, node: str, metadata: Object, call: Call) -> Object:
 async def finalize(call: Call) -> web.StreamResponse:
     """PUT of a namespace's spec.finalizers; the last one to go takes the namespace with it."""
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    sent = await writing.read_object(call)
+    asked = options.write_options(call.http.query, "update")
+    sent = await writing.read_object(call, asked.field_validation)
     strategy = registry.of(call.resource)
 
     def changed(old: Object | None) -> Decision:
@@ -115,7 +118,7 @@ async def finalize(call: Call) -> web.StreamResponse:
             del new["spec"]["finalizers"]
         return Remove(last=new) if deletion.finished(new, strategy) else Put(new)
 
-    return writing.answer(call, await writing.change(call, changed), accepted)
+    return writing.answer(call, await writing.change(call, changed, dry_run=asked.dry_run), accepted)
 
 
 async def token(call: Call) -> web.StreamResponse:

@@ -32,7 +32,7 @@ async def watch(call: Call) -> web.StreamResponse:
     if accepted.media_type != negotiation.JSON:
         raise StatusError("NotAcceptable", f"a watch is served as {negotiation.JSON} only")
     asked = options.list_options(call.http.query, call.resource, watch=True)
-    view = view_for(call, accepted.shape)
+    view = view_for(call, accepted.shape, accepted.version)
     await _fresh_enough(call, asked)
     watcher = Watcher(_scope(call, asked), view, asked.matcher(call.shown_labels))
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -155,16 +155,17 @@ def bookmark(view: View, revision: int, *, initial_end: bool = False) -> bytes:
     metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
     if initial_end:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    meta = f"{views.META_GROUP}/{view.version}"
     obj: dict[str, object]
     if view.shape == views.OBJECT:
         kind, api_version = view.resource.kind, view.resource.api_version
         obj = {"kind": kind, "apiVersion": api_version, "metadata": metadata}
     elif view.shape == views.METADATA:
-        obj = {"kind": "PartialObjectMetadata", "apiVersion": views.PARTIAL_API_VERSION, "metadata": metadata}
+        obj = {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": metadata}
     else:
-        shown = {"kind": "PartialObjectMetadata", "apiVersion": views.PARTIAL_API_VERSION, "metadata": metadata}
+        shown = {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": metadata}
         obj = {
-            "kind": "Table", "apiVersion": views.PARTIAL_API_VERSION, "metadata": {"resourceVersion": str(revision)},
+            "kind": "Table", "apiVersion": meta, "metadata": {"resourceVersion": str(revision)},
             "columnDefinitions": [], "rows": [{"cells": [], "object": shown}],
         }  # fmt: skip
     return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"

@@ -1,13 +1,12 @@
 """POST, PUT and PATCH: decode, complete, admit, check, write."""
 
 import copy
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from hypernetes.api.status import StatusError, conflict, invalid
-from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, views
+from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, validation, views
 from hypernetes.apiserver.handlers import claims, negotiation, options
 from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
@@ -24,10 +23,10 @@ _NAME_ATTEMPTS = 8  # for a generated name that is taken; as upstream
 
 async def create(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    dry_run = options.dry_run(call.http.query)
-    obj = await read_object(call, new=True)
-    written = await create_object(call, obj, dry_run=dry_run)
-    if call.resource is contents.TENANTS and not dry_run:
+    asked = options.write_options(call.http.query, "create")
+    obj = await read_object(call, asked.field_validation, new=True)
+    written = await create_object(call, obj, dry_run=asked.dry_run)
+    if call.resource is contents.TENANTS and not asked.dry_run:
         # usable at once: whoever gets the answer finds the namespaces, the network and the service there
         tenant = codec.decode(written.entry.data, written.entry.revision)
         name, cidr = tenant["metadata"]["name"], tenant["spec"]["serviceCIDR"]
@@ -47,7 +46,8 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     for attempt in range(_NAME_ATTEMPTS if generate else 1):
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
-        check_allowed(call.user, call.route, obj["metadata"]["name"])  # the URL of a create has no name
+        name = obj["metadata"]["name"]
+        check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
         new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
         await admission.admit(call, new)
         _check(call, new, _causes_new(call, new, strategy))
@@ -60,15 +60,16 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     raise AssertionError("unreachable")
 
 
-async def read_object(call: Call, *, new: bool = False) -> Object:
+async def read_object(call: Call, field_validation: str, *, new: bool = False) -> Object:
     """The object of a request's body, decoded and pruned, in the form it is stored in. Raises StatusError."""
     resource = call.resource
     body, content_type = await negotiation.read_payload(call.http)
     kind = schema.for_kind(resource.api_version, resource.kind)
-    obj, warnings = kind.decode(body, options.field_validation(call.http.query), content_type)
+    obj, warnings = kind.decode(body, field_validation, content_type)
     call.warnings += warnings
     obj = _as_stored(call, obj)
     _check_place(call, obj, new)
+    call.warnings += metadata.drop_equal_owners(obj["metadata"])
     return obj
 
 
@@ -121,22 +122,21 @@ def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
 def _check(call: Call, obj: Object, causes: Causes) -> None:
     if causes:
         stored = call.resource.stored
-        distinct = {(each["field"], each["reason"], each["message"]): each for each in causes}
-        shown = list(islice(distinct.values(), _MAX_CAUSES))
-        raise invalid(stored.group, stored.kind, obj["metadata"].get("name", ""), shown)
+        raise invalid(stored.group, stored.kind, obj["metadata"].get("name", ""), causes[:_MAX_CAUSES])
 
 
 async def update(call: Call) -> web.StreamResponse:
     """PUT of an object, or of its status."""
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    dry_run = options.dry_run(call.http.query)
-    sent = await read_object(call)
+    asked = options.write_options(call.http.query, "update")
+    sent = await read_object(call, asked.field_validation)
     await admission.prepare_update(call)
     strategy = registry.of(call.resource)
 
     def changed(old: Object | None) -> Decision:
         if old is None:
             raise missing(place_of(call))
+        check_uid(call, sent["metadata"].get("uid"), old)
         return decide_update(call, strategy, copy.deepcopy(sent), old)
 
     if strategy.create_on_update and not call.route.subresource:
@@ -146,17 +146,17 @@ async def update(call: Call) -> web.StreamResponse:
             if sent["metadata"].get("uid"):
                 raise conflict(call.resource.group_resource, place.name, "Precondition failed: UID is of no object")
             sent["metadata"].pop("resourceVersion", None)
-            return answer(call, await create_object(call, sent, dry_run=dry_run), accepted, 201)
-    written = await change(call, changed, dry_run=dry_run)
+            return answer(call, await create_object(call, sent, dry_run=asked.dry_run), accepted, 201)
+    written = await change(call, changed, dry_run=asked.dry_run)
     return answer(call, written, accepted)
 
 
 async def patch_(call: Call) -> web.StreamResponse:
     """PATCH of an object, or of its status, on the object as it is when it is written."""
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    dry_run = options.dry_run(call.http.query)
-    validation_mode = options.field_validation(call.http.query)
     content_type = call.http.headers.get("Content-Type", "")
+    patch.check_content_type(content_type)
+    asked = options.write_options(call.http.query, "patch")
     body = await negotiation.read_body(call.http)
     await admission.prepare_update(call)
     resource, strategy = call.resource, registry.of(call.resource)
@@ -167,13 +167,13 @@ async def patch_(call: Call) -> web.StreamResponse:
             raise missing(place_of(call))
         shown = _as_served(call, old)
         patched = patch.apply(content_type, shown, body, kind)
-        obj, warnings = patch.decode(kind, patched, validation_mode)
-        call.warnings[:] = warnings
+        obj, warnings = patch.decode(kind, patched, asked.field_validation)
         obj = _as_stored(call, obj)
         _check_place(call, obj, False)
+        call.warnings[:] = warnings + metadata.drop_equal_owners(obj["metadata"])
         return decide_update(call, strategy, obj, old)
 
-    return answer(call, await change(call, changed, dry_run=dry_run), accepted)
+    return answer(call, await change(call, changed, dry_run=asked.dry_run), accepted)
 
 
 def _as_served(call: Call, obj: Object) -> Object:
@@ -191,14 +191,13 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
     expected = new["metadata"].get("resourceVersion")
     if expected and expected != old["metadata"]["resourceVersion"]:
         raise conflict(resource.group_resource, call.route.name, MODIFIED)
-    uid = new["metadata"].get("uid")
-    if uid and uid != old["metadata"]["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-        raise conflict(resource.group_resource, call.route.name, why)
+    if not expected and resource.stored.group_resource in metadata.NEVER_UNCONDITIONALLY:
+        causes = validation.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise invalid(resource.group, resource.name, call.route.name, causes)
     metadata.carry_over(new["metadata"], old["metadata"])
     kind = schema.for_kind(stored.api_version, stored.kind)
     kind.default(new)
-    causes: Causes = []
+    causes = []
     if call.route.subresource == "status":
         _keep_all_but_status(new, old)
         strategy.prepare_status(new, old)
@@ -214,13 +213,19 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
         causes += strategy.validate(new)
         causes += strategy.validate_update(new, old)
         causes += admission.check_update(call, new, old)
-    causes += metadata.validate(new["metadata"], strategy, namespaced=stored.namespaced)
-    causes += metadata.validate_update(new["metadata"], old["metadata"])
+    causes += metadata.validate_update(new["metadata"], old["metadata"], strategy, namespaced=stored.namespaced)
     causes += kind.validate(new, causes)
     _check(call, new, causes)
     if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
         return Remove(also=claims.released(call, old), last=new)
     return Put(new, claims.reclaimed(call, new, old))
+
+
+def check_uid(call: Call, uid: str | None, old: Object) -> None:
+    """The uid of a body that replaces an object is a precondition. Raises StatusError 409."""
+    if uid and uid != old["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+        raise conflict(call.resource.group_resource, call.route.name, why)
 
 
 def _keep_all_but_status(new: Object, old: Object) -> None:
@@ -253,7 +258,7 @@ async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
 
 
 def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:
-    view = view_for(call, accepted.shape)
+    view = view_for(call, accepted.shape, accepted.version)
     if view.shape == views.TABLE:
         body: Any = view.table([written.entry])
         body["metadata"] = {"resourceVersion": str(written.entry.revision)}

@@ -6,6 +6,6 @@
 Both raise StatusError with upstream's codes; the object that is passed in is never changed.
 """
 
-from hypernetes.apiserver.patch.applying import CONTENT_TYPES, JSON, MERGE, STRATEGIC, apply, decode
+from hypernetes.apiserver.patch.applying import CONTENT_TYPES, JSON, MERGE, STRATEGIC, apply, check_content_type, decode
 
-__all__ = ["CONTENT_TYPES", "JSON", "MERGE", "STRATEGIC", "apply", "decode"]
+__all__ = ["CONTENT_TYPES", "JSON", "MERGE", "STRATEGIC", "apply", "check_content_type", "decode"]

@@ -7,12 +7,23 @@ from hypernetes.api.status import StatusError, cause
 from hypernetes.apiserver.patch import json_patch, merge_patch, strategic
 from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
 from hypernetes.apiserver.schema import KindSchema
-from hypernetes.apiserver.schema.bodies import check_depth, load_json, media_type
+from hypernetes.apiserver.schema.bodies import check_depth, load_json
 
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 CONTENT_TYPES = (JSON, MERGE, STRATEGIC)
+
+
+def check_content_type(content_type: str) -> str:
+    """The kind of patch that it names. Raises StatusError 415."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in CONTENT_TYPES:
+        raise StatusError(
+            "UnsupportedMediaType",
+            f"the body of the request was in an unknown format - accepted media types: {', '.join(CONTENT_TYPES)}",
+        )
+    return kind
 
 
 def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema: KindSchema) -> dict[str, Any]:
@@ -21,12 +32,7 @@ def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema
     `body` is bytes, or a parsed patch. StatusError: 415 for another content type, 400 for what is no patch, 422 for one
     that doesn't fit, 413 for too many operations.
     """
-    kind = content_type.partition(";")[0].strip().lower() and media_type(content_type)
-    if kind not in CONTENT_TYPES:
-        raise StatusError(
-            "UnsupportedMediaType",
-            f"the body of the request was in an unknown format - accepted media types: {', '.join(CONTENT_TYPES)}",
-        )
+    kind = check_content_type(content_type)
     patch = load_json(body) if isinstance(body, bytes) else copy.deepcopy(body)
     try:
         if kind == JSON:

@@ -2,8 +2,11 @@
 
 import secrets
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from hypernetes.api import times
 from hypernetes.apiserver import validation
@@ -16,7 +19,18 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # upstream's: no vowels, no wor
 _SUFFIX_LENGTH = 5
 _GENERATED_MAX = 63
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+_STANDARD_FINALIZERS = (ORPHAN, FOREGROUND, "kubernetes")
+_MAX_CAUSES = 1_000  # a body of 3 MB can be wrong in a million places
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+# Kinds of which an update must say from which resourceVersion it was made.
+NEVER_UNCONDITIONALLY = frozenset(
+    {
+        "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io",
+        "leases.coordination.k8s.io", "poddisruptionbudgets.policy", "runtimeclasses.node.k8s.io",
+        "volumeattachments.storage.k8s.io",
+    }
+)  # fmt: skip
 
 
 def random_suffix() -> str:
@@ -39,16 +53,27 @@ def fill_new(metadata: Object, now: datetime, *, generation: bool) -> None:
 
 
 def carry_over(new: Object, old: Object) -> None:
-    """What an update that doesn't speak of it leaves as it was."""
-    for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "name", "namespace"):
+    """What an update that doesn't speak of it, or may not change it, leaves as it was."""
+    for name in ("uid", "deletionGracePeriodSeconds", "name", "namespace"):
         if not new.get(name) and name in old:
             new[name] = old[name]
     for name in ("resourceVersion", "selfLink", "managedFields", "generation"):
         new.pop(name, None)
-    if "generation" in old:
-        new["generation"] = old["generation"]
-    if "generateName" in old:
-        new.setdefault("generateName", old["generateName"])
+    for name in ("creationTimestamp", "deletionTimestamp", "generation"):
+        if name in old:
+            new[name] = old[name]
+
+
+def drop_equal_owners(metadata: Object) -> list[str]:
+    """Leaves one of each owner reference that came more than once; gives the warnings for the client."""
+    owners = metadata.get("ownerReferences") or []
+    if len(owners) < 2:
+        return []
+    distinct = {orjson.dumps(owner, option=orjson.OPT_SORT_KEYS): owner for owner in owners}
+    if len(distinct) == len(owners):
+        return []
+    metadata["ownerReferences"] = list(distinct.values())
+    return ["metadata.ownerReferences: equal references were dropped; each owner is to be named once"]
 
 
 def validate(metadata: Object, strategy: Strategy, *, namespaced: bool) -> Causes:
@@ -65,13 +90,22 @@ def validate(metadata: Object, strategy: Strategy, *, namespaced: bool) -> Cause
         causes += validation.dns_label(metadata["namespace"], "metadata.namespace")
     causes += validation.labels(metadata.get("labels"), "metadata.labels")
     causes += validation.annotations(metadata.get("annotations"), "metadata.annotations")
-    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
-        causes += _finalizer(finalizer, f"metadata.finalizers[{index}]")
-    return causes + _owners(metadata.get("ownerReferences") or ())
+    return causes + _finalizers(metadata.get("finalizers") or ()) + _owners(metadata.get("ownerReferences") or ())
 
 
-def validate_update(new: Object, old: Object) -> Causes:
-    causes: Causes = []
+def validate_update(new: Object, old: Object, strategy: Strategy, *, namespaced: bool) -> Causes:
+    """All of `validate`, and that what is fixed stays.
+
+    Each cause comes twice: upstream looks once for all kinds and once for the kind.
+    """
+    causes = validate(new, strategy, namespaced=namespaced) + _changes(new, old)
+    return causes[:_MAX_CAUSES] * 2
+
+
+def _changes(new: Object, old: Object) -> Causes:
+    causes = validation.labels(new.get("labels"), "metadata.labels")
+    causes += validation.annotations(new.get("annotations"), "metadata.annotations")
+    causes += _owners(new.get("ownerReferences") or ())
     for name in _FIXED:
         if new.get(name) != old.get(name):
             causes += validation.invalid(f"metadata.{name}", new.get(name), "field is immutable")
@@ -83,18 +117,24 @@ def validate_update(new: Object, old: Object) -> Causes:
     return causes
 
 
-def _finalizer(name: str, path: str) -> Causes:
-    causes = validation.qualified_name(name, path)
-    if not causes and "/" not in name and name not in (ORPHAN, FOREGROUND, "kubernetes"):
-        return validation.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")
+def _finalizers(names: Sequence[str]) -> Causes:
+    causes: Causes = []
+    for index, name in enumerate(names):
+        causes += validation.qualified_name(name, "metadata.finalizers")
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            causes += validation.invalid(f"metadata.finalizers[{index}]", name, why)
+    if ORPHAN in names and FOREGROUND in names:
+        why = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
+        causes += validation.invalid("metadata.finalizers", list(names), why)
     return causes
 
 
 def _owners(owners: Any) -> Causes:
     causes: Causes = []
     controllers = 0
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
+    path = "metadata.ownerReferences"
+    for owner in owners:
         if not owner.get("apiVersion"):
             causes += validation.invalid(f"{path}.apiVersion", "", "version must not be empty")
         for name in ("kind", "name", "uid"):
@@ -104,7 +144,5 @@ def _owners(owners: Any) -> Causes:
             causes += validation.invalid(path, owner["kind"], "is disallowed from being an owner")
         controllers += bool(owner.get("controller"))
     if controllers > 1:
-        causes += validation.invalid(
-            "metadata.ownerReferences", controllers, "only one reference can be the controller"
-        )
+        causes += validation.invalid(path, controllers, "only one reference can be the controller") * (controllers - 1)
     return causes
