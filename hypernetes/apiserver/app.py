@@ -15,7 +15,16 @@ from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver import routing
 from hypernetes.apiserver.authn import Authenticator, User
 from hypernetes.apiserver.connections import gone
-from hypernetes.apiserver.handlers import deleting, documents, negotiation, reading, subresources, watching, writing
+from hypernetes.apiserver.handlers import (
+    deleting,
+    documents,
+    negotiation,
+    probing,
+    reading,
+    subresources,
+    watching,
+    writing,
+)
 from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Unavailable
@@ -61,7 +70,6 @@ class Application:
 
     def __init__(self, parts: Parts, authenticator: Authenticator) -> None:
         self._parts, self._authenticator = parts, authenticator
-        self.draining = False  # readyz says so, and load balancers send no more
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""
@@ -88,8 +96,8 @@ class Application:
                 log.info("slow request", method=request.method, path=request.path, seconds=round(took, 1))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path in documents.HEALTH_PATHS or request.path.startswith(("/livez/", "/readyz/", "/healthz/")):
-            return self._health(request.path)
+        if probing.is_probe(request.path):
+            return await self._probe(request)
         user = await self._authenticator.authenticate(_certificate(request), request.headers.get("Authorization"))
         route = routing.parse(request.method, request.rel_url.raw_path, request.query)
         check_allowed(user, route, route.name)
@@ -100,6 +108,8 @@ class Application:
             return await documents.serve(call)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
+        if request.method == "HEAD" and route.subresource != "proxy":
+            raise _not_allowed()
         return await _handler(route)(call)
 
     async def _tenant(self, user: User, route: Route) -> str | None:
@@ -121,10 +131,11 @@ class Application:
         if route.verb == "create" or user.tenant != SYSTEM_TENANT:
             raise StatusError("Forbidden", "forbidden: the tenant is being deleted; it can only be read")
 
-    def _health(self, path: str) -> web.Response:
-        if self.draining and path.startswith("/readyz"):
-            return web.Response(status=500, text="shutting down")
-        return web.Response(text="ok")
+    async def _probe(self, request: web.BaseRequest) -> web.Response:
+        """Health is for anybody, but for those with a credential that is none."""
+        if "Authorization" in request.headers:
+            await self._authenticator.authenticate(_certificate(request), request.headers["Authorization"])
+        return await probing.probe(self._parts.health, request)
 
 
 def _handler(route: Route) -> Handler:
@@ -143,7 +154,11 @@ def _handler(route: Route) -> Handler:
         return _VERBS[route.verb]
     elif route.verb == "watch" and route.name and "watch" in resource.verbs:
         return watching.watch
-    raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
+    raise _not_allowed()
+
+
+def _not_allowed() -> StatusError:
+    return StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
 def _certificate(request: web.BaseRequest) -> bytes | None:

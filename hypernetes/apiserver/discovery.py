@@ -3,6 +3,8 @@
 Built from rows of the scheme, so that a tenant's own set (custom resources) is another instance of the same class.
 """
 
+import base64
+import hashlib
 import platform
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +20,18 @@ from hypernetes.apiserver.documents import Document
 
 KUBERNETES_MAJOR, KUBERNETES_MINOR = "1", "36"  # the API that facts/ describes
 _AGGREGATED_VERSIONS = ("v2", "v2beta1")
+# Where two groups have a kind of one name, clients take that of the former: upstream's order, others follow by name.
+_GROUP_ORDER = {
+    name: position
+    for position, name in enumerate(
+        (
+            "", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+            "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io",
+            "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io",
+            "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "flowcontrol.apiserver.k8s.io",
+        )
+    )
+}  # fmt: skip
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -25,8 +39,9 @@ class Discovery:
     """The discovery documents of one set of resources."""
 
     def __init__(self, resources: Iterable[Resource]) -> None:
-        self._groups: dict[str, dict[str, list[Resource]]] = {}  # group -> version -> resources by name
-        for resource in sorted(resources, key=lambda each: each.name):
+        # group -> version, the preferred one first -> resources by name
+        self._groups: dict[str, dict[str, list[Resource]]] = {}
+        for resource in sorted(resources, key=_position):
             self._groups.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
         self._aggregated: dict[tuple[bool, str], Document] = {}
 
@@ -39,7 +54,7 @@ class Discovery:
 
     def group_list(self) -> dict[str, Any]:
         """`/apis`"""
-        groups = [self._group(name) for name in sorted(self._groups) if name]
+        groups = [self._group(name) for name in self._groups if name]
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
     def group(self, name: str) -> dict[str, Any] | None:
@@ -59,7 +74,7 @@ class Discovery:
     def aggregated(self, core: bool, version: str = "v2") -> Document:
         """All of `/api` (core) or `/apis` in one document, as `apidiscovery.k8s.io/<version>`."""
         if (core, version) not in self._aggregated:
-            names = [name for name in sorted(self._groups) if (name == "") is core]
+            names = [name for name in self._groups if (name == "") is core]
             value = {
                 "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {},
                 "items": [self._aggregated_group(name) for name in names],
@@ -69,7 +84,7 @@ class Discovery:
         return self._aggregated[core, version]
 
     def group_versions(self) -> list[tuple[str, str]]:
-        return [(group, version) for group in sorted(self._groups) for version in self._groups[group]]
+        return [(group, version) for group in self._groups for version in self._groups[group]]
 
     def resources(self, group: str, version: str) -> list[Resource]:
         return self._groups.get(group, {}).get(version, [])
@@ -84,6 +99,12 @@ class Discovery:
             for version, found in self._groups[name].items()
         ]
         return {"metadata": {"name": name} if name else {}, "versions": versions}
+
+
+def _position(resource: Resource) -> tuple[int, str, int, str]:
+    """Groups in their order, the newest version of each first (all served ones are stable), resources by name."""
+    order = _GROUP_ORDER.get(resource.group, len(_GROUP_ORDER))
+    return order, resource.group, -int(resource.version.removeprefix("v")), resource.name
 
 
 @cache
@@ -148,7 +169,7 @@ def version() -> dict[str, str]:
 def _rows(resource: Resource) -> list[dict[str, Any]]:
     row: dict[str, Any] = {
         "name": resource.name, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": list(resource.verbs), **_optional(resource),
+        "kind": resource.kind, "verbs": list(resource.verbs), **_optional(resource), **_storage_version(resource),
     }  # fmt: skip
     return [row, *(_subresource_row(resource, each) for _, each in sorted(resource.subresources.items()))]
 
@@ -163,6 +184,15 @@ def _subresource_row(resource: Resource, subresource: Subresource) -> dict[str, 
 def _optional(resource: Resource) -> dict[str, Any]:
     optional = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
     return {key: value for key, value in optional.items() if value}
+
+
+def _storage_version(resource: Resource) -> dict[str, str]:
+    """What changes when objects begin to be stored as another kind or version; computed as upstream does."""
+    if "update" not in resource.verbs:
+        return {}  # nothing of it is stored
+    stored = resource.stored
+    digest = hashlib.sha256(f"{stored.group}/{stored.version}/{stored.kind}".encode()).digest()
+    return {"storageVersionHash": base64.b64encode(digest[:8]).decode()}
 
 
 def _other_group(subresource: Subresource) -> dict[str, str]:

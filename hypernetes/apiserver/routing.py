@@ -70,8 +70,10 @@ def _parse(method: str, path: str, query: Mapping[str, str]) -> Route:
     subresource = rest[2] if len(rest) > 2 else ""
     if subresource and subresource not in resource.subresources:
         raise not_served()
-    if name and resource.namespaced and not namespace:
+    if "/" in name or (name and resource.namespaced and not namespace):
         raise not_served()
+    if name in (".", "..") or "%" in name:
+        raise StatusError("BadRequest", f"no object can be called {name!r}")
     if watch and (method != "GET" or subresource):
         raise StatusError("MethodNotAllowed", "below /watch/ there is nothing but watches of resources")
     verb = _verb(method, name, watch or (not name and _true(query.get("watch"))))

@@ -19,6 +19,7 @@ from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.handlers.context import Parts
+from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
@@ -64,6 +65,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
     shown = ServingCertificate(pki, hot, settings.bind)
+    health = Health(store, mirror, token_keys, settings.cluster_id)
     contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
@@ -76,10 +78,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
-                token_keys, pki.authority, contents, dialer, departures,
+                token_keys, pki.authority, contents, dialer, departures, health,
             )  # fmt: skip
             app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
-            async with _listening(app, departures, watchers, settings, serving) as port:
+            async with _listening(app, departures, watchers, settings, serving, health) as port:
                 yield port
         finally:
             for task in owned:
@@ -88,8 +90,9 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _listening(
-    app: Application, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext
-) -> AsyncIterator[int]:
+    app: Application, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext,
+    health: Health,
+) -> AsyncIterator[int]:  # fmt: skip
     limits = {"max_line_size": MAX_HEADER_BYTES, "max_field_size": MAX_HEADER_BYTES}
     server = Server(app.handle, departures, logger=malformed.LOGGER, **limits)
     loop = asyncio.get_running_loop()
@@ -101,7 +104,7 @@ async def _listening(
     try:
         yield port
     finally:
-        app.draining = True
+        health.drain()
         listener.close()
         watchers.end_all()
         await server.shutdown(DRAIN_SECONDS)

@@ -17,6 +17,7 @@ from hypernetes.apiserver.connections import Departures
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.freshness import Freshness
+from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
@@ -45,6 +46,7 @@ class Parts:
     contents: Contents
     dialer: Dialer
     departures: Departures
+    health: Health
     clock: Callable[[], datetime] = times.now
 
 

@@ -41,6 +41,7 @@ class KindSchema:
             value, complaints = body, list[str]()
         else:
             value, complaints = bodies.parse(body, content_type, find_duplicates=field_validation != IGNORE)
+            value = {} if value is None else value  # `null` is an object in which nothing is said, as upstream
         if not isinstance(value, dict):
             raise self._unusable("the body must be an object")
         self._check_kind(value)

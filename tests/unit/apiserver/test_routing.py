@@ -41,10 +41,18 @@ def test_what_is_no_resource_is_left_to_others(path: str) -> None:
     "path",
     [
         "/api/v1/gadgets", "/apis/x/v1/pods", "/api/v1/namespaces/w/nodes", "/api/v1/namespaces/w/pods/p/shell",
-        "/api/v1/namespaces//pods", "/api/v1/namespaces/w/pods/p/log/x", "/api/v1/pods/p",
+        "/api/v1/namespaces//pods", "/api/v1/namespaces/w/pods/a%2Fb", "/api/v1/namespaces/w/pods/p/log/x",
+        "/api/v1/pods/p",
     ],
 )  # fmt: skip
 def test_paths_that_lead_nowhere(path: str) -> None:
     with pytest.raises(StatusError) as raised:
         routing.parse("GET", path, {})
     assert raised.value.code == 404
+
+
+@pytest.mark.parametrize("name", ["..", ".", "50%25"])
+def test_names_that_no_object_can_have(name: str) -> None:
+    with pytest.raises(StatusError) as raised:
+        routing.parse("GET", f"/api/v1/namespaces/w/pods/{name}", {})
+    assert raised.value.code == 400
