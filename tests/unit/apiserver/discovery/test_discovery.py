@@ -34,7 +34,7 @@ def test_a_version_lists_its_resources_and_their_subresources(built_in):
     assert rows["deployments"] == {
         "name": "deployments", "singularName": "deployment", "namespaced": True, "kind": "Deployment",
         "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-        "shortNames": ["deploy"], "categories": ["all"],
+        "shortNames": ["deploy"], "categories": ["all"], "storageVersionHash": "8aSe+NMegvE=",
     }  # fmt: skip
     assert rows["deployments/scale"] == {
         "name": "deployments/scale", "singularName": "", "namespaced": True, "group": "autoscaling", "version": "v1",
