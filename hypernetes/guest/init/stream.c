@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ static bool pump(struct stream *s, int channel)
 	size_t room = s->credit < sizeof buffer ? s->credit : sizeof buffer;
 	ssize_t n;
 
+	if (s->ending && (size_t)s->left[channel - 1] < room)
+		room = s->left[channel - 1];
 	if (!room) {
 		loop_want(in, 0);
 		return false;
@@ -89,6 +92,7 @@ static bool pump(struct stream *s, int channel)
 	n = read(in->fd, buffer, room);
 	if (n > 0) {
 		s->credit -= n;
+		s->left[channel - 1] -= s->ending ? n : 0;
 		link_send(M_DATA, channel, s->id, buffer, n);
 		return true;
 	}
@@ -103,6 +107,8 @@ static void on_readable(struct source *source, uint32_t events)
 	struct stream *s = source->owner;
 
 	(void)events;
+	if (s->ending)
+		return; /* drain goes on when the host takes more */
 	pump(s, source == &s->in[0] ? 1 : 2);
 	if (finished(s))
 		release(s);
@@ -177,18 +183,38 @@ bool stream_push(struct stream *s, int channel, const void *data, size_t length)
 	return true;
 }
 
-void stream_end(struct stream *s, int code)
+/* Sends what is left, as far as the host takes it; at its end the stream is freed. */
+static void drain(struct stream *s)
 {
-	uint8_t b[4] = {code, code >> 8, code >> 16, code >> 24};
+	uint8_t b[4] = {s->code, s->code >> 8, s->code >> 16, s->code >> 24};
 
 	for (int channel = 1; channel <= 2; channel++) {
-		while (s->in[channel - 1].fd >= 0 && pump(s, channel))
+		struct source *in = &s->in[channel - 1];
+		while (in->fd >= 0 && pump(s, channel))
 			;
-		if (s->in[channel - 1].fd >= 0)
+		if (in->fd >= 0 && s->left[channel - 1] && !s->credit)
+			return;
+		if (in->fd >= 0)
 			end_channel(s, channel);
 	}
 	link_send(M_ENDED, 0, s->id, b, sizeof b);
 	release(s);
+}
+
+void stream_end(struct stream *s, int code)
+{
+	s->ending = true;
+	s->code = code;
+	s->closed = s->input_ended = NULL;
+	/* Not what its children write from now on: they may never end. */
+	for (int i = 0; i < 2; i++) {
+		if (s->in[i].fd < 0)
+			continue;
+		if (ioctl(s->in[i].fd, FIONREAD, &s->left[i]))
+			s->left[i] = 0;
+		loop_want(&s->in[i], 0);
+	}
+	drain(s);
 }
 
 static void drop(struct stream *s)
@@ -251,6 +277,10 @@ void stream_frame(const struct frame *f)
 			s->credit = more > STREAM_WINDOW - (s->credit < STREAM_WINDOW ? s->credit : STREAM_WINDOW)
 					    ? STREAM_WINDOW
 					    : s->credit + more;
+			if (s->ending) {
+				drain(s);
+				return;
+			}
 			loop_want(&s->in[0], EPOLLIN);
 			loop_want(&s->in[1], EPOLLIN);
 		}

@@ -20,6 +20,9 @@ struct stream {
 	uint32_t credit;       /* bytes the host still takes */
 	bool host_ended, ended[2];
 	bool has_process;      /* lives until stream_end */
+	bool ending;           /* the process is gone; `left` of its output waits for the host's credit */
+	int code;
+	int left[2];
 	void (*closed)(struct stream *); /* the host gave the stream up */
 	void (*input_ended)(struct stream *);
 	void *owner;
@@ -33,7 +36,8 @@ void stream_read_from(struct stream *, int channel, int fd); /* takes fd over */
 void stream_write_to(struct stream *, int fd);		     /* takes fd over */
 /* Sends output that was read elsewhere; a stream without enough credit is reset: false. */
 bool stream_push(struct stream *, int channel, const void *, size_t);
-/* The process behind it ended: what is readable now is sent, then its exit code. Frees the stream. */
+/* The process behind it ended: what is readable now is sent as the host takes it, then its exit code. The stream then
+ * frees itself; its owner has lost it. */
 void stream_end(struct stream *, int code);
 void stream_reset(struct stream *);
 void stream_frame(const struct frame *);

@@ -177,6 +177,14 @@ class TestMachines:
         await machine.start_container(container(["echo", "still here"], "d.0"))
         assert (await collect(machine, "d.0"))[0] == b"still here\n"
 
+    async def test_a_slow_reader_gets_all_that_a_command_said_before_it_ended(self, machine: Machine) -> None:
+        await machine.start_container(container(["sleep", "1000"]))
+        wanted = (256 << 10) + (48 << 10)  # what may be on its way, and then less than a pipe holds
+        process = await machine.exec("c.0", ["sh", "-c", f"yes | head -c {wanted}; exit 3"])
+        await asyncio.sleep(3)  # nothing is read while the command ends
+        output, code = await output_of(process)
+        assert (len(output), code) == (wanted, 3)
+
     async def test_a_terminal_can_be_resized(self, machine: Machine) -> None:
         await machine.start_container(container(["sleep", "1000"]))
         process = await machine.exec("c.0", ["sh", "-c", "read go; stty size; tty"], tty=True, stdin=True)
