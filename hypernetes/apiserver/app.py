@@ -20,6 +20,7 @@ from hypernetes.apiserver.handlers import (
     documents,
     negotiation,
     probing,
+    proxies,
     reading,
     subresources,
     watching,
@@ -59,6 +60,7 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("exec", "create"): subresources.execute,
     ("attach", "get"): subresources.attach,
     ("attach", "create"): subresources.attach,
+    **{("proxy", verb): proxies.proxy for verb in ("get", "create", "update", "patch", "delete")},
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _MAKING = frozenset({"create", "update", "patch"})

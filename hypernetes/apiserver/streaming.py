@@ -26,6 +26,7 @@ from hypernetes.apiserver.dialer import (
     MAX_MESSAGE_BYTES,
     Agent,
     Dialer,
+    Query,
 )
 from hypernetes.apiserver.podstreams import Stream
 
@@ -50,7 +51,7 @@ async def read_log(
     agent = Agent.of(node, stream.node)
     silence = None if stream.follow else SILENCE_SECONDS
     parts = _parts("containerLogs", tenant, pod, stream)
-    async with dialer.get(agent, parts, stream.query, silence_seconds=silence) as source:
+    async with dialer.get(agent, parts, _query(pod, stream), silence_seconds=silence) as source:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -71,7 +72,8 @@ async def execute(
 ) -> web.StreamResponse:
     """`…/pods/NAME/exec` as a WebSocket; otherwise as `read_log`."""
     stream = podstreams.execution(pod, request.query)
-    return await _attach(request, dialer, _parts("exec", tenant, pod, stream), stream, node)
+    parts = _parts("exec", tenant, pod, stream)
+    return await _attach(request, dialer, parts, _query(pod, stream), stream.node, node)
 
 
 async def attach(
@@ -79,11 +81,12 @@ async def attach(
 ) -> web.StreamResponse:
     """`…/pods/NAME/attach` as a WebSocket; otherwise as `read_log`."""
     stream = podstreams.attachment(pod, request.query)
-    return await _attach(request, dialer, _parts("attach", tenant, pod, stream), stream, node)
+    parts = _parts("attach", tenant, pod, stream)
+    return await _attach(request, dialer, parts, _query(pod, stream), stream.node, node)
 
 
 async def _attach(
-    request: web.BaseRequest, dialer: Dialer, parts: list[str], stream: Stream, node: dict[str, Any] | None
+    request: web.BaseRequest, dialer: Dialer, parts: list[str], query: Query, name: str, node: dict[str, Any] | None
 ) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET":
         raise StatusError("BadRequest", "Upgrade request required: streams are WebSockets")
@@ -93,7 +96,7 @@ async def _attach(
         compress=False,
     )  # fmt: skip
     try:
-        far = await dialer.websocket(Agent.of(node, stream.node), parts, stream.query, protocol)
+        far = await dialer.websocket(Agent.of(node, name), parts, query, protocol)
     except StatusError as error:
         # A refused upgrade makes kubectl try SPDY next, and show what becomes of that instead of this.
         await near.prepare(request)
@@ -158,3 +161,8 @@ def _cut(request: web.BaseRequest) -> None:
 def _parts(verb: str, tenant: str, pod: Object, stream: Stream) -> list[str]:
     metadata = pod["metadata"]
     return [verb, tenant, metadata["namespace"], metadata["name"], stream.container]
+
+
+def _query(pod: Object, stream: Stream) -> Query:
+    """With the UID: a pod that ends may have a successor of its name on the same node."""
+    return [("uid", pod["metadata"]["uid"]), *stream.query]

@@ -1,4 +1,4 @@
-"""The agent's own port: logs, exec and attach, for hn-apiserver and nobody else.
+"""The agent's own port: logs, exec, attach and connections to pods' ports, for hn-apiserver and nobody else.
 
 TLS asks for a certificate of the cluster's authority; here its name is looked at. What the caller may do was decided
 by hn-apiserver.
@@ -16,7 +16,7 @@ from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Container
 from hypernetes.api.status import StatusError
 from hypernetes.client import Key
-from hypernetes.nodeagent import channels, logs
+from hypernetes.nodeagent import channels, forwards, logs
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.podworker import PodWorker
@@ -45,6 +45,7 @@ class AgentServer:
         app.router.add_get("/containerLogs" + _TARGET, self._logs)
         app.router.add_get("/exec" + _TARGET, self._exec)
         app.router.add_get("/attach" + _TARGET, self._attach)
+        app.router.add_get("/forward/{tenant}/{namespace}/{pod}/{port}", self._forward)
         return app
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
@@ -107,11 +108,40 @@ class AgentServer:
         await socket.close()
         return socket
 
-    def _find(self, request: web.Request) -> tuple[PodWorker, Container, ContainerRecord]:
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        """A connection to a port of the pod's own address."""
+        worker, port = self._worker(request), request.match_info["port"]
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise StatusError("BadRequest", f"{port[:64]!r} is no port")
+        if worker.machine is None or worker.record.claim is None:
+            raise StatusError("ServiceUnavailable", f"pod {worker.record.name!r} is not running")
+        socket = web.WebSocketResponse(
+            protocols=(forwards.PROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=channels.MAX_MESSAGE_BYTES
+        )
+        if not socket.can_prepare(request).ok:
+            raise StatusError("BadRequest", "Upgrade request required: connections are WebSockets")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                stream = await worker.machine.forward(int(port), worker.record.claim.address)
+        except MachineError as error:
+            why = f"port {port} of pod {worker.record.name!r} can't be reached: {error.message}"
+            raise StatusError("ServiceUnavailable", why) from error
+        except TimeoutError as error:
+            raise StatusError("ServiceUnavailable", "the pod's machine did not answer") from error
+        await socket.prepare(request)
+        await forwards.serve(socket, stream)
+        return socket
+
+    def _worker(self, request: web.Request) -> PodWorker:
+        """The pod by names, and by UID where the caller says which: one that ends has a successor of its name."""
         parts = request.match_info
-        worker = self._agent.worker(Key(parts["tenant"], parts["namespace"], parts["pod"]))
+        worker = self._agent.worker(Key(parts["tenant"], parts["namespace"], parts["pod"]), request.query.get("uid"))
         if worker is None:
             raise StatusError("NotFound", f"pod {parts['pod']!r} is not on this node")
+        return worker
+
+    def _find(self, request: web.Request) -> tuple[PodWorker, Container, ContainerRecord]:
+        parts, worker = request.match_info, self._worker(request)
         container = next((each for each in all_of(worker.pod) if each.name == parts["container"]), None)
         if container is None:
             raise StatusError("NotFound", f"container {parts['container']!r} is not in pod {parts['pod']!r}")

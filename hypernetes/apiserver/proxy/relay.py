@@ -1,0 +1,204 @@
+"""A request carried to a server behind a socket, and its answer back, as it comes.
+
+What is about one hop stays there: connection headers, and above all the client's credentials, which are for
+hn-apiserver and not for whom it asks. The server is a stranger's: its head is bounded by the HTTP parser, its body is
+never held, and no redirect of its is followed.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from aiohttp import WSMsgType, web
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from multidict import CIMultiDict
+from yarl import URL
+
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver.connections import Departures
+
+log = structlog.get_logger()
+
+HEAD_SECONDS = 60.0  # a server that doesn't begin to answer
+MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket
+_PIECE_BYTES = 64 << 10
+_ONE_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+_CREDENTIALS = ("authorization", "impersonate-", "x-remote-")
+_WEBSOCKET = "sec-websocket-"
+
+
+async def relay(
+    request: web.BaseRequest, connection: socket.socket, target: URL, prefix: str, departures: Departures
+) -> web.StreamResponse:
+    """`target` is what the server sees; `prefix` is the path of ours that its `/` is under. Takes the socket over.
+
+    StatusError 503 where no answer comes.
+    """
+    connector = _OneConnection(connection)
+    session = aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )  # fmt: skip
+    headers = _forwarded(request, target)
+    try:
+        async with session, asyncio.timeout(None) as until_departure:
+            now = asyncio.get_running_loop().time
+            with departures.told(request, lambda: until_departure.reschedule(now())):
+                if request.headers.get("Upgrade", "").lower() == "websocket":
+                    return await _websocket(request, session, target, headers)
+                return await _http(request, session, target, headers, prefix)
+    except TimeoutError:
+        log.debug("the client of a proxied request went away")
+        return web.Response()  # nobody gets it
+    finally:
+        connector.abandon()
+
+
+async def _http(
+    request: web.BaseRequest, session: aiohttp.ClientSession, target: URL, headers: CIMultiDict[str], prefix: str
+) -> web.StreamResponse:
+    body = request.content.iter_chunked(_PIECE_BYTES) if request.body_exists else None
+    try:
+        async with asyncio.timeout(HEAD_SECONDS):
+            answer = await session.request(
+                request.method, target, headers=headers, data=body, allow_redirects=False,
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            )  # fmt: skip
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _unanswered(error) from error
+    async with answer:
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_kept(answer.headers))
+        if "Location" in answer.headers:
+            response.headers["Location"] = relocated(answer.headers["Location"], target, prefix)
+        if "Content-Length" not in answer.headers and request.method != "HEAD":
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        try:
+            async for piece in answer.content.iter_chunked(_PIECE_BYTES):
+                await response.write(piece)
+            await response.write_eof()
+        except (aiohttp.ClientError, OSError) as error:
+            log.debug("a proxied answer broke off", error=str(error))
+            if request.transport is not None:
+                request.transport.abort()  # without its end, the client knows that it isn't whole
+        return response
+
+
+async def _websocket(
+    request: web.BaseRequest, session: aiohttp.ClientSession, target: URL, headers: CIMultiDict[str]
+) -> web.StreamResponse:
+    offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if word.strip()]
+    try:
+        async with asyncio.timeout(HEAD_SECONDS):
+            far = await session.ws_connect(
+                target, protocols=offered, headers=headers, max_msg_size=MAX_MESSAGE_BYTES, autoping=True, compress=0
+            )
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _unanswered(error) from error
+    async with far:
+        chosen = (far.protocol,) if far.protocol else ()
+        near = web.WebSocketResponse(protocols=chosen, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
+        await near.prepare(request)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_pass_on(near, far))
+            group.create_task(_pass_on(far, near))
+        return near
+
+
+async def _pass_on(source: Any, sink: Any) -> None:
+    try:
+        async for message in source:
+            if message.type is WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                await sink.send_str(message.data)
+            else:
+                break
+    except ConnectionError:
+        log.debug("a proxied stream's other end went away")
+    finally:
+        await sink.close()
+
+
+def _forwarded(request: web.BaseRequest, target: URL) -> CIMultiDict[str]:
+    """The client's headers for the server: without its credentials and what is about its own connection."""
+    headers = _kept(request.headers, _CREDENTIALS)
+    for name in [name for name in headers if name.lower().startswith(_WEBSOCKET)]:
+        headers.popall(name)
+    headers["X-Forwarded-Uri"] = request.rel_url.raw_path
+    headers["X-Forwarded-Host"] = request.headers.get("Host", "")
+    headers["X-Forwarded-Proto"] = "https"
+    headers.setdefault("Host", target.host or "")
+    return headers
+
+
+def _kept(headers: Any, refused: tuple[str, ...] = ()) -> CIMultiDict[str]:
+    """What isn't about one connection, by the standard's list or by the sender's own `Connection` header."""
+    own = {word.strip().lower() for value in headers.getall("Connection", ()) for word in value.split(",")}
+    dropped = _ONE_HOP | own
+    return CIMultiDict(
+        (name, value)
+        for name, value in _pairs(headers)
+        if name.lower() not in dropped and not name.lower().startswith(refused)
+    )
+
+
+def _pairs(headers: Any) -> Iterable[tuple[str, str]]:
+    pairs: Iterable[tuple[str, str]] = headers.items()
+    return pairs
+
+
+def relocated(location: str, target: URL, prefix: str) -> str:
+    """A redirect to somewhere on the same server leads below `prefix` again; any other is left as it is."""
+    parts = urlsplit(location)
+    if parts.netloc and parts.netloc not in (target.authority, target.host):
+        return location
+    if not parts.netloc and not parts.path.startswith("/"):
+        return location
+    tail = "".join((f"?{parts.query}" if parts.query else "", f"#{parts.fragment}" if parts.fragment else ""))
+    return f"{prefix}{parts.path or '/'}{tail}"
+
+
+def _unanswered(error: Exception) -> StatusError:
+    """The text names what went wrong, and no address of the node's."""
+    kind = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return StatusError("ServiceUnavailable", f"error trying to reach service: {kind}")
+
+
+class _OneConnection(aiohttp.BaseConnector):
+    """Speaks over a socket that is open already; TLS without looking at the certificate, as upstream's proxy does: a
+    pod's certificate is signed by whoever, and who answers is settled by the tunnel."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(force_close=True)
+        self._connection: socket.socket | None = connection
+
+    async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise aiohttp.ClientConnectionError("the connection was used already")
+        options: dict[str, Any] = {}
+        if req.is_ssl():
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            options = {"ssl": context, "server_hostname": ""}
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_unix_connection(lambda: ResponseHandler(loop), sock=connection, **options)
+        return protocol
+
+    def abandon(self) -> None:
+        """Closes the socket if no connection came of it."""
+        if self._connection is not None:
+            self._connection.close()

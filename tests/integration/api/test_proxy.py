@@ -1,0 +1,256 @@
+"""The proxy subresources, from a client to a server in a pod: hn-apiserver, the agent's port and TLS are real, and the
+guest's side is a TCP connection of this machine."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from hypernetes.api import times
+from hypernetes.apiserver.storage.opening import open_store
+from hypernetes.nodeagent import server as agent_server
+from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.pki.contexts import server_context
+from hypernetes.pki.roles import node_role
+from tests.integration.api.servers import User, serving
+
+PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+class Connection:
+    """A TCP connection as the guest link gives it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self) -> bytes:
+        return await self._reader.read(65536)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close_write(self) -> None:
+        self._writer.write_eof()
+
+    async def close(self) -> None:
+        self._writer.close()
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str]] = []
+        self.open = 0
+
+    async def forward(self, port: int, address: str) -> Connection:
+        self.asked.append((port, address))
+        try:
+            return Connection(*await asyncio.open_connection("127.0.0.1", port))
+        except OSError as error:
+            raise MachineError("ConnectFailed", "Connection refused") from error
+
+
+class Node:
+    """An agent with one pod, whose server this test plays."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.pods: dict[str, str] = {}  # name -> uid
+        self._machine = machine
+
+    def worker(self, key: Any, uid: str | None = None) -> Any:
+        if self.pods.get(key.name) != uid:
+            return None
+        claim = SimpleNamespace(address="10.0.0.5")
+        return SimpleNamespace(machine=self._machine, record=SimpleNamespace(name=key.name, claim=claim))
+
+
+async def echo(request: web.BaseRequest) -> web.StreamResponse:
+    """The server in the pod."""
+    if request.path == "/ws":
+        near = web.WebSocketResponse(protocols=("chat",))
+        await near.prepare(request)
+        async for message in near:
+            if message.type is WSMsgType.TEXT:
+                await near.send_str(f"{near.ws_protocol}: {message.data}")
+        return near
+    if request.path == "/moved":
+        return web.Response(status=302, headers={"Location": "/there"})
+    if request.path == "/large":
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(512):
+            await response.write(b"x" * 65536)
+        return response
+    if request.path == "/broken":
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+    body = await request.read()
+    seen = {
+        "method": request.method, "path": request.rel_url.raw_path, "query": request.query_string,
+        "headers": {name.lower(): value for name, value in request.headers.items()}, "body": body.decode(),
+    }  # fmt: skip
+    return web.json_response(seen, status=418, headers={"X-Answer": "pod", "Connection": "close, X-Hop", "X-Hop": "1"})
+
+
+class Stage:
+    def __init__(self, admin: User, port: int, machine: Machine, node: Node) -> None:
+        self.admin, self.port, self.machine, self.node = admin, port, machine, node
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        store = await open_store(str(tmp_path / "state.db"))
+        stack.push_async_callback(store.close)
+        admin = await stack.enter_async_context(serving(store, tmp_path, "abc123"))
+        pki, role = admin._pki, node_role("n1")
+        pki.ensure(role, times.now(), addresses=["127.0.0.1"])
+        machine = Machine()
+        node = Node(machine)
+        context = server_context(pki.certificate(role), pki.key(role), pki.ca_certificate, require_client=True)
+        agent: Any = node
+        runner = await agent_server.serve(agent, context, "127.0.0.1", 0)
+        stack.push_async_callback(runner.cleanup)
+        listener = socket.create_server(("127.0.0.1", 0))
+        pod_server = web.ServerRunner(web.Server(echo), shutdown_timeout=1)
+        await pod_server.setup()
+        stack.push_async_callback(pod_server.cleanup)
+        await web.SockSite(pod_server, listener).start()
+        made = Stage(admin, listener.getsockname()[1], machine, node)
+        await _objects(made, runner.addresses[0][1])
+        yield made
+
+
+async def _objects(stage: Stage, agent_port: int) -> None:
+    """A node, a pod on it, and a service whose endpoint it is."""
+    admin = stage.admin
+    node = {
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": agent_port}},
+        },
+    }  # fmt: skip
+    assert (await admin("POST", "/api/v1/nodes", node)).status == 201
+    container = {"name": "main", "image": "web", "ports": [{"containerPort": stage.port}]}
+    pod = {"metadata": {"name": "web"}, "spec": {"nodeName": "n1", "containers": [container]}}
+    made = await admin("POST", PODS, pod)
+    assert made.status == 201, made.body
+    stage.node.pods["web"] = made.json["metadata"]["uid"]
+    status = {"status": {"podIP": "10.0.0.5", "phase": "Running"}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    assert (await admin("PATCH", f"{PODS}/web/status", status, headers=headers)).status == 200
+    service = {"metadata": {"name": "shop"}, "spec": {"ports": [{"name": "http", "port": 80}]}}
+    assert (await admin("POST", SERVICES, service)).status == 201
+    slice_ = {
+        "metadata": {"name": "shop-1", "labels": {"kubernetes.io/service-name": "shop"}}, "addressType": "IPv4",
+        "ports": [{"name": "http", "port": stage.port}],
+        "endpoints": [
+            {
+                "addresses": ["10.0.0.5"],
+                "targetRef": {"kind": "Pod", "name": "web", "uid": stage.node.pods["web"]},
+            }
+        ],
+    }  # fmt: skip
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    assert (await admin("POST", path, slice_)).status == 201
+
+
+async def test_a_request_reaches_the_pod_as_it_was_sent_but_for_the_credentials(stage: Stage) -> None:
+    sent = {"Authorization": "Basic c2VjcmV0", "X-Remote-User": "root", "X-Own": "1", "Content-Type": "text/plain"}
+    answer = await stage.admin("POST", f"{PODS}/web/proxy/a//b%2Fc", b"hello", headers=sent, q="1")
+    assert answer.status == 418, answer.body
+    seen = answer.json
+    assert (seen["method"], seen["path"], seen["query"], seen["body"]) == ("POST", "/a//b%2Fc", "q=1", "hello")
+    assert seen["headers"]["x-own"] == "1"
+    assert seen["headers"]["x-forwarded-uri"].endswith("/pods/web/proxy/a//b%2Fc")
+    assert not {"authorization", "x-remote-user"} & set(seen["headers"])
+    assert answer.headers["X-Answer"] == "pod"
+    assert "X-Hop" not in answer.headers
+    assert stage.machine.asked == [(stage.port, "10.0.0.5")], "a pod is asked at its own address"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_every_method_is_carried(stage: Stage, method: str) -> None:
+    answer = await stage.admin(method, f"{PODS}/web/proxy/x")
+    assert (answer.status, answer.json["method"]) == (418, method)
+
+
+@pytest.mark.parametrize("name", ["shop", "shop:80", "shop:http", "http:shop:http"])
+async def test_a_service_is_reached_by_port_number_and_name(stage: Stage, name: str) -> None:
+    answer = await stage.admin("GET", f"{SERVICES}/{name}/proxy/x")
+    assert (answer.status, answer.json["path"]) == (418, "/x")
+
+
+async def test_without_a_slash_the_client_is_sent_to_the_root(stage: Stage) -> None:
+    answer = await stage.admin("GET", f"{PODS}/web/proxy", a="b")
+    assert (answer.status, answer.json["path"], answer.json["query"]) == (418, "/", "a=b"), "redirected, then carried"
+
+
+async def test_a_redirect_of_the_server_leads_below_the_proxy_again(stage: Stage) -> None:
+    answer = await stage.admin("GET", f"{PODS}/web/proxy/moved")
+    assert (answer.status, answer.json["path"]) == (418, "/there")
+
+
+async def test_a_large_answer_comes_through_and_a_broken_one_is_not_taken_for_whole(stage: Stage) -> None:
+    answer = await stage.admin("GET", f"{PODS}/web/proxy/large")
+    assert len(answer.body) == 512 * 65536
+    with pytest.raises(Exception, match=r"payload|closed|disconnected|Server"):
+        await stage.admin("GET", f"{PODS}/web/proxy/broken")
+
+
+async def test_a_websocket_is_carried_with_its_subprotocol(stage: Stage) -> None:
+    url = f"{stage.admin.url}{PODS}/web/proxy/ws"
+    async with stage.admin._session.ws_connect(url, protocols=("chat",)) as far:
+        await far.send_str("hello")
+        async with asyncio.timeout(20):
+            assert await far.receive_str() == "chat: hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f"{PODS}/nobody/proxy/", 404),
+        (f"{PODS}/web:nope/proxy/", 400),
+        (f"{PODS}/ftp:web:1/proxy/", 400),
+        (f"{SERVICES}/nobody/proxy/", 404),
+        (f"{SERVICES}/shop:81/proxy/", 503),
+        (f"{PODS}/web:1/proxy/", 503),
+        ("/api/v1/nodes/n2/proxy/healthz", 404),
+    ],
+)
+async def test_what_cant_be_reached_is_a_status(stage: Stage, path: str, code: int) -> None:
+    answer = await stage.admin("GET", path)
+    assert (answer.status, answer.json["kind"]) == (code, "Status")
+    assert "127.0.0.1" not in answer.json["message"], "the node's own addresses are nobody's business"
+
+
+async def test_another_pod_of_the_same_name_isnt_asked(stage: Stage) -> None:
+    stage.node.pods["web"] = "another"
+    assert (await stage.admin("GET", f"{PODS}/web/proxy/")).status == 404
+    assert stage.machine.asked == []
+
+
+async def test_another_tenants_pod_is_out_of_reach(stage: Stage) -> None:
+    async with await stage.admin.tenant("acme") as acme:
+        assert (await acme("GET", f"{PODS}/web/proxy/")).status == 404
+        assert (await acme("GET", f"/tenants/system{PODS}/web/proxy/")).status == 403
+        assert (await acme("GET", "/api/v1/nodes/n1/proxy/healthz")).status == 403
+    assert stage.machine.asked == []
+
+
+async def test_a_node_answers_for_its_health_and_takes_no_writes(stage: Stage) -> None:
+    answer = await stage.admin("GET", "/api/v1/nodes/n1/proxy/healthz")
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert (await stage.admin("POST", "/api/v1/nodes/n1/proxy/healthz")).status == 405
