@@ -51,6 +51,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
         await admission.admit(call, new)
         _check(call, new, _causes_new(call, new, strategy))
+        _warn(call, strategy.warnings(new, None))
         place = Place(resource, tenant, call.route.namespace, new["metadata"]["name"])
         try:
             return await claims.create(call, place, new, dry_run=dry_run)
@@ -115,8 +116,14 @@ def _completed_new(call: Call, obj: Object, strategy: Strategy) -> Object:
 def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
     stored = call.resource.stored
     causes = metadata.validate(obj["metadata"], strategy, namespaced=stored.namespaced)
+    causes += strategy.validate_create(obj)
     causes += strategy.validate(obj)
     return causes + schema.for_kind(stored.api_version, stored.kind).validate(obj, causes)
+
+
+def _warn(call: Call, warnings: list[str]) -> None:
+    """A decision may be made again, when another write came in between; it warns once."""
+    call.warnings.extend(each for each in warnings if each not in call.warnings)
 
 
 def _check(call: Call, obj: Object, causes: Causes) -> None:
@@ -216,6 +223,8 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
     causes += metadata.validate_update(new["metadata"], old["metadata"], strategy, namespaced=stored.namespaced)
     causes += kind.validate(new, causes)
     _check(call, new, causes)
+    if not call.route.subresource:
+        _warn(call, strategy.warnings(new, old))
     if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
         return Remove(also=claims.released(call, old), last=new)
     return Put(new, claims.reclaimed(call, new, old))

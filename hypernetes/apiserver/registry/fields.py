@@ -23,13 +23,14 @@ _PATHS: dict[tuple[str, str], tuple[str, ...]] = {
     ("core", "nodes"): ("spec.unschedulable",),
     ("core", "services"): ("spec.clusterIP", "spec.type"),
     ("core", "replicationcontrollers"): ("status.replicas",),
-    ("apps", "replicasets"): ("status.replicas",),
+    ("batch", "jobs"): ("status.successful",),
 }
 
 # What an absent field counts as, where that isn't "".
 _ABSENT = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0"}
 _SPECIAL: dict[str, Callable[[Object], str]] = {
     "source": lambda event: event.get("source", {}).get("component") or event.get("reportingComponent") or "",
+    "status.successful": lambda job: str(job.get("status", {}).get("succeeded", 0)),
 }
 
 

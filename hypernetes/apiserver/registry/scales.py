@@ -38,6 +38,9 @@ def applied(scale: Object, workload: Object, resource: Resource, name: str) -> O
     if metadata.get("name", name) != name:
         message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
         raise StatusError("BadRequest", message)
+    if metadata.get("namespace", workload["metadata"]["namespace"]) != workload["metadata"]["namespace"]:
+        message = "the namespace of the provided object does not match the namespace sent on the request"
+        raise StatusError("BadRequest", message)
     for field in ("resourceVersion", "uid"):
         wanted, found = metadata.get(field), workload["metadata"][field]
         if wanted and wanted != found:

@@ -14,6 +14,11 @@ def nothing(*objects: Object) -> None:
     """For hooks that have nothing to do."""
 
 
+def silent(new: Object, old: Object | None) -> list[str]:
+    """For what is nothing to warn of."""
+    return []
+
+
 def fine(*objects: Object) -> Causes:
     """For checks that find nothing."""
     return []
@@ -38,9 +43,11 @@ class Strategy:
     prepare_create: Callable[[Object], None] = nothing
     prepare_update: Callable[[Object, Object], None] = nothing
     prepare_status: Callable[[Object, Object], None] = nothing
+    validate_create: Callable[[Object], Causes] = fine  # what holds for new objects only
     validate: Callable[[Object], Causes] = fine
     validate_update: Callable[[Object, Object], Causes] = fine
     validate_status: Callable[[Object, Object], Causes] = fine
+    warnings: Callable[[Object, Object | None], list[str]] = silent  # of what is allowed; old is None on create
     grace_seconds: Callable[[Object, int | None], int] | None = None  # from what was asked; None: deleted at once
     held: Callable[[Object], bool] = lambda obj: False  # whether deletion waits for something else than finalizers
     before_delete: Callable[[Object], None] = nothing  # as an object begins to be deleted but stays

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from hypernetes.apiserver.schema import pod_defaults
+from hypernetes.apiserver.schema import pod_defaults, workload_defaults
 
 Defaults = Callable[[dict[str, Any]], None]
 
@@ -70,38 +70,6 @@ def _endpoint_slice(obj: dict[str, Any]) -> None:
         port.setdefault("protocol", "TCP")
 
 
-def _deployment(obj: dict[str, Any]) -> None:
-    spec = obj["spec"]
-    spec.setdefault("replicas", 1)
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("progressDeadlineSeconds", 600)
-    strategy = spec["strategy"]
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", "25%")
-        rolling.setdefault("maxSurge", "25%")
-    pod_defaults.template(spec["template"])
-
-
-def _replica_set(obj: dict[str, Any]) -> None:
-    obj["spec"].setdefault("replicas", 1)
-    pod_defaults.template(obj["spec"]["template"])
-
-
-def _replication_controller(obj: dict[str, Any]) -> None:
-    spec = obj["spec"]
-    template = spec.get("template")
-    if template is not None:
-        labels = (template.get("metadata") or {}).get("labels")
-        if labels:
-            if not spec.get("selector"):
-                spec["selector"] = dict(labels)
-            if not obj["metadata"].get("labels"):
-                obj["metadata"]["labels"] = dict(labels)
-        pod_defaults.template(template)
-    spec.setdefault("replicas", 1)
-
-
 _DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("v1", "Namespace"): _namespace,
     ("v1", "Node"): _node,
@@ -109,8 +77,13 @@ _DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("v1", "Secret"): _secret,
     ("v1", "Service"): _service,
     ("v1", "Endpoints"): _endpoints,
-    ("v1", "ReplicationController"): _replication_controller,
-    ("apps/v1", "Deployment"): _deployment,
-    ("apps/v1", "ReplicaSet"): _replica_set,
+    ("v1", "PodTemplate"): workload_defaults.pod_template,
+    ("v1", "ReplicationController"): workload_defaults.replication_controller,
+    ("apps/v1", "DaemonSet"): workload_defaults.daemon_set,
+    ("apps/v1", "Deployment"): workload_defaults.deployment,
+    ("apps/v1", "ReplicaSet"): workload_defaults.replica_set,
+    ("apps/v1", "StatefulSet"): workload_defaults.stateful_set,
+    ("batch/v1", "CronJob"): workload_defaults.cron_job,
+    ("batch/v1", "Job"): workload_defaults.job,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
 }

@@ -63,11 +63,19 @@ def _container(container: dict[str, Any]) -> None:
             for key, number in _PROBE_NUMBERS:
                 probe.setdefault(key, number)
             _http_get(probe)
-    for name in _HOOKS:
-        if name in container.get("lifecycle", ()):
-            _http_get(container["lifecycle"][name])
+    if "lifecycle" in container:
+        _lifecycle(container)
     for variable in container.get("env") or ():
         _field_reference(variable.get("valueFrom") or {})
+
+
+def _lifecycle(container: dict[str, Any]) -> None:
+    lifecycle = container["lifecycle"]
+    if lifecycle.pop("stopSignal", None) and not lifecycle:  # behind a feature gate
+        del container["lifecycle"]
+    for name in _HOOKS:
+        if name in lifecycle:
+            _http_get(lifecycle[name])
 
 
 def _http_get(handler: dict[str, Any]) -> None:

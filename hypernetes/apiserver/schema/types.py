@@ -21,11 +21,14 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _SPECIAL: dict[str, tuple[str, Decode]] = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": ("quantity", scalars.quantity_text),
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": ("int-or-string", scalars.int_or_string),
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": ("any", lambda value, path, problems: value),
     f"{_META}Time": ("time", scalars.timestamp),
     f"{_META}MicroTime": ("time", scalars.micro_timestamp),
 }
 _PYTHON_TYPES = {"string": str, "boolean": bool}
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+_MISSING: tuple[Any, ...] = (None, "", [], {})
+_MISSING_OBJECT = (None,)  # an empty object is there: what it lacks is for its own fields to say
 _FILLED_BY_DECODER = frozenset({"time", "int-or-string"})  # their absence is for a kind's own validation to judge
 
 
@@ -174,10 +177,11 @@ class _Object:
 
     def _validations(self) -> Validate:
         required = [
-            key
+            (key, _MISSING_OBJECT if self._type.fields[key].kind == "object" else _MISSING)
             for key in self._schema["properties"]
             if key in self._required
             and "default" not in self._schema["properties"][key]
+            and f"{self._short}.{key}" not in zeros.REQUIRED_BY_NAME_ONLY
             and self._type.fields[key].kind not in _FILLED_BY_DECODER
         ]
         return _validate_object(required, self._type.fields)
@@ -300,12 +304,12 @@ def _default_object(values: list[tuple[str, Any]], structs: list[str], fields: d
     return default
 
 
-def _validate_object(required: list[str], fields: dict[str, Type]) -> Validate:
+def _validate_object(required: list[tuple[str, tuple[Any, ...]]], fields: dict[str, Type]) -> Validate:
     nested = {key: field for key, field in fields.items() if field.kind in ("object", "list", "map")}
 
     def validate(value: Any, path: str, causes: validation.Causes) -> None:
-        for key in required:
-            if value.get(key) in (None, "", [], {}):
+        for key, missing in required:
+            if value.get(key) in missing:
                 causes += validation.required(f"{path}.{key}" if path else key)
         for key, item in value.items():
             field = nested.get(key)

@@ -53,6 +53,7 @@ UNSET_WHEN_ZERO = frozenset(
 # Optional strings whose "" is a value of its own, and is written.
 EMPTY_STRING_IS_A_VALUE = frozenset(
     {
+        "batch.v1.CronJobSpec.timeZone",
         "autoscaling.v2.HPAScalingRules.selectPolicy", "coordination.v1.LeaseSpec.holderIdentity",
         "coordination.v1.LeaseSpec.preferredHolder", "coordination.v1.LeaseSpec.strategy",
         "core.v1.AzureFilePersistentVolumeSource.secretNamespace", "core.v1.EndpointAddress.nodeName",
@@ -116,6 +117,9 @@ NULL_WHEN_UNSET = frozenset(
         "storage.v1.VolumeError.time",
     }
 )  # fmt: skip
+
+# Required fields whose absence no validation of upstream's minds by itself.
+REQUIRED_BY_NAME_ONLY = frozenset({"apps.v1.DaemonSetSpec.selector"})
 
 # Lists with keys in which upstream nevertheless takes entries of the same key.
 DUPLICATES_ALLOWED = frozenset(

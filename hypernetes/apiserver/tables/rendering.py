@@ -18,15 +18,20 @@ INCLUDE_NONE, INCLUDE_METADATA, INCLUDE_OBJECT = "None", "Metadata", "Object"  #
 # (kind, its key in facts/columns.json, its cells)
 _KINDS: dict[str, tuple[str, Cells]] = {
     "ConfigMap": ("configMap", plain.config_map),
+    "ControllerRevision": ("controllerRevision", workloads.controller_revision),
+    "CronJob": ("cronJob", workloads.cron_job),
+    "DaemonSet": ("daemonSet", workloads.daemon_set),
     "Deployment": ("deployment", workloads.deployment),
     "Endpoints": ("endpoint", endpoints.endpoints),
     "EndpointSlice": ("endpointSlice", endpoints.endpoint_slice),
     "Event": ("event", events.event),
+    "Job": ("job", workloads.job),
     "Lease": ("lease", plain.lease),
     "Namespace": ("namespace", plain.phase),
     "Network": ("network", networks.network),
     "Node": ("node", nodes.node),
     "Pod": ("pod", pods.pod),
+    "PodTemplate": ("podTemplate", workloads.pod_template),
     "Port": ("port", networks.port),
     "ReplicaSet": ("replicaSet", workloads.replica_set),
     "ReplicationController": ("replicationController", workloads.replication_controller),
@@ -34,6 +39,7 @@ _KINDS: dict[str, tuple[str, Cells]] = {
     "Secret": ("secret", plain.secret),
     "Service": ("service", services.service),
     "ServiceAccount": ("serviceAccount", plain.name_and_age),
+    "StatefulSet": ("statefulSet", workloads.stateful_set),
     "Tenant": ("tenant", plain.phase),
 }
 _OTHER_COLUMNS = [

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from hypernetes.apiserver.registry import configs, endpoints, leases, servicepolicies, spreads, volumesources, workloads
+from hypernetes.apiserver.registry import (
+    configs,
+    deployments,
+    endpoints,
+    leases,
+    replicasets,
+    servicepolicies,
+    spreads,
+    volumesources,
+)
 
 SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
 POD = {
@@ -82,7 +91,7 @@ def test_a_secret_of_a_type_has_what_the_type_is_for(kind: str, data: dict[str, 
 def test_a_selector_that_cannot_be_read_is_named_as_a_whole_too() -> None:
     template = {"metadata": {"labels": {"a": "b"}}, "spec": POD}
     selector = {"matchExpressions": [{"key": "a", "operator": "In"}]}
-    for validate in (workloads.validate_replica_set, workloads.validate_deployment):
+    for validate in (replicasets.validate, deployments.validate):
         spec = {"selector": selector, "template": template, "strategy": {"type": "Recreate"}}
         assert found(validate({"spec": spec})) == [
             ("spec.selector.matchExpressions[0].values", "Required"), ("spec.selector", "Invalid"),

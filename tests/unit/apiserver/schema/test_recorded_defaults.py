@@ -26,6 +26,12 @@ def _comparable(obj):
             port.pop("nodePort", None)
     if obj["kind"] == "Pod":
         obj.pop("status")
+    if obj["kind"] == "DaemonSet":
+        obj["metadata"].pop("annotations", None)  # the template's generation, as extensions/v1beta1 had it
+    if obj["kind"] == "Job" and not obj["spec"]["manualSelector"]:
+        obj["metadata"].pop("labels", None)  # the job's UID, in its selector, its template and itself
+        obj["spec"].pop("selector", None)
+        obj["spec"]["template"]["metadata"].pop("labels", None)
     return obj
 
 
