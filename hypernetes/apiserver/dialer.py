@@ -5,6 +5,7 @@ certificate of the role apiserver-kubelet-client. Errors that tenants see name t
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ CLOSE_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 1 << 20  # of one WebSocket message; kubectl sends at most 32 KiB
 MAX_ERROR_BYTES = 64 << 10  # of an agent's answer that is read to learn why it refused
 MAX_CONNECTIONS = 4096  # to all agents together
+# A node that lost its power says nothing: a followed log ends after these seconds of silence on the wire.
+KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES = 15, 5, 3
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 
 Query = list[tuple[str, str]]
@@ -66,7 +69,9 @@ class Dialer:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=self._context, force_close=True),
+            connector=aiohttp.TCPConnector(
+                limit=MAX_CONNECTIONS, ssl=self._context, force_close=True, socket_factory=_kept_alive
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -124,6 +129,17 @@ class Dialer:
             await socket.close()
             raise StatusError("InternalError", f'the agent of node "{agent.node}" doesn\'t speak {protocol}')
         return socket
+
+
+def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    return made
 
 
 class _Refused(Exception):
