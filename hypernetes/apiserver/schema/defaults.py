@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from hypernetes.apiserver.schema import pod_defaults, workload_defaults
+from hypernetes.apiserver.schema import pod_defaults, policy_defaults, volume_defaults, workload_defaults
 
 Defaults = Callable[[dict[str, Any]], None]
 
@@ -77,13 +77,24 @@ _DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("v1", "Secret"): _secret,
     ("v1", "Service"): _service,
     ("v1", "Endpoints"): _endpoints,
+    ("v1", "LimitRange"): policy_defaults.limit_range,
+    ("v1", "PersistentVolume"): volume_defaults.persistent_volume,
+    ("v1", "PersistentVolumeClaim"): volume_defaults.persistent_volume_claim,
     ("v1", "PodTemplate"): workload_defaults.pod_template,
     ("v1", "ReplicationController"): workload_defaults.replication_controller,
     ("apps/v1", "DaemonSet"): workload_defaults.daemon_set,
     ("apps/v1", "Deployment"): workload_defaults.deployment,
     ("apps/v1", "ReplicaSet"): workload_defaults.replica_set,
     ("apps/v1", "StatefulSet"): workload_defaults.stateful_set,
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): policy_defaults.autoscaler_v1,
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): policy_defaults.autoscaler_v2,
     ("batch/v1", "CronJob"): workload_defaults.cron_job,
     ("batch/v1", "Job"): workload_defaults.job,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
+    ("networking.k8s.io/v1", "NetworkPolicy"): policy_defaults.network_policy,
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): policy_defaults.role_binding,
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): policy_defaults.role_binding,
+    ("scheduling.k8s.io/v1", "PriorityClass"): policy_defaults.priority_class,
+    ("storage.k8s.io/v1", "CSIDriver"): volume_defaults.csi_driver,
+    ("storage.k8s.io/v1", "StorageClass"): volume_defaults.storage_class,
 }

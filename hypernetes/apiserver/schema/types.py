@@ -183,6 +183,7 @@ class _Object:
             and "default" not in self._schema["properties"][key]
             and f"{self._short}.{key}" not in zeros.REQUIRED_BY_NAME_ONLY
             and self._type.fields[key].kind not in _FILLED_BY_DECODER
+            and f"{self._short}.{key}" not in zeros.NULL_WHEN_UNSET
         ]
         return _validate_object(required, self._type.fields)
 

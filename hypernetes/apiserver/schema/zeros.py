@@ -87,6 +87,8 @@ ZERO_DEFAULT_IS_WRITTEN = frozenset(
         "core.v1.Event.reportingComponent", "core.v1.Event.reportingInstance", "core.v1.FileKeySelector.optional",
         "core.v1.GRPCAction.service", "core.v1.AzureDiskVolumeSource.readOnly",
         "apps.v1.StatefulSetStatus.availableReplicas",
+        "policy.v1.PodDisruptionBudgetStatus.currentHealthy", "policy.v1.PodDisruptionBudgetStatus.desiredHealthy",
+        "policy.v1.PodDisruptionBudgetStatus.disruptionsAllowed", "policy.v1.PodDisruptionBudgetStatus.expectedPods",
     }
 )  # fmt: skip
 

@@ -12,6 +12,11 @@ def name_and_age(obj: Object, now: datetime) -> list[Any]:
     return [obj["metadata"]["name"], age_of(obj, now)]
 
 
+def name_and_birth(obj: Object, now: datetime) -> list[Any]:
+    """Kinds without columns of their own."""
+    return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp")]
+
+
 def phase(obj: Object, now: datetime) -> list[Any]:
     """Namespaces and tenants."""
     return [obj["metadata"]["name"], obj.get("status", {}).get("phase", ""), age_of(obj, now)]

@@ -8,7 +8,21 @@ from typing import Any
 from hypernetes.api import facts, times
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver.tables import endpoints, events, networks, nodes, plain, pods, services, workloads
+from hypernetes.apiserver.tables import (
+    autoscalers,
+    certificates,
+    endpoints,
+    events,
+    ingresses,
+    networks,
+    nodes,
+    plain,
+    pods,
+    policies,
+    services,
+    volumes,
+    workloads,
+)
 
 Object = dict[str, Any]
 Cells = Callable[[Object, datetime], list[Any]]
@@ -17,34 +31,54 @@ INCLUDE_NONE, INCLUDE_METADATA, INCLUDE_OBJECT = "None", "Metadata", "Object"  #
 
 # (kind, its key in facts/columns.json, its cells)
 _KINDS: dict[str, tuple[str, Cells]] = {
+    "CertificateSigningRequest": ("certificateSigningRequest", certificates.signing_request),
+    "ClusterRoleBinding": ("clusterRoleBindings", policies.role_binding),
     "ConfigMap": ("configMap", plain.config_map),
     "ControllerRevision": ("controllerRevision", workloads.controller_revision),
     "CronJob": ("cronJob", workloads.cron_job),
+    "CSIDriver": ("csiDriver", volumes.csi_driver),
+    "CSINode": ("csiNode", volumes.csi_node),
     "DaemonSet": ("daemonSet", workloads.daemon_set),
     "Deployment": ("deployment", workloads.deployment),
     "Endpoints": ("endpoint", endpoints.endpoints),
     "EndpointSlice": ("endpointSlice", endpoints.endpoint_slice),
     "Event": ("event", events.event),
+    "HorizontalPodAutoscaler": ("horizontalPodAutoscaler", autoscalers.autoscaler),
+    "Ingress": ("ingress", ingresses.ingress),
+    "IngressClass": ("ingressClass", ingresses.ingress_class),
+    "IPAddress": ("ipAddress", ingresses.ip_address),
     "Job": ("job", workloads.job),
     "Lease": ("lease", plain.lease),
     "Namespace": ("namespace", plain.phase),
     "Network": ("network", networks.network),
+    "NetworkPolicy": ("networkPolicy", ingresses.network_policy),
     "Node": ("node", nodes.node),
+    "PersistentVolume": ("persistentVolume", volumes.volume),
+    "PersistentVolumeClaim": ("persistentVolumeClaim", volumes.claim),
     "Pod": ("pod", pods.pod),
+    "PodDisruptionBudget": ("podDisruptionBudget", policies.disruption_budget),
     "PodTemplate": ("podTemplate", workloads.pod_template),
     "Port": ("port", networks.port),
+    "PriorityClass": ("priorityClass", policies.priority_class),
     "ReplicaSet": ("replicaSet", workloads.replica_set),
     "ReplicationController": ("replicationController", workloads.replication_controller),
+    "ResourceQuota": ("resourceQuota", policies.resource_quota),
+    "RoleBinding": ("roleBindings", policies.role_binding),
+    "RuntimeClass": ("runtimeClass", policies.runtime_class),
     "Scale": ("scale", workloads.scale),
     "Secret": ("secret", plain.secret),
     "Service": ("service", services.service),
     "ServiceAccount": ("serviceAccount", plain.name_and_age),
+    "ServiceCIDR": ("serviceCIDR", ingresses.service_cidr),
     "StatefulSet": ("statefulSet", workloads.stateful_set),
+    "StorageClass": ("storageClass", volumes.storage_class),
     "Tenant": ("tenant", plain.phase),
+    "VolumeAttachment": ("volumeAttachment", volumes.attachment),
+    "VolumeAttributesClass": ("volumeAttributesClass", volumes.attributes_class),
 }
 _OTHER_COLUMNS = [
     {"name": "Name", "type": "string", "format": "name", "priority": 0},
-    {"name": "Age", "type": "string", "format": "", "priority": 0},
+    {"name": "Created At", "type": "date", "format": "", "priority": 0},
 ]
 
 
@@ -100,7 +134,7 @@ def _row(obj: Object, cells: Cells, now: datetime, include: str, version: str) -
 
 @cache
 def _of_kind(kind: str) -> tuple[list[facts.Column], Cells]:
-    key, cells = _KINDS.get(kind, ("", plain.name_and_age))
+    key, cells = _KINDS.get(kind, ("", plain.name_and_birth))
     columns = facts.columns()[key] if key else _OTHER_COLUMNS
     return [_column(kind, column) for column in columns], cells
 

@@ -11,6 +11,7 @@ _BY_ADMISSION = {
     "Node": ("taints",),
     "Service": ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"),
     "Namespace": ("finalizers",),
+    "CertificateSigningRequest": ("username", "uid", "groups"),
     "Lease": ("strategy", "preferredHolder"),  # behind a feature gate
 }
 
@@ -26,6 +27,9 @@ def _comparable(obj):
             port.pop("nodePort", None)
     if obj["kind"] == "Pod":
         obj.pop("status")
+    if obj["kind"] in ("PersistentVolume", "PersistentVolumeClaim", "VolumeAttributesClass"):
+        obj["metadata"].pop("finalizers", None)
+        obj.get("status", {}).pop("lastPhaseTransitionTime", None)
     if obj["kind"] == "DaemonSet":
         obj["metadata"].pop("annotations", None)  # the template's generation, as extensions/v1beta1 had it
     if obj["kind"] == "Job" and not obj["spec"]["manualSelector"]:

@@ -48,12 +48,15 @@ def _stored(step):
         obj["metadata"]["uid"] = "u"
         jobs.prepare_create(obj)
     if "status" in obj and body["kind"] not in ("Node", "Namespace"):
-        obj["status"] = {"phase": "Pending"} if body["kind"] == "Pod" else {}
+        pending = body["kind"] in ("Pod", "PersistentVolume", "PersistentVolumeClaim")
+        obj["status"] = {"phase": "Pending"} if pending else {}
+    if body["kind"] == "CertificateSigningRequest":
+        obj["spec"]["username"] = "admin"
     return obj
 
 
 def _same(cell, expected):
-    allocated = isinstance(expected, str) and any(mask in expected for mask in ("<ip", "<port", "<uid"))
+    allocated = isinstance(expected, str) and any(mask in expected for mask in ("<ip", "<port", "<uid", "<time"))
     return cell == expected or allocated or (isinstance(expected, str) and "<age>" in expected)
 
 
@@ -236,7 +239,8 @@ def test_every_served_kind_has_a_row_for_a_bare_object():
         if "list" in resource.verbs:
             obj = {"kind": resource.kind, "metadata": {"name": "x", "creationTimestamp": BORN}}
             table = tables.table(resource, [obj], now=NOW)
-            assert len(table["rows"][0]["cells"]) == len(table["columnDefinitions"])
+            extra = resource.kind == "IPAddress"  # whose age has no column; as upstream
+            assert len(table["rows"][0]["cells"]) == len(table["columnDefinitions"]) + extra
 
 
 def test_a_row_holds_as_much_of_the_object_as_was_asked_for():
