@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +18,7 @@ import uvloop
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
 from hypernetes.client.kubeconfig import KubeconfigError
-from hypernetes.nodeagent import forwarding, node, restarts, server, sizing
+from hypernetes.nodeagent import forwarding, hollow, node, restarts, server, sizing
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.images import dialing
@@ -129,7 +129,9 @@ async def _serve(
     pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
     agent = Agent(parts, pods)
     identity = node.NodeIdentity(options.node_name, options.node_ip, options.port, await parts.runtime.version())
-    reporter = node.NodeReporter(parts.client, identity, options.directory, store, lambda: _problem(agent))
+    reporter = node.NodeReporter(
+        parts.client, identity, lambda: node.read_facts(options.directory), store.images, lambda: _problem(agent)
+    )
     try:
         runner = await server.serve(agent, context.context, options.node_ip, options.port)
     except OSError as error:
@@ -196,6 +198,29 @@ def parse_mirrors(words: Sequence[str]) -> dict[str, list[str]]:
     return result
 
 
+async def run_hollow(directory: Path, prefix: str, count: int, kubeconfig: Path) -> None:
+    """Nodes without machines, until SIGTERM or SIGINT. Raises StartError."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    try:
+        config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=f"hn-agent/{prefix}")
+    except (KubeconfigError, OSError) as error:
+        raise StartError(str(error)) from error
+    async with Client(config) as client, asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(hollow.run(directory, prefix, count, client))
+        log.info("agent.ready", nodes=count, runtime="fake")
+        await stopping.wait()
+        work.cancel()
+
+
+def _only_without_machines(runtime: str, given: dict[str, object]) -> None:
+    """Raises click.UsageError for what a real node can't do without."""
+    missing = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
+    if runtime == "qemu" and missing:
+        raise click.UsageError(f"missing, but with --runtime fake: {', '.join(missing)}")
+
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -204,12 +229,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--node-name", required=True)
 @click.option("--node-ip", default="127.0.0.1", show_default=True, help="Where hn-apiserver reaches this agent.")
 @click.option("--kubeconfig", type=_PATH, required=True)
-@click.option("--cert", "certificate", type=_PATH, required=True, help="The agent's serving certificate.")
-@click.option("--key", type=_PATH, required=True)
-@click.option("--client-ca", type=_PATH, required=True, help="The authority of hn-apiserver's client certificate.")
-@click.option("--port", type=click.IntRange(1, 65535), required=True)
-@click.option("--cluster-id", required=True)
-@click.option("--guest", type=_PATH, required=True, help="The directory of the guest's kernel and images.")
+@click.option("--cert", "certificate", type=_PATH, help="The agent's serving certificate.")
+@click.option("--key", type=_PATH)
+@click.option("--client-ca", type=_PATH, help="The authority of hn-apiserver's client certificate.")
+@click.option("--port", type=click.IntRange(1, 65535))
+@click.option("--cluster-id")
+@click.option("--guest", type=_PATH, help="The directory of the guest's kernel and images.")
 @click.option("--insecure-registry", multiple=True, metavar="HOST:PORT", help="Spoken to in HTTP, at any address.")
 @click.option("--registry-mirror", multiple=True, metavar="REGISTRY=HOST", help="Asked before the registry itself.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
@@ -221,23 +246,51 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Seconds that a crash loop's restarts are apart at most.",
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["qemu", "fake"]),
+    default="qemu",
+    show_default=True,
+    help="fake: no machines; nodes named NODE-NAME-0, NODE-NAME-1, … whose containers do what their arguments say.",
+)
+@click.option("--nodes", type=click.IntRange(1, 10_000), default=1, show_default=True, help="With --runtime fake.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def main(
     directory: Path, node_name: str, node_ip: str, kubeconfig: Path, certificate: Path, key: Path, client_ca: Path,
     port: int, cluster_id: str, guest: Path, insecure_registry: tuple[str, ...], registry_mirror: tuple[str, ...],
-    accel: str, network_provider: str, max_container_restart_period: float, log_level: str,
+    accel: str, network_provider: str, max_container_restart_period: float, runtime: str, nodes: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs this node's pods, each as a virtual machine."""
     configure_log(log_level)
+    _only_without_machines(
+        runtime,
+        {
+            "cert": certificate,
+            "key": key,
+            "client_ca": client_ca,
+            "port": port,
+            "cluster_id": cluster_id,
+            "guest": guest,
+        },
+    )
+    if nodes > 1 and runtime == "qemu":
+        raise click.UsageError("--nodes is for --runtime fake: each machine's agent is a process of its own")
+    if runtime == "fake":
+        _until_stopped(run_hollow(directory.resolve(), node_name, nodes, kubeconfig))
+        return
     options = Options(
         directory=directory.resolve(), node_name=node_name, node_ip=node_ip, kubeconfig=kubeconfig,
         certificate=certificate, key=key, client_ca=client_ca, port=port, cluster_id=cluster_id, guest=guest.resolve(),
         insecure_registries=insecure_registry, mirrors=parse_mirrors(registry_mirror), accel=accel,
         network=network_provider, max_restart_seconds=max_container_restart_period,
     )  # fmt: skip
+    _until_stopped(run(options))
+
+
+def _until_stopped(work: Coroutine[object, object, None]) -> None:
     try:
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(options))
+            runner.run(work)
     except StartError as error:
         raise click.ClickException(str(error)) from error
 

@@ -29,7 +29,7 @@ from hypernetes.api.models.core_v1 import (
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.client import REQUEST_ERRORS, Client, is_reason
 from hypernetes.nodeagent.images.manifests import our_platform
-from hypernetes.nodeagent.images.store import ImageStore
+from hypernetes.nodeagent.images.store import Image
 
 log = structlog.get_logger()
 
@@ -209,9 +209,9 @@ def node_status(
     )
 
 
-def shown_images(store: ImageStore) -> list[ContainerImage]:
+def shown_images(stored: list[Image]) -> list[ContainerImage]:
     """The largest first, as upstream lists them."""
-    images = sorted(store.images(), key=lambda image: (-image.size_bytes, image.digest))[:_IMAGES_SHOWN]
+    images = sorted(stored, key=lambda image: (-image.size_bytes, image.digest))[:_IMAGES_SHOWN]
     return [
         ContainerImage(
             names=[f"{source}@{image.digest}" for source in sorted(image.sources)], size_bytes=image.size_bytes
@@ -221,13 +221,18 @@ def shown_images(store: ImageStore) -> list[ContainerImage]:
 
 
 class NodeReporter:
-    """Registers the node and keeps status and Lease fresh. `problem` is asked each time."""
+    """Registers the node and keeps status and Lease fresh. `facts`, `images` and `problem` are asked each time."""
 
     def __init__(
-        self, client: Client, identity: NodeIdentity, directory: Path, store: ImageStore, problem: Callable[[], str]
+        self,
+        client: Client,
+        identity: NodeIdentity,
+        facts: Callable[[], MachineFacts],
+        images: Callable[[], list[Image]],
+        problem: Callable[[], str],
     ) -> None:
-        self._client, self._identity, self._directory = client, identity, directory
-        self._store, self._problem = store, problem
+        self._client, self._identity = client, identity
+        self._facts, self._images, self._problem = facts, images, problem
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -260,9 +265,9 @@ class NodeReporter:
             await asyncio.sleep(STATUS_SECONDS)
 
     def _status(self, node: Node) -> NodeStatus:
-        facts = read_facts(self._directory)
         now = times.format_time(times.now())
-        return node_status(self._identity, facts, node.status, shown_images(self._store), self._problem(), now)
+        shown = shown_images(self._images())
+        return node_status(self._identity, self._facts(), node.status, shown, self._problem(), now)
 
     async def _registered(self) -> Node:
         """The Node, made where it isn't there; labels of ours put right, those of others left alone."""

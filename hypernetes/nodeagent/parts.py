@@ -2,17 +2,39 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, EventRecorder
-from hypernetes.nodeagent.addresses import Addresses
+from hypernetes.nodeagent.addresses import Claim
 from hypernetes.nodeagent.apiaccess import GuestAccess
 from hypernetes.nodeagent.forwarding import Forwarder
 from hypernetes.nodeagent.hosts import NodeResolver
-from hypernetes.nodeagent.images.puller import Puller
+from hypernetes.nodeagent.images.puller import Pulled
+from hypernetes.nodeagent.images.registry import Credential
+from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.base import Runtime
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.providers.network.base import NetworkProvider
+
+
+class Claims(Protocol):
+    """addresses.Addresses, or what stands in for it on a hollow node."""
+
+    async def claim(self, pod: Pod, tenant: str) -> Claim: ...
+
+    async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None: ...
+
+
+class Images(Protocol):
+    """images.puller.Puller, or what stands in for it on a hollow node."""
+
+    def present(self, tenant: str, name: str) -> Pulled | None: ...
+
+    def stored(self, digest: str) -> Image | None: ...
+
+    async def pull(self, tenant: str, name: str, credential: Credential | None = None) -> Pulled: ...
 
 
 @dataclass(frozen=True)
@@ -22,8 +44,8 @@ class Parts:
     events: EventRecorder
     runtime: Runtime
     network: NetworkProvider
-    puller: Puller
-    addresses: Addresses
+    puller: Images
+    addresses: Claims
     records: PodRecords
     views: TenantViews
     resolver: NodeResolver

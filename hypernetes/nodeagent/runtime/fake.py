@@ -75,6 +75,25 @@ class Pipe:
         await self._changed.wait()
 
 
+class Answering:
+    """A connection to a server that has said all it will."""
+
+    def __init__(self, answer: Pipe) -> None:
+        self._answer = answer
+
+    async def read(self) -> bytes:
+        return await self._answer.read()
+
+    async def write(self, data: bytes) -> None:
+        """It isn't read."""
+
+    async def close_write(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
 class AttachedInput:
     """A container's input as an attached client has it, who lets go of it without ending it."""
 
@@ -93,6 +112,7 @@ class Context:
     stdin: Pipe
     write: Callable[[bytes], Awaitable[None]]
     files: Mapping[str, bytes]
+    listening: asyncio.Event  # from when on the pod's ports answer, each with HTTP 200
 
 
 async def _echo(context: Context) -> int:
@@ -123,13 +143,23 @@ async def _false(context: Context) -> int:
     return 1
 
 
-PROGRAMS: dict[str, Callable[[Context], Awaitable[int]]] = {
+Program = Callable[[Context], Awaitable[int]]
+
+PROGRAMS: dict[str, Program] = {
     "cat": _cat,
     "echo": _echo,
     "false": _false,
     "sleep": _sleep,
     "true": _true,
 }
+
+
+def known(argv: Sequence[str]) -> Program:
+    """Raises MachineError for a command that isn't one of PROGRAMS."""
+    program = PROGRAMS.get(argv[0].rpartition("/")[2])
+    if program is None:
+        raise MachineError("NoSuchCommand", f"the image has no command {argv[0]}")
+    return program
 
 
 class FakeProcess:
@@ -173,8 +203,9 @@ class FakeContainer:
 class FakeGuest:
     """What lives in the machine: containers, volumes, and events until they are acknowledged."""
 
-    def __init__(self, spec: MachineSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: MachineSpec, programs: Callable[[Sequence[str]], Program] = known) -> None:
+        self.spec, self.programs = spec, programs
+        self.listening = asyncio.Event()
         self.pid = next(_pids)
         self.boot_id = str(uuid.uuid4())
         self.config: GuestConfig | None = None
@@ -206,12 +237,6 @@ class FakeGuest:
             for path, content in self.volumes.get(mount.source, {}).items():
                 files[f"{mount.target.rstrip('/')}/{path}"] = content
         return files
-
-    def launch(self, argv: Sequence[str]) -> Callable[[Context], Awaitable[int]]:
-        program = PROGRAMS.get(argv[0].rpartition("/")[2])
-        if program is None:
-            raise MachineError("NoSuchCommand", f"the image has no command {argv[0]}")
-        return program
 
     def spawn(
         self, program: Callable[[Context], Awaitable[int]], context: Context, result: "asyncio.Future[int]"
@@ -276,7 +301,7 @@ class FakeMachine:
             raise MachineError("ContainerExists", f"the machine has a container {spec.id} already")
         if spec.image_disk not in guest.disks:
             raise MachineError("MountFailed", f"the machine has no disk {spec.image_disk}")
-        program = guest.launch(spec.argv)
+        program = guest.programs(spec.argv)
         status = ContainerStatus(spec.id, ContainerState.RUNNING, started_at=time.time())
         result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         made = FakeContainer(spec, status, Pipe(), result)
@@ -289,7 +314,8 @@ class FakeMachine:
             for client in made.attached:
                 await client.printed.write(data)
 
-        made.task = guest.spawn(program, Context(spec.argv, made.stdin, write, guest.files_of(spec)), result)
+        context = Context(spec.argv, made.stdin, write, guest.files_of(spec), guest.listening)
+        made.task = guest.spawn(program, context, result)
         made.task.add_done_callback(lambda _: self._exited(made))
 
     def _exited(self, container: FakeContainer) -> None:
@@ -338,16 +364,21 @@ class FakeMachine:
         if not stdin:
             await pipe.close_write()
         try:
-            program = self.guest.launch(argv)
+            program = self.guest.programs(argv)
         except MachineError as error:
             return FakeProcess(pipe, result, error)
         process = FakeProcess(pipe, result)
-        context = Context(argv, pipe, process.printed.write, self.guest.files_of(container.spec))
+        context = Context(argv, pipe, process.printed.write, self.guest.files_of(container.spec), self.guest.listening)
         self.guest.spawn(program, context, result).add_done_callback(lambda _: process.printed.end())
         return process
 
     async def forward(self, port: int, address: str = "127.0.0.1") -> ByteStream:
-        raise MachineError("ConnectFailed", "Connection refused")
+        if not self._alive().listening.is_set():
+            raise MachineError("ConnectFailed", "Connection refused")
+        answer = Pipe()
+        await answer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        answer.end()
+        return Answering(answer)
 
     async def containers(self) -> list[ContainerStatus]:
         return [container.status for container in self._alive().containers.values()]
@@ -384,9 +415,10 @@ class FakeMachine:
 
 
 class FakeHost:
-    """The machines of a node, whichever agent is there."""
+    """The machines of a node, whichever agent is there. `programs` says what an argv does in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Callable[[Sequence[str]], Program] = known) -> None:
+        self.programs = programs
         self.guests: dict[str, FakeGuest] = {}
 
 
@@ -406,7 +438,7 @@ class FakeRuntime:
             raise error
         if spec.id in self.host.guests:
             raise MachineError("BadMachine", f"the machine id {spec.id!r} is in use")
-        guest = self.host.guests[spec.id] = FakeGuest(spec)
+        guest = self.host.guests[spec.id] = FakeGuest(spec, self.host.programs)
         return FakeMachine(self.host, guest, services)
 
     async def adopt(self, services: Mapping[str, GuestServices]) -> Mapping[str, FakeMachine]:
