@@ -27,6 +27,7 @@ from hypernetes.apiserver.handlers import (
     writing,
 )
 from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
+from hypernetes.apiserver.limits import Limits
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Unavailable
 
@@ -72,6 +73,7 @@ class Application:
 
     def __init__(self, parts: Parts, authenticator: Authenticator) -> None:
         self._parts, self._authenticator = parts, authenticator
+        self._limits = Limits()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""
@@ -107,12 +109,12 @@ class Application:
         self._check_ending(user, route, tenant)
         call = Call(request, route, user, self._parts, tenant)
         if route.resource is None:
-            return await documents.serve(call)
+            return await self._limits.carry_out(call, documents.serve)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
         if request.method == "HEAD" and route.subresource != "proxy":
             raise _not_allowed()
-        return await _handler(route)(call)
+        return await self._limits.carry_out(call, _handler(route))
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""

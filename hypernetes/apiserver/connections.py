@@ -1,14 +1,34 @@
-"""Clients that go away: a stream to one ends at once, a write for one is carried out all the same.
+"""Connections: how many there may be, when one is closed, and who is told that a client has gone.
 
-So nothing is cancelled when a connection is lost. Who serves a stream asks to be told, and ends it.
+* A stream to a client that goes away ends at once, a write for one is carried out all the same. So nothing is cancelled
+  when a connection is lost: who serves a stream asks to be told, and ends it.
+* Connections cost memory, and anybody may open them. One without a request, or with half a request's headers, is closed
+  after a while; one that doesn't take its answers, too. Beyond a number the one that has been idle for longest goes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+import resource
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from aiohttp import web
+
+from hypernetes.apiserver import malformed
+
+log = structlog.get_logger()
+
+IDLE_SECONDS = 90.0  # upstream's figure
+STALLED_SECONDS = 60.0  # for the rest of an answer
+HANDSHAKE_SECONDS = 10.0
+CLOSING_SECONDS = 5.0  # for the other side to say that it has closed, too
+_LINGERING_SECONDS = 2.0  # for the rest of a body that nobody reads, so that its sender sees the answer
+_SWEEP_SECONDS = 15.0
+_MAX_CONNECTIONS = 20_000
+_OTHER_FILES = 512  # file descriptors that are no client's connection
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Departures:
@@ -41,13 +61,84 @@ def gone(request: web.BaseRequest) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-class Server(web.Server):
-    """aiohttp's server, which says when a connection is lost."""
+def max_connections() -> int:
+    """How many clients' connections this process may have."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
 
-    def __init__(self, handler: Any, departures: Departures, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self._departures = departures
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, whose complaints about messages that are no HTTP are a Status."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status == 400:
+            return malformed.answer(exc)
+        return super().handle_error(request, status, exc, message)
+
+
+class Server(web.Server):
+    """aiohttp's server with the limits of the module's docstring; run `sweep()` in a task."""
+
+    def __init__(self, handler: Handler, departures: Departures, *, limit: int | None = None, **options: Any) -> None:
+        super().__init__(self._handle)
+        closing = {"keepalive_timeout": IDLE_SECONDS, "lingering_time": _LINGERING_SECONDS}
+        self._options: dict[str, Any] = {**closing, "auto_decompress": False, **options}
+        self._handler, self._departures = handler, departures
+        self._limit = limit or max_connections()
+        # connections without a request, by when that began: so the first is idle for longest
+        self._idle: dict[web.RequestHandler, float] = {}
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._options)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        self._idle.pop(connection, None)
+        try:
+            return await self._handler(request)
+        finally:
+            if request.transport is not None:
+                self._idle[connection] = self._loop.time()
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._limit:
+            self._make_room(transport)
+        self._idle[handler] = self._loop.time()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        self._idle.pop(handler, None)
         self._departures.lost(handler)
+
+    async def sweep(self) -> None:
+        """Until cancelled: cuts off who doesn't take the rest of an answer."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self.cut_stalled()
+
+    def cut_stalled(self) -> None:
+        latest = self._loop.time() - STALLED_SECONDS
+        stalled = []
+        for connection, since in self._idle.items():
+            if since > latest:
+                break  # the others are younger
+            transport = self._connections.get(connection)
+            if transport is not None and transport.get_write_buffer_size():
+                stalled.append(transport)
+        for transport in stalled:
+            transport.abort()
+        if stalled:
+            log.info("clients did not take their answers", connections=len(stalled))
+
+    def _make_room(self, newest: asyncio.Transport) -> None:
+        oldest = next(iter(self._idle), None)
+        transport = None if oldest is None else self._connections.get(oldest)
+        if oldest is None or transport is None:
+            newest.write(malformed.TOO_MANY_CONNECTIONS)
+            newest.close()
+            return
+        del self._idle[oldest]
+        transport.abort()

@@ -13,7 +13,7 @@ from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
 from hypernetes.apiserver import malformed
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
-from hypernetes.apiserver.connections import Departures, Server
+from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
@@ -97,8 +97,10 @@ async def _listening(
     server = Server(app.handle, departures, logger=malformed.LOGGER, **limits)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True
-    )
+        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=CLOSING_SECONDS,
+    )  # fmt: skip
+    sweeping = asyncio.create_task(server.sweep(), name="connections")
     port: int = listener.sockets[0].getsockname()[1]
     log.info("serving", bind=settings.bind, port=port)
     try:
@@ -106,6 +108,7 @@ async def _listening(
     finally:
         health.drain()
         listener.close()
+        sweeping.cancel()
         watchers.end_all()
         await server.shutdown(DRAIN_SECONDS)
         log.info("stopped")

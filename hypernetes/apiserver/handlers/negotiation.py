@@ -13,6 +13,7 @@ from hypernetes.apiserver import protobuf, views
 MAX_BODY_BYTES = 3 * 1024 * 1024  # as upstream
 JSON, YAML = "application/json", "application/yaml"
 _MEDIA_TYPES = {"*/*": JSON, "application/json": JSON, "application/yaml": YAML}
+_BODY = web.RequestKey("body", bytes)  # where a request holds its own, once read
 _META_VERSIONS = ("v1", "v1beta1")
 
 
@@ -49,17 +50,33 @@ def accepted(header: str | None, *, of_list: bool = False) -> Accepted:
     raise StatusError("NotAcceptable", message)
 
 
+async def receive(request: web.BaseRequest) -> None:
+    """Reads the body, for `read_body` to have it at once. Raises StatusError 413."""
+    request[_BODY] = await _read(request)
+
+
 async def read_body(request: web.BaseRequest) -> bytes:
     """The body, if it isn't too large. Raises StatusError 413."""
+    received = request.get(_BODY)
+    return await _read(request) if received is None else received
+
+
+async def _read(request: web.BaseRequest) -> bytes:
     too_large = StatusError("RequestEntityTooLarge", f"limit is {MAX_BODY_BYTES}")
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise too_large
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # that was no part of the answer
     chunks, size = [], 0
-    while chunk := await request.content.readany():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise too_large
-        chunks.append(chunk)
+    try:
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise too_large
+            chunks.append(chunk)
+    except web.RequestPayloadError as error:
+        raise StatusError("BadRequest", "the body of the request is not as its headers say") from error
     return b"".join(chunks)
 
 

@@ -57,7 +57,7 @@ class Client:
         # 504 is what upstream says to a resourceVersion that isn't there yet, too
         assert answer.status < 500 or b'"ResourceVersionTooLarge"' in answer.body, shown
         assert took < SEVERAL_SECONDS, f"{took:.1f} s for {shown}"
-        if answer.status >= 400 and method != "HEAD":
+        if answer.status >= 400 and method != "HEAD" and answer.headers["Content-Type"] != "text/plain; charset=utf-8":
             status = answer.json
             assert (status["kind"], status["code"]) == ("Status", answer.status), shown
             assert status["message"], shown
@@ -222,7 +222,7 @@ async def test_metadata(client: Client) -> None:
         {"name": "a", "annotations": {"k": "x" * 256 * 1024}}, {"name": "a", "annotations": {"a b": ""}},
         {"name": "a", "finalizers": [""]}, {"name": "a", "finalizers": ["plain"]}, {"name": "a", "finalizers": ["a/ "]},
         {"name": "a", "ownerReferences": [{}]}, {"name": "a", "ownerReferences": [{**owner, "kind": ""}]},
-        {"name": "a", "ownerReferences": [{**owner, "controller": True}] * 2},
+        {"name": "a", "ownerReferences": [{**owner, "controller": True, "name": name} for name in "pq"]},
         {"name": "a", "resourceVersion": "1"}, {"name": "a", "creationTimestamp": "yesterday"},
         {"name": "a", "deletionTimestamp": "9999-99-99T99:99:99Z"}, {"name": "a",
         "creationTimestamp": "0000-01-01T00:00:00Z"},
@@ -478,7 +478,7 @@ async def test_paths(client: Client) -> None:
 async def test_a_name_in_a_path_reaches_no_other_key(client: Client) -> None:
     for name in ("..", "%2e%2e", "a%2f..%2fthere", "%2f", "default%2fthere", "there%00", "there%20"):
         for path in (CONFIG_MAPS, EVENTS):
-            assert (await client("GET", f"{path}/{name}")).status == 404, name
+            assert (await client("GET", f"{path}/{name}")).status in (400, 404), name
             body = {"metadata": {"name": name}}
             assert (await client("PUT", f"{path}/{name}", body)).status in (400, 404, 422), name
     for namespace in ("default%2fthere", "-%2fdefault", "default%2f..%2fdefault"):

@@ -1,0 +1,191 @@
+"""How much may be under way at once, and for how long: requests, bytes of bodies, answers that nobody takes.
+
+    body ─► a place among the requests under way ─► handler ─► answer taken by the client ─► place free
+    (a tenant's bodies: so many bytes)   (429 where there is none)   (so many seconds)
+
+Figures are upstream's, and beyond them no tenant takes more than its share: what one does must not stop the others. The
+body comes before the place, so that who sends slowly holds none. Watches, logs, exec and the like last as long as they
+last and have no place.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from hypernetes.api.durations import parse_duration
+from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver.authn.users import User
+from hypernetes.apiserver.handlers import negotiation
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.routing import Route
+
+READING_PLACES, WRITING_PLACES = 400, 200  # --max-requests-inflight and --max-mutating-requests-inflight of upstream
+_SHARE = 2  # a tenant has at most one part in so many of the places
+BODY_BYTES_PER_TENANT = 64 * 1024 * 1024
+REQUEST_SECONDS = 60.0  # --request-timeout of upstream; a client may ask for less
+_WHOLE_BYTES = 128 * 1024  # an answer up to this size waits in the connection's buffer, and its request is over
+_RETRY_SECONDS = 1
+
+_BODIES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_ENDLESS_SUBRESOURCES = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Places:
+    """Requests of one class that are under way, by tenant."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._share = total, total // _SHARE
+        self._taken: Counter[str] = Counter()
+        self._sum = 0
+
+    def take(self, tenant: str) -> None:
+        """Raises StatusError 429 where no place is free."""
+        if self._sum >= self._total or self._taken[tenant] >= self._share:
+            raise _too_many("too many requests are under way, please try again later")
+        self._taken[tenant] += 1
+        self._sum += 1
+
+    def leave(self, tenant: str) -> None:
+        self._sum -= 1
+        self._taken[tenant] -= 1
+        if not self._taken[tenant]:
+            del self._taken[tenant]
+
+
+class Bodies:
+    """Bytes of request bodies that are held, by tenant."""
+
+    def __init__(self, limit: int = BODY_BYTES_PER_TENANT) -> None:
+        self._limit = limit
+        self._held: Counter[str] = Counter()
+
+    def take(self, tenant: str, size: int) -> None:
+        """Raises StatusError 429 where they would be too many."""
+        if self._held[tenant] + size > self._limit:
+            raise _too_many("too many bytes of requests are under way, please try again later")
+        self._held[tenant] += size
+
+    def leave(self, tenant: str, size: int) -> None:
+        self._held[tenant] -= size
+        if not self._held[tenant]:
+            del self._held[tenant]
+
+
+class Limits:
+    """The limits of one server."""
+
+    def __init__(self, *, reading: int = READING_PLACES, writing: int = WRITING_PLACES) -> None:
+        self._reading, self._writing, self._bodies = Places(reading), Places(writing), Bodies()
+
+    async def carry_out(self, call: Call, handler: Handler) -> web.StreamResponse:
+        """What `handler` answers, within the limits. Raises StatusError: 429 over them, 408 or 504 after its time."""
+        route = call.route
+        if is_endless(route):
+            return await handler(call)
+        seconds = seconds_for(call.http.query.get("timeout", ""))
+        if route.verb not in _BODIES:
+            return await self._in_place(call, handler, self._reading, seconds)
+        size = _body_size(call.http)
+        self._bodies.take(call.user.tenant, size)
+        try:
+            if size:
+                await _receive(call.http, seconds)
+            return await self._in_place(call, handler, self._writing, seconds)
+        finally:
+            self._bodies.leave(call.user.tenant, size)
+
+    async def _in_place(self, call: Call, handler: Handler, places: Places, seconds: float) -> web.StreamResponse:
+        user = call.user
+        if _is_exempt(user):
+            return await _answered(call, handler, seconds)
+        places.take(user.tenant)
+        try:
+            return await _answered(call, handler, seconds)
+        finally:
+            places.leave(user.tenant)
+
+
+def is_endless(route: Route) -> bool:
+    """Whether a request lasts as long as its client wants."""
+    return route.verb == "watch" or route.subresource in _ENDLESS_SUBRESOURCES
+
+
+def seconds_for(timeout: str) -> float:
+    """How long a request may take that came with `?timeout=`. Raises StatusError 400."""
+    if not timeout:
+        return REQUEST_SECONDS
+    try:
+        asked = parse_duration(timeout)
+    except ValueError as error:
+        raise StatusError("BadRequest", f"invalid timeout specified in the request URL: {error}") from error
+    return asked if 0 < asked < REQUEST_SECONDS else REQUEST_SECONDS
+
+
+def _is_exempt(user: User) -> bool:
+    """Our own processes and the provider's people: without them an overload would never end."""
+    return user.tenant == SYSTEM_TENANT
+
+
+def _body_size(request: web.BaseRequest) -> int:
+    """The bytes that a request's body may come to; what says more, or nothing, is read up to the most that is taken."""
+    if not request.body_exists:
+        return 0
+    said = request.content_length
+    return negotiation.MAX_BODY_BYTES if said is None else min(said, negotiation.MAX_BODY_BYTES)
+
+
+async def _receive(request: web.BaseRequest, seconds: float) -> None:
+    """Reads the body ahead, for `negotiation.read_body`. Raises StatusError 413; 408 where the client is too slow."""
+    try:
+        async with asyncio.timeout(seconds):
+            await negotiation.receive(request)
+    except TimeoutError as error:
+        raise StatusError("Timeout", "the body of the request did not come in time", code=408) from error
+
+
+async def _answered(call: Call, handler: Handler, seconds: float) -> web.StreamResponse:
+    """What is read is given up when its time is over. A write is carried out: all that it waits for has a deadline."""
+    verb = call.route.verb
+    if verb in _BODIES or (verb == "get" and seconds == REQUEST_SECONDS):
+        response = await handler(call)
+        if _is_large(response):
+            await _within(call.http, REQUEST_SECONDS, _sent(call.http, response))
+        return response
+
+    async def read() -> web.StreamResponse:
+        response = await handler(call)
+        return await _sent(call.http, response) if _is_large(response) else response
+
+    return await _within(call.http, seconds, read())
+
+
+async def _within(request: web.BaseRequest, seconds: float, work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        if not request.writer.output_size:
+            raise StatusError("Timeout", "the request did not complete within the allotted time") from error
+        if request.transport is not None:
+            request.transport.abort()  # without its end, the client knows that the answer isn't whole
+        return web.Response()
+
+
+def _is_large(response: web.StreamResponse) -> bool:
+    return (response.content_length or 0) > _WHOLE_BYTES and not response.prepared
+
+
+async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """Returns when the client has taken the answer, but for what a connection's buffer holds."""
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+def _too_many(message: str) -> StatusError:
+    return StatusError("TooManyRequests", message, details={"retryAfterSeconds": _RETRY_SECONDS})
