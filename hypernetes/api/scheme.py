@@ -12,32 +12,17 @@ from hypernetes.api import facts
 # Cluster-scoped kinds of which a tenant sees those of the tenant `system` as well.
 SHARED_KINDS = frozenset({"Node"})
 
-# What is served so far; everything else in facts/ is known but answers 404.
-_SERVED = frozenset(
-    {
-        ("v1", name)
-        for name in (
-            "namespaces", "pods", "nodes", "services", "endpoints", "configmaps", "secrets", "serviceaccounts",
-            "events", "replicationcontrollers", "networks", "bindings",
-        )
-    }
-    | {
-        ("apps/v1", "deployments"),
-        ("apps/v1", "replicasets"),
-        ("discovery.k8s.io/v1", "endpointslices"),
-        ("events.k8s.io/v1", "events"),
-        ("coordination.k8s.io/v1", "leases"),
-        ("hypernetes.io/v1", "tenants"),
-        ("hypernetes.io/v1", "networks"),
-        ("hypernetes.io/v1", "ports"),
-    }
-)  # fmt: skip
+# Groups of facts/ that are not served yet: their resources are known, and answer 404.
+_NOT_SERVED = frozenset(
+    {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"}
+)
 
-# Served subresources; those of facts/ that are not here answer 404.
-_SUBRESOURCES = frozenset({"status", "scale", "binding", "log", "exec", "attach", "finalize", "token", "certificate"})
+# Subresources of facts/ that are not served yet.
+_SUBRESOURCES_NOT_SERVED = frozenset({"portforward"})
 
 # Two API versions or groups of the same stored objects: served name -> stored name.
 _STORED_AS = {
+    ("autoscaling/v1", "horizontalpodautoscalers"): ("autoscaling/v2", "horizontalpodautoscalers"),
     ("v1", "networks"): ("hypernetes.io/v1", "networks"),
     ("events.k8s.io/v1", "events"): ("v1", "events"),
 }
@@ -79,6 +64,11 @@ class Resource:
         return self if alias is None else by_name(*alias)
 
     @property
+    def is_stored(self) -> bool:
+        """False for what is asked and answered, and kept nowhere: reviews, bindings, the status of components."""
+        return "update" in self.verbs
+
+    @property
     def shared(self) -> bool:
         return self.kind in SHARED_KINDS
 
@@ -107,7 +97,11 @@ class Subresource:
 
 
 # Subresources whose kind lives in another group than their parent's.
-_SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1"), "token": ("authentication.k8s.io", "v1")}
+_SUBRESOURCE_KINDS = {
+    "eviction": ("policy", "v1"),
+    "scale": ("autoscaling", "v1"),
+    "token": ("authentication.k8s.io", "v1"),
+}
 
 
 @cache
@@ -116,15 +110,15 @@ def _table() -> dict[tuple[str, str], Resource]:
     rows = facts.resources()
     for row in rows:
         key = (row["groupVersion"], row["name"])
-        if key in _SERVED:
-            group, _, version = row["groupVersion"].rpartition("/")
+        group, _, version = row["groupVersion"].rpartition("/")
+        if "/" not in row["name"] and group not in _NOT_SERVED:
             table[key] = Resource(
                 group, version, row["name"], row["kind"], row["singularName"], row["namespaced"],
                 tuple(row["verbs"]), tuple(row.get("shortNames", ())), tuple(row.get("categories", ())),
             )  # fmt: skip
     for row in rows:
         parent, _, name = row["name"].partition("/")
-        if name in _SUBRESOURCES and (row["groupVersion"], parent) in table:
+        if name and name not in _SUBRESOURCES_NOT_SERVED and (row["groupVersion"], parent) in table:
             group, version = _SUBRESOURCE_KINDS.get(name, ("", ""))
             owner = table[row["groupVersion"], parent]
             owner.subresources[name] = Subresource(name, row["kind"], tuple(row["verbs"]), group, version)

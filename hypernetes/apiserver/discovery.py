@@ -188,8 +188,8 @@ def _optional(resource: Resource) -> dict[str, Any]:
 
 def _storage_version(resource: Resource) -> dict[str, str]:
     """What changes when objects begin to be stored as another kind or version; computed as upstream does."""
-    if "update" not in resource.verbs:
-        return {}  # nothing of it is stored
+    if not resource.is_stored:
+        return {}
     stored = resource.stored
     digest = hashlib.sha256(f"{stored.group}/{stored.version}/{stored.kind}".encode()).digest()
     return {"storageVersionHash": base64.b64encode(digest[:8]).decode()}

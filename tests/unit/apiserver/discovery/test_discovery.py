@@ -43,6 +43,26 @@ def test_a_version_lists_its_resources_and_their_subresources(built_in):
     assert built_in.resource_list("apps", "v9") is None
 
 
+def test_clients_prefer_the_newest_version_and_the_groups_that_upstream_prefers(built_in):
+    names = [group["name"] for group in built_in.group_list()["groups"]]
+    assert names[0] == "apps"
+    assert names[-1] == "hypernetes.io"
+    assert names.index("events.k8s.io") < names.index("coordination.k8s.io")
+    versions = built_in.group("autoscaling")["versions"]
+    assert [each["version"] for each in versions] == ["v2", "v1"]
+    assert built_in.group("autoscaling")["preferredVersion"] == versions[0]
+
+
+def test_two_versions_of_the_same_objects_have_one_storage_version(built_in):
+    hashes = {
+        version: built_in.resource_list("autoscaling", version)["resources"][0]["storageVersionHash"]
+        for version in ("v1", "v2")
+    }
+    assert hashes["v1"] == hashes["v2"]
+    virtual = {row["name"]: row for row in built_in.resource_list("", "v1")["resources"]}["componentstatuses"]
+    assert "storageVersionHash" not in virtual
+
+
 def test_the_core_group_has_its_own_root(built_in):
     assert built_in.api_versions("127.0.0.1:6443")["versions"] == ["v1"]
     listed = built_in.resource_list("", "v1")
