@@ -182,6 +182,10 @@ class Mirror:
             raise HistoryGone
         return itertools.islice(self._log, bisect_right(self._log_revisions, revision), None)
 
+    def count(self, prefix: str) -> int:
+        """How many entries a range has."""
+        return self._count(prefix, prefix, {})
+
     async def wait_for(self, revision: int) -> None:
         """Returns when the mirror has reached `revision`; the caller brings the deadline."""
         if revision <= self.revision:
