@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import structlog
 
-from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.mirror import Event, Mirror
 from hypernetes.apiserver.storage.base import Compacted, Store, Unavailable
 from hypernetes.apiserver.watchers import Watchers
 
@@ -16,11 +18,21 @@ RETRY_SECONDS = 0.5
 RETRY_MAX_SECONDS = 5.0
 
 
+class Observer(Protocol):
+    """Keeps an index of some of the mirror's objects."""
+
+    def observe(self, events: Iterable[Event]) -> None:
+        """The mirror has just taken these in."""
+
+    def reset(self) -> None:
+        """The mirror has been loaded anew."""
+
+
 class Follower:
     """Owns the one watch on the store. Run `run()` in a task; `loaded` is set once the mirror can answer."""
 
-    def __init__(self, store: Store, mirror: Mirror, watchers: Watchers) -> None:
-        self._store, self._mirror, self._watchers = store, mirror, watchers
+    def __init__(self, store: Store, mirror: Mirror, watchers: Watchers, observers: Sequence[Observer] = ()) -> None:
+        self._store, self._mirror, self._watchers, self._observers = store, mirror, watchers, observers
         self.loaded = asyncio.Event()
 
     async def run(self) -> None:
@@ -32,7 +44,10 @@ class Follower:
                     reload = False
                 # "" and not our root: a revision that only touches other keys counts, too
                 async for changes in self._store.watch("", self._mirror.revision):
-                    self._watchers.publish(self._mirror.apply(changes))
+                    events = self._mirror.apply(changes)
+                    for observer in self._observers:
+                        observer.observe(events)
+                    self._watchers.publish(events)
                     delay = RETRY_SECONDS
             except Compacted as gap:
                 log.warning("the store's history has a gap; every watch starts over", oldest=gap.oldest)
@@ -51,6 +66,8 @@ class Follower:
             page = await self._store.list(root, limit=PAGE_ITEMS, start=page.next_key, revision=page.revision)
             items += page.items
         self._mirror.load(items, page.revision)
+        for observer in self._observers:
+            observer.reset()
         self._watchers.expire_all()
         self.loaded.set()
         log.info("mirror loaded", keys=len(items), revision=page.revision)

@@ -8,7 +8,9 @@ from hypernetes.apiserver.mirror import Entry, Mirror
 
 _TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
 _NAMESPACES = scheme.by_name("v1", "namespaces")
+_NODES = scheme.by_name("v1", "nodes")
 _PODS = scheme.by_name("v1", "pods")
+_SECRETS = scheme.by_name("v1", "secrets")
 _SERVICE_ACCOUNTS = scheme.by_name("v1", "serviceaccounts")
 
 
@@ -51,6 +53,16 @@ class Lookups:
 
     def pod_uid(self, tenant: str, namespace: str, name: str) -> str | None:
         return _uid(self._mirror.object(_PODS, tenant, namespace, name))
+
+    def pod_account(self, tenant: str, namespace: str, name: str) -> str | None:
+        entry = self._mirror.object(_PODS, tenant, namespace, name)
+        return None if entry is None else orjson.loads(entry.data)["spec"].get("serviceAccountName")
+
+    def secret_uid(self, tenant: str, namespace: str, name: str) -> str | None:
+        return _uid(self._mirror.object(_SECRETS, tenant, namespace, name))
+
+    def node_uid(self, name: str) -> str | None:
+        return _uid(self._mirror.object(_NODES, SYSTEM_TENANT, "", name))
 
     def namespace(self, tenant: str, name: str) -> Entry | None:
         return self._mirror.object(_NAMESPACES, tenant, "", name)

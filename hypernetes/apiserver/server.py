@@ -10,9 +10,10 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
-from hypernetes.apiserver import malformed
+from hypernetes.apiserver import malformed, sharedroles
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
+from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
 from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
@@ -58,7 +59,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
-    follower = Follower(store, mirror, watchers)
+    rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
+    follower = Follower(store, mirror, watchers, [rbac, node_graph])
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
@@ -74,13 +76,15 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         try:
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
+            await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
+                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), Authorizer(rbac, node_graph),
                 token_keys, pki.authority, contents, dialer, departures, health,
             )  # fmt: skip
-            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
+            app = Application(parts)
             async with _listening(app, departures, watchers, settings, serving, health) as port:
                 yield port
         finally:

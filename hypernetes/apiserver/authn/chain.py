@@ -4,7 +4,7 @@ A credential that is wrong says so to nobody but our log: the client gets 401 wh
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 import structlog
@@ -14,7 +14,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.apiserver.authn import serviceaccounts, static_tokens, x509
 from hypernetes.apiserver.authn.serviceaccounts import Objects, ServiceAccountToken, TokenError
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
-from hypernetes.apiserver.authn.users import User
+from hypernetes.apiserver.authn.users import ANONYMOUS, User
 
 _VERIFIED_TOKENS = 8192  # signatures are checked once; what a token is bound to, at each request
 
@@ -40,16 +40,32 @@ class Authenticator:
     async def authenticate(self, peer_certificate: bytes | None, authorization: str | None) -> User:
         """The user behind a request: its verified client certificate (DER) and `Authorization` header.
 
+        Who shows neither a certificate nor a bearer token is anonymous; who shows one that is worth nothing is nobody.
         Raises StatusError (Unauthorized), and Unavailable of the store where a tenant's key can't be read.
         """
         user = self._by_certificate(peer_certificate) if peer_certificate is not None else None
-        if user is None and authorization is not None:
-            scheme, _, token = authorization.partition(" ")
-            if scheme.lower() == "bearer":
-                user = await self._by_token(token.strip())
+        token = _bearer(authorization)
+        if user is None and token is not None:
+            user = await self._by_token(token)
+        if user is None and peer_certificate is None and token is None:
+            return ANONYMOUS
         if user is None:
             raise StatusError("Unauthorized", "Unauthorized")
         return user
+
+    async def review(self, token: str, tenant: str, audiences: Collection[str]) -> tuple[User, list[str]] | None:
+        """The user of a token, and which of the audiences asked for it is meant for.
+
+        Somebody of `tenant` asks: tokens of other tenants are nobody's there. Raises Unavailable.
+        """
+        wanted = audiences or serviceaccounts.API_AUDIENCES
+        if serviceaccounts.claimed_tenant(token) is None:
+            user = self._by_static_token(token)
+            meant = sorted(serviceaccounts.API_AUDIENCES.intersection(wanted))
+        else:
+            user = await self._by_token(token, wanted, tenant)
+            meant = sorted(serviceaccounts.claimed_audiences(token).intersection(wanted))
+        return (user, meant) if user is not None and user.tenant == tenant and meant else None
 
     def _by_certificate(self, der: bytes) -> User | None:
         identity = x509.identity_of(der)
@@ -58,16 +74,22 @@ class Authenticator:
         tenant_uid = self._objects.tenant_uid(identity.san.tenant)
         return x509.user_of(identity, self._cluster_id, tenant_uid, self._clock())
 
-    async def _by_token(self, encoded: str) -> User | None:
+    def _by_static_token(self, encoded: str) -> User | None:
         user = static_tokens.find(encoded, self._tokens)
-        if user is not None:
-            return user if self._objects.tenant_uid(user.tenant) == user.tenant_uid else None
+        return user if user is not None and self._objects.tenant_uid(user.tenant) == user.tenant_uid else None
+
+    async def _by_token(
+        self, encoded: str, audiences: Collection[str] = serviceaccounts.API_AUDIENCES, only: str | None = None
+    ) -> User | None:
+        """`only`: the one tenant whose tokens count; None for all."""
         tenant = serviceaccounts.claimed_tenant(encoded)
         if tenant is None:
+            return self._by_static_token(encoded)
+        if only not in (None, tenant):
             return None
         try:
             token = await self._verified_token(encoded, tenant)
-            return serviceaccounts.user_of(token, self._objects, self._clock())
+            return serviceaccounts.user_of(token, self._objects, self._clock(), audiences)
         except TokenError as error:
             log.info("token refused", tenant=tenant, error=str(error))
             return None
@@ -86,3 +108,9 @@ class Authenticator:
         else:
             self._verified.move_to_end(fingerprint)
         return token
+
+
+def _bearer(authorization: str | None) -> str | None:
+    """The token of an `Authorization` header; None where it has none, or is of another scheme."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

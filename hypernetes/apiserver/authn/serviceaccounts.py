@@ -1,13 +1,13 @@
 """Tokens of service accounts: ES256 JWTs with an issuer and a key per tenant.
 
-What a token is bound to (tenant, service account, and the pod it was made for) is written into it with UIDs, and is
-looked up again at each request: a token ends with whichever of them goes first. The claims are those of KEP-1205, and
-`hypernetes.io` with the tenant's UID.
+What a token is bound to (tenant, service account, and the pod, secret or node it was made for) is written into it with
+UIDs, and is looked up again at each request: a token ends with whichever of them goes first. The claims are those of
+KEP-1205, and `hypernetes.io` with the tenant's UID.
 """
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -19,22 +19,25 @@ from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64decode
 
 from hypernetes.api import times
-from hypernetes.api.models.authentication_v1 import TokenRequestSpec
+from hypernetes.api.models.authentication_v1 import BoundObjectReference, TokenRequestSpec
 from hypernetes.api.status import StatusError, cause, invalid
 from hypernetes.api.tenancy import CLUSTER_DOMAIN, is_dns_label
-from hypernetes.apiserver.authn.users import SERVICE_ACCOUNTS_GROUP, User, service_account_name, with_authenticated
+from hypernetes.apiserver.authn.users import User, service_account_groups, service_account_name, with_authenticated
 
 ISSUER_BASE = f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
-API_AUDIENCE = ISSUER_BASE  # what a token must be meant for to open the API
+API_AUDIENCE = "https://kubernetes.default.svc"  # what a token is meant for that names nothing else
+API_AUDIENCES = frozenset({API_AUDIENCE, ISSUER_BASE})  # any of them opens the API
 ALGORITHM = "ES256"
 DEFAULT_LIFETIME = timedelta(hours=1)
 MIN_LIFETIME = timedelta(minutes=10)  # as upstream's
 MAX_LIFETIME = timedelta(hours=48)  # longer asks are shortened, and the answer says so
+_MOST_SECONDS = 1 << 32  # more isn't a lifetime; as upstream
 CLOCK_SKEW = timedelta(seconds=10)  # between replicas of the API server
 MAX_TOKEN_BYTES = 8192
 
 _TENANT_CLAIM = "hypernetes.io"
 _KUBERNETES_CLAIM = "kubernetes.io"
+_EXTRA_PREFIX = "authentication.kubernetes.io/"
 
 
 class TokenError(ValueError):
@@ -45,6 +48,11 @@ class TokenError(ValueError):
 class BoundObject:
     name: str
     uid: str
+    kind: str = ""  # of what a token is bound to beside its account: a key of _BINDABLE
+
+
+# what else a token can be bound to: kind -> its claim
+_BINDABLE = {"Pod": "pod", "Secret": "secret", "Node": "node"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class ServiceAccountToken:
     tenant_uid: str
     namespace: str
     account: BoundObject
-    pod: BoundObject | None
+    bound: BoundObject | None
     audiences: tuple[str, ...]
     issued_at: datetime
     expires_at: datetime
@@ -70,6 +78,13 @@ class Objects(Protocol):
     def service_account_uid(self, tenant: str, namespace: str, name: str) -> str | None: ...
 
     def pod_uid(self, tenant: str, namespace: str, name: str) -> str | None: ...
+
+    def pod_account(self, tenant: str, namespace: str, name: str) -> str | None:
+        """The name of the pod's service account."""
+
+    def secret_uid(self, tenant: str, namespace: str, name: str) -> str | None: ...
+
+    def node_uid(self, name: str) -> str | None: ...
 
 
 def issuer(tenant: str) -> str:
@@ -89,31 +104,25 @@ def grant(
     causes = []
     if any(not audience for audience in spec.audiences):
         causes.append(cause("FieldValueInvalid", "spec.audiences", "must not contain an empty audience"))
-    longest = MAX_LIFETIME.total_seconds()
-    asked = spec.expiration_seconds
-    lifetime = DEFAULT_LIFETIME if asked is None else timedelta(seconds=max(0, min(asked, longest)))
-    if lifetime < MIN_LIFETIME:
-        causes.append(
-            cause("FieldValueInvalid", "spec.expirationSeconds", "may not specify a duration less than 10 minutes")
-        )
-    pod: BoundObject | None = None
-    reference = spec.bound_object_ref
-    if reference is not None:
-        if (reference.kind_, reference.api_version_) != ("Pod", "v1") or not reference.name:
-            message = "must name a Pod of v1; nothing else can be bound to"
-            causes.append(cause("FieldValueInvalid", "spec.boundObjectRef", message))
-        else:
-            pod = BoundObject(reference.name, reference.uid or "")
+    asked = DEFAULT_LIFETIME.total_seconds() if spec.expiration_seconds is None else spec.expiration_seconds
+    if asked < MIN_LIFETIME.total_seconds():
+        message = "may not specify a duration less than 10 minutes"
+        causes.append(cause("FieldValueInvalid", "spec.expirationSeconds", message))
+    elif asked > _MOST_SECONDS:
+        message = "may not specify a duration larger than 2^32 seconds"
+        causes.append(cause("FieldValueInvalid", "spec.expirationSeconds", message))
     if causes:
         raise invalid("authentication.k8s.io", "TokenRequest", account.name, causes)
-    if pod is not None:
-        pod = _living_pod(pod, objects.pod_uid(tenant, namespace, pod.name))
+    lifetime = timedelta(seconds=min(asked, MAX_LIFETIME.total_seconds()))
+    bound = None
+    if spec.bound_object_ref is not None:
+        bound = _bound_object(spec.bound_object_ref, tenant, namespace, account, objects)
     return ServiceAccountToken(
         tenant=tenant,
         tenant_uid=tenant_uid,
         namespace=namespace,
         account=account,
-        pod=pod,
+        bound=bound,
         audiences=tuple(spec.audiences) or (API_AUDIENCE,),
         issued_at=now.replace(microsecond=0),
         expires_at=now.replace(microsecond=0) + lifetime,
@@ -121,13 +130,34 @@ def grant(
     )
 
 
-def _living_pod(asked: BoundObject, uid: str | None) -> BoundObject:
+def _bound_object(
+    reference: BoundObjectReference, tenant: str, namespace: str, account: BoundObject, objects: Objects
+) -> BoundObject:
+    """The living object that is referred to. Raises StatusError."""
+    kind, name = reference.kind_ or "", reference.name or ""
+    if kind not in _BINDABLE or reference.api_version_ != "v1":
+        raise StatusError("BadRequest", f"cannot bind token for serviceaccount {account.name!r} to {kind!r} {name!r}")
+    uid = _uid_of(kind, name, tenant, namespace, objects)
     if uid is None:
-        raise StatusError("NotFound", f'pods "{asked.name}" not found', details={"name": asked.name, "kind": "pods"})
-    if asked.uid and asked.uid != uid:
-        message = f"the UID in the bound object reference ({asked.uid}) does not match the UID in record ({uid})"
-        raise StatusError("Conflict", message, details={"name": asked.name, "kind": "pods"})
-    return BoundObject(asked.name, uid)
+        plural = f"{kind.lower()}s"
+        raise StatusError("NotFound", f'{plural} "{name}" not found', details={"name": name, "kind": plural})
+    if kind == "Pod" and objects.pod_account(tenant, namespace, name) != account.name:
+        message = f"cannot bind token for serviceaccount {account.name!r} to pod {name!r} of another account"
+        raise StatusError("BadRequest", message)
+    if reference.uid and reference.uid != uid:
+        message = (
+            f"the UID in the bound object reference ({reference.uid}) does not match the UID in record ({uid}); "
+            "the object might have been deleted and then recreated"
+        )
+        raise StatusError("Conflict", message, details={"name": name, "kind": kind})
+    return BoundObject(name, uid, kind)
+
+
+def _uid_of(kind: str, name: str, tenant: str, namespace: str, objects: Objects) -> str | None:
+    if kind == "Node":
+        return objects.node_uid(name)
+    find = objects.pod_uid if kind == "Pod" else objects.secret_uid
+    return find(tenant, namespace, name)
 
 
 def status(token: ServiceAccountToken, encoded: str) -> dict[str, Any]:
@@ -140,8 +170,8 @@ def sign(token: ServiceAccountToken, key: ECKey) -> str:
         "namespace": token.namespace,
         "serviceaccount": {"name": token.account.name, "uid": token.account.uid},
     }
-    if token.pod is not None:
-        bound["pod"] = {"name": token.pod.name, "uid": token.pod.uid}
+    if token.bound is not None:
+        bound[_BINDABLE[token.bound.kind]] = {"name": token.bound.name, "uid": token.bound.uid}
     claims = {
         "iss": issuer(token.tenant),
         "sub": service_account_name(token.namespace, token.account.name),
@@ -161,15 +191,26 @@ def claimed_tenant(encoded: str) -> str | None:
 
     Nothing is verified yet: use it to find the key only.
     """
-    if len(encoded) > MAX_TOKEN_BYTES:
-        return None
-    try:
-        claims = orjson.loads(urlsafe_b64decode(encoded.split(".")[1].encode("ascii")))
-        found = claims["iss"]
-    except (ValueError, IndexError, KeyError, TypeError):
-        return None
+    found = _claims(encoded).get("iss")
     base, separator, tenant = found.rpartition("/tenants/") if isinstance(found, str) else ("", "", "")
     return tenant if separator and base == ISSUER_BASE and is_dns_label(tenant) else None
+
+
+def claimed_audiences(encoded: str) -> frozenset[str]:
+    """The audiences that a token names. Nothing is verified: ask only about a token that is."""
+    found = _claims(encoded).get("aud")
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+
+def _claims(encoded: str) -> Mapping[str, Any]:
+    """What a token says, unverified; nothing for what is no token."""
+    if len(encoded) > MAX_TOKEN_BYTES:
+        return {}
+    try:
+        claims = orjson.loads(urlsafe_b64decode(encoded.split(".")[1].encode("ascii")))
+    except (ValueError, IndexError, TypeError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def verify(encoded: str, key: ECKey, tenant: str) -> ServiceAccountToken:
@@ -190,13 +231,18 @@ def verify(encoded: str, key: ECKey, tenant: str) -> ServiceAccountToken:
 def _read(claims: Mapping[str, Any]) -> ServiceAccountToken:
     bound = claims[_KUBERNETES_CLAIM]
     tenant = claims[_TENANT_CLAIM]["tenant"]
-    account, pod = bound["serviceaccount"], bound.get("pod")
+    account = bound["serviceaccount"]
+    others = [
+        BoundObject(str(bound[claim]["name"]), str(bound[claim]["uid"]), kind)
+        for kind, claim in _BINDABLE.items()
+        if claim in bound
+    ]
     return ServiceAccountToken(
         tenant=str(tenant["name"]),
         tenant_uid=str(tenant["uid"]),
         namespace=str(bound["namespace"]),
         account=BoundObject(str(account["name"]), str(account["uid"])),
-        pod=pod and BoundObject(str(pod["name"]), str(pod["uid"])),
+        bound=others[0] if others else None,
         audiences=tuple(map(str, claims["aud"])),
         issued_at=datetime.fromtimestamp(claims["nbf"], UTC),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
@@ -204,25 +250,32 @@ def _read(claims: Mapping[str, Any]) -> ServiceAccountToken:
     )
 
 
-def user_of(token: ServiceAccountToken, objects: Objects, now: datetime, audience: str = API_AUDIENCE) -> User:
-    """The service account as a user, if all that the token is bound to lives. Raises TokenError."""
+def user_of(
+    token: ServiceAccountToken, objects: Objects, now: datetime, audiences: Collection[str] = API_AUDIENCES
+) -> User:
+    """The service account as a user, if all that the token is bound to lives. Raises TokenError.
+
+    The token must be meant for one of `audiences`.
+    """
     if not token.issued_at - CLOCK_SKEW <= now < token.expires_at:
         raise TokenError("the token has expired, or isn't valid yet")
-    if audience not in token.audiences:
+    if not any(audience in token.audiences for audience in audiences):
         raise TokenError(f"the token is meant for {', '.join(token.audiences)}")
     if objects.tenant_uid(token.tenant) != token.tenant_uid:
         raise TokenError("the tenant is gone")
     if objects.service_account_uid(token.tenant, token.namespace, token.account.name) != token.account.uid:
         raise TokenError("the service account is gone")
-    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={token.id}",)}
-    if token.pod is not None:
-        if objects.pod_uid(token.tenant, token.namespace, token.pod.name) != token.pod.uid:
-            raise TokenError("the pod is gone")
-        extra["authentication.kubernetes.io/pod-name"] = (token.pod.name,)
-        extra["authentication.kubernetes.io/pod-uid"] = (token.pod.uid,)
-    groups = (SERVICE_ACCOUNTS_GROUP, f"{SERVICE_ACCOUNTS_GROUP}:{token.namespace}")
+    extra = {f"{_EXTRA_PREFIX}credential-id": (f"JTI={token.id}",)}
+    bound = token.bound
+    if bound is not None:
+        if _uid_of(bound.kind, bound.name, token.tenant, token.namespace, objects) != bound.uid:
+            raise TokenError(f"the {bound.kind} is gone")
+        if bound.kind != "Secret":
+            extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-name"] = (bound.name,)
+            extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-uid"] = (bound.uid,)
+    groups = with_authenticated(service_account_groups(token.namespace))
     name = service_account_name(token.namespace, token.account.name)
-    return User(name, with_authenticated(groups), token.tenant, token.tenant_uid, extra)
+    return User(name, groups, token.tenant, token.tenant_uid, extra, token.account.uid)
 
 
 def fingerprint(encoded: str) -> bytes:

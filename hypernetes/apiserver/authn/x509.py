@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import lru_cache
 
+from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver.authn.users import User, with_authenticated
 from hypernetes.pki import CertificateError, Identity, read_identity
 
@@ -20,7 +21,9 @@ def user_of(identity: Identity, cluster_id: str, tenant_uid: str | None, now: da
         return None
     if now >= identity.not_after:
         return None
-    return User(identity.common_name, with_authenticated(identity.organizations), san.tenant, san.tenant_uid)
+    groups = with_authenticated(identity.organizations)
+    component = san.tenant == SYSTEM_TENANT
+    return User(identity.common_name, groups, san.tenant, san.tenant_uid, component=component)
 
 
 @lru_cache(maxsize=_PARSED_CERTIFICATES)

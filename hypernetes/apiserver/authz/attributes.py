@@ -8,7 +8,7 @@ class Attributes:
     """One request. `resource` is "" for paths that are no resource (discovery, health, …), where `path` counts.
 
     `tenant` is the one in the path ("*": all), or else the user's own. `path` has no tenant prefix. `name` is "" where
-    the path has none (list, create, …).
+    the path has none (list, create, …). `field_selector` is that of a list, watch or deletecollection, as it came.
     """
 
     tenant: str
@@ -19,12 +19,14 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     allowed: bool
     reason: str = ""  # for people; never says what another tenant has
+    absent: bool = False  # refused because there is no such object: said so, to one of our own processes
 
 
 ALLOWED = Decision(True)

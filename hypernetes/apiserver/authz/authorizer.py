@@ -1,75 +1,94 @@
 """The decision. First the tenant: nobody but users of `system` gets past the border of their own, whatever they are
-inside it, and the refusal is the same whether the other tenant exists or not. Then the rules for the kind of user.
+inside it, and the refusal is the same whether the other tenant exists or not. Then what is the provider's in every
+tenant. Then the rules for the kind of user: administrators, our own processes, RBAC for all others.
 """
 
-from hypernetes.api.status import StatusError
+from functools import lru_cache
+
+from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver.authn.users import MASTERS_GROUP, NODE_USER_PREFIX, NODES_GROUP, User
+from hypernetes.apiserver.authn.users import MASTERS_GROUP, User
+from hypernetes.apiserver.authz import defaultroles
 from hypernetes.apiserver.authz.attributes import ALLOWED, Attributes, Decision
-from hypernetes.apiserver.authz.components import CONTROLLERS_NEVER, SCHEDULER, TENANT_NEVER, node_rules
-from hypernetes.apiserver.authz.rules import READ, any_matches
+from hypernetes.apiserver.authz.components import CONTROLLERS_NEVER, SCHEDULER, TENANT_NEVER
+from hypernetes.apiserver.authz.nodegraph import NodeGraph
+from hypernetes.apiserver.authz.nodes import NodeAuthorizer, node_of
+from hypernetes.apiserver.authz.rbac import Rbac, TenantPolicy
+from hypernetes.apiserver.authz.rules import CHANGE, READ, any_matches
 
 SCHEDULER_USER = "system:hn-scheduler"
 CONTROLLERS_USER = "system:hn-controllers"
 
-# Everybody with a credential may read these in the own tenant: what kubectl and client libraries ask first.
-_DISCOVERY_PATHS = frozenset({"/", "/api", "/apis", "/version", "/healthz", "/livez", "/readyz"})
-_DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/", "/version/", "/livez/", "/readyz/")
-_SELF_REVIEWS = frozenset(
-    {
-        ("authentication.k8s.io", "selfsubjectreviews"),
-        ("authorization.k8s.io", "selfsubjectaccessreviews"),
-        ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    }
-)
+# What is no resource and yet a tenant's business. Roles may allow no other path: the rest is about the whole server.
+_HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
+_DISCOVERY_PATHS = _HEALTH_PATHS | {"/", "/api", "/apis"}
+_DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/", "/version/", "/livez/", "/readyz/", "/.well-known/")
 
 _FOREIGN_TENANT = Decision(False, "the credential is of another tenant")
 _PROVIDERS = Decision(False, "only the provider may do this")
 _NO_RULE = Decision(False)
 
 
-def authorize(user: User, asked: Attributes) -> Decision:
-    if user.tenant != SYSTEM_TENANT:
-        return _in_tenant(user, asked) if asked.tenant == user.tenant else _FOREIGN_TENANT
-    if MASTERS_GROUP in user.groups:
-        return ALLOWED
-    if asked.tenant == SYSTEM_TENANT and _is_for_everybody(asked):
-        return ALLOWED
-    return _component(user, asked)
+class Authorizer:
+    """Decides at once, from what the mirror holds."""
+
+    def __init__(self, rbac: Rbac, graph: NodeGraph) -> None:
+        self._rbac, self.nodes = rbac, NodeAuthorizer(graph)
+
+    def authorize(self, user: User, asked: Attributes) -> Decision:
+        if user.tenant != SYSTEM_TENANT:
+            return self._in_tenant(user, asked)
+        if MASTERS_GROUP in user.groups:
+            return ALLOWED
+        decision = self._component(user, asked) if user.component else _NO_RULE
+        if not decision.allowed and asked.tenant == SYSTEM_TENANT and self._rbac.of(SYSTEM_TENANT).allows(user, asked):
+            return ALLOWED
+        return decision
+
+    def _component(self, user: User, asked: Attributes) -> Decision:
+        node = node_of(user)
+        if node is not None and asked.resource:
+            return self.nodes.decide(node, asked)
+        if user.name == SCHEDULER_USER:
+            allowed = bool(asked.resource) and any_matches(SCHEDULER, asked)
+        elif user.name == CONTROLLERS_USER:
+            if asked.resource:
+                allowed = not any_matches(CONTROLLERS_NEVER, asked)
+            else:
+                allowed = asked.verb in READ and _is_discovery(asked.path)
+        else:
+            allowed = False
+        return ALLOWED if allowed else _NO_RULE
+
+    def policy(self, tenant: str) -> TenantPolicy:
+        """The roles and bindings that count in a tenant."""
+        return self._rbac.of(tenant)
+
+    def _in_tenant(self, user: User, asked: Attributes) -> Decision:
+        if not user.tenant:  # nobody has shown a credential, so this is about no tenant
+            public = asked.verb == "get" and not asked.resource and not asked.tenant and asked.path in _HEALTH_PATHS
+            return ALLOWED if public else _NO_RULE
+        if asked.tenant != user.tenant:
+            return _FOREIGN_TENANT
+        if asked.resource:
+            if not may_ever(asked.verb, asked.group, asked.resource, asked.subresource) or _is_shared(asked):
+                return _PROVIDERS
+        elif asked.verb != "get" or not _is_discovery(asked.path):
+            return _PROVIDERS
+        if MASTERS_GROUP in user.groups or self._rbac.of(user.tenant).allows(user, asked):
+            return ALLOWED
+        return _NO_RULE
 
 
-def _in_tenant(user: User, asked: Attributes) -> Decision:
-    if MASTERS_GROUP in user.groups:
-        if not asked.resource:
-            return ALLOWED if asked.verb == "get" and _is_discovery(asked.path) else _PROVIDERS
-        return _PROVIDERS if any_matches(TENANT_NEVER, asked) else ALLOWED
-    return ALLOWED if _is_for_everybody(asked) else _NO_RULE
-
-
+@lru_cache(maxsize=8192)
 def may_ever(verb: str, group: str, resource: str, subresource: str = "") -> bool:
     """Whether anybody of a tenant may do this at all: what discovery offers."""
     return not any_matches(TENANT_NEVER, Attributes("", verb, group, resource, subresource))
 
 
-def _component(user: User, asked: Attributes) -> Decision:
-    if user.name == SCHEDULER_USER:
-        allowed = bool(asked.resource) and any_matches(SCHEDULER, asked)
-    elif user.name == CONTROLLERS_USER:
-        if asked.resource:
-            allowed = not any_matches(CONTROLLERS_NEVER, asked)
-        else:
-            allowed = asked.verb in READ and _is_discovery(asked.path)
-    elif NODES_GROUP in user.groups and user.name.startswith(NODE_USER_PREFIX):
-        allowed = bool(asked.resource) and any_matches(node_rules(user.name.removeprefix(NODE_USER_PREFIX)), asked)
-    else:
-        allowed = False
-    return ALLOWED if allowed else _NO_RULE
-
-
-def _is_for_everybody(asked: Attributes) -> bool:
-    if asked.resource:
-        return asked.verb == "create" and (asked.group, asked.resource) in _SELF_REVIEWS
-    return asked.verb == "get" and _is_discovery(asked.path)
+def _is_shared(asked: Attributes) -> bool:
+    """Whether it would change one of the objects that all tenants share. A create finds it there: 409."""
+    return asked.verb in (*CHANGE, "delete") and defaultroles.is_default(asked.group, asked.resource, asked.name)
 
 
 def _is_discovery(path: str) -> bool:
@@ -77,7 +96,9 @@ def _is_discovery(path: str) -> bool:
 
 
 def forbidden(user: User, asked: Attributes, decision: Decision) -> StatusError:
-    """The refusal in upstream's words. It repeats what the user sent, and tells nothing else."""
+    """The refusal, in upstream's words. It repeats what the user sent, and tells nothing else."""
+    if decision.absent:
+        return not_found(f"{asked.resource}.{asked.group}" if asked.group else asked.resource, asked.name)
     why = f": {decision.reason}" if decision.reason else ""
     if not asked.resource:
         return StatusError("Forbidden", f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"{why}')

@@ -1,7 +1,5 @@
 """What our own processes may do, and what a tenant's administrator may not: data, one line per need."""
 
-from functools import lru_cache
-
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver.authz.rules import ANY, CHANGE, READ, WRITE, Rule
 
@@ -47,39 +45,3 @@ TENANT_NEVER = (
     Rule(WRITE, ("ports",), (HYPERNETES,)),
     Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate"), (HYPERNETES,)),
 )
-
-
-@lru_cache(maxsize=4096)
-def node_rules(node: str) -> tuple[Rule, ...]:
-    """What the agent of one node may. It writes its own Node and Lease, and of pods what became of them."""
-    return (
-        Rule(
-            READ, ("pods", "services", "endpoints", "configmaps", "secrets", "serviceaccounts", "namespaces", "nodes")
-        ),
-        Rule(READ, ("endpointslices",), ("discovery.k8s.io",)),
-        Rule(READ, ("networks",), ("", HYPERNETES)),
-        Rule(READ, ("tenants",), (HYPERNETES,)),
-        Rule((*READ, "create", *CHANGE, "delete"), ("ports",), (HYPERNETES,)),
-        Rule(CHANGE, ("pods/status",)),
-        Rule(("delete",), ("pods",)),
-        Rule(("create",), ("serviceaccounts/token",)),
-        Rule(("create",), ("nodes",), tenants=_SYSTEM, names=("", node)),
-        Rule(CHANGE, ("nodes", "nodes/status"), tenants=_SYSTEM, names=(node,)),
-        Rule(
-            ("create",),
-            ("leases",),
-            (_COORDINATION,),
-            tenants=_SYSTEM,
-            namespaces=("kube-node-lease",),
-            names=("", node),
-        ),
-        Rule(
-            ("get", *CHANGE),
-            ("leases",),
-            (_COORDINATION,),
-            tenants=_SYSTEM,
-            namespaces=("kube-node-lease",),
-            names=(node,),
-        ),
-        _EVENTS,
-    )

@@ -8,11 +8,12 @@ from aiohttp import web
 
 from hypernetes.api import scheme, times
 from hypernetes.api.models.authentication_v1 import TokenRequestSpec
-from hypernetes.api.status import StatusError, conflict, not_found
+from hypernetes.api.status import StatusError, cause, conflict, invalid, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT, TenantSAN
 from hypernetes.apiserver import codec, deletion, patch, registry, schema, streaming
 from hypernetes.apiserver.authn import certificates, serviceaccounts
-from hypernetes.apiserver.authn.serviceaccounts import BoundObject
+from hypernetes.apiserver.authn.serviceaccounts import BoundObject, ServiceAccountToken
+from hypernetes.apiserver.authz.nodes import node_of
 from hypernetes.apiserver.handlers import negotiation, options, writing
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.reading import find
@@ -123,33 +124,58 @@ async def finalize(call: Call) -> web.StreamResponse:
 
 async def token(call: Call) -> web.StreamResponse:
     """POST of a TokenRequest: a token of the service account."""
+    asked = options.write_options(call.http.query, "create")
     body, content_type = await negotiation.read_payload(call.http)
-    request, _ = schema.for_kind("authentication.k8s.io/v1", "TokenRequest").decode(body, "Ignore", content_type)
+    kind = schema.for_kind("authentication.k8s.io/v1", "TokenRequest")
+    request, call.warnings[:] = kind.decode(body, asked.field_validation, content_type)
     tenant, namespace, name = call.one_tenant, call.route.namespace, call.route.name
+    _check_same_account(request.get("metadata") or {}, namespace, name)
     await call.parts.freshness.now()
     lookups = call.parts.lookups
     tenant_uid, uid = lookups.tenant_uid(tenant), lookups.service_account_uid(tenant, namespace, name)
     if uid is None or tenant_uid is None:
         raise not_found("serviceaccounts", name)
+    spec = request.get("spec") or {}
     granted = serviceaccounts.grant(
-        TokenRequestSpec.from_dict({"audiences": [], **(request.get("spec") or {})}), tenant=tenant,
-        tenant_uid=tenant_uid, namespace=namespace, account=BoundObject(name, uid), objects=lookups,
-        now=call.parts.clock(),
+        TokenRequestSpec.from_dict({"audiences": [], **spec}), tenant=tenant, tenant_uid=tenant_uid,
+        namespace=namespace, account=BoundObject(name, uid), objects=lookups, now=call.parts.clock(),
     )  # fmt: skip
+    node = node_of(call.user)
+    if node is not None and not _of_own_pod(call, node, granted):
+        why = "an agent gets tokens that are bound to the pods of its node"
+        raise StatusError("Forbidden", f'serviceaccounts "{name}" is forbidden: {why}')
     signed = serviceaccounts.sign(granted, await call.parts.token_keys.of(tenant, tenant_uid))
+    now = times.format_time(call.parts.clock())
     answer = {
         **request,
-        "metadata": {
-            "name": name, "namespace": namespace, "creationTimestamp": times.format_time(call.parts.clock()),
-        },
+        "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": now},
         "spec": {
-            **(request.get("spec") or {}),
+            **spec,
             "audiences": list(granted.audiences),
             "expirationSeconds": int((granted.expires_at - granted.issued_at).total_seconds()),
+            "boundObjectRef": spec.get("boundObjectRef"),
         },
         "status": serviceaccounts.status(granted, signed),
-    }  # fmt: skip
-    return negotiation.answer(answer, 201)
+    }
+    return negotiation.answer(answer, 201, warnings=call.warnings)
+
+
+def _of_own_pod(call: Call, node: str, granted: ServiceAccountToken) -> bool:
+    """Whether the token ends with a pod of the node."""
+    bound, graph = granted.bound, call.parts.authorizer.nodes.graph
+    where = (call.one_tenant, call.route.namespace)
+    return bound is not None and bound.kind == "Pod" and graph.pod(node, *where, bound.name) is not None
+
+
+def _check_same_account(metadata: Object, namespace: str, name: str) -> None:
+    """A TokenRequest may name its account, and no other. Raises StatusError 422."""
+    causes = [
+        cause("FieldValueInvalid", f"metadata.{field}", f"must match the {field} of the service account, {own!r}")
+        for field, own in (("name", name), ("namespace", namespace))
+        if metadata.get(field) not in (None, "", own)
+    ]
+    if causes:
+        raise invalid("authentication.k8s.io", "TokenRequest", name, causes)
 
 
 async def certificate(call: Call) -> web.StreamResponse:

@@ -47,7 +47,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
         name = obj["metadata"]["name"]
-        check_allowed(call.user, call.route, name)  # the URL of a create has no name
+        check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
         new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
         await admission.admit(call, new)
         _check(call, new, _causes_new(call, new, strategy))

@@ -352,7 +352,7 @@ async def test_a_namespace_keeps_its_network_while_it_has_pods(admin: User) -> N
 @pytest.mark.parametrize("sent", [{}, {"name": ""}, {"name": None, "generateName": ""}])
 async def test_no_object_is_created_without_a_name(admin: User, sent: dict[str, Any]) -> None:
     for resource in scheme.served():
-        if "create" not in resource.verbs or resource.name == "bindings":
+        if not {"create", "get"} <= set(resource.verbs):  # reviews and bindings are never kept
             continue
         answer = await admin("POST", resource.path(None, "default"), {"metadata": sent})
         assert (answer.status, answer.json["reason"]) == (422, "Invalid"), resource

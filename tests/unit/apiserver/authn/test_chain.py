@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import TenantSAN
 from hypernetes.apiserver.authn import Authenticator, User
-from hypernetes.apiserver.authn.serviceaccounts import BoundObject, ServiceAccountToken, sign
+from hypernetes.apiserver.authn.serviceaccounts import ISSUER_BASE, BoundObject, ServiceAccountToken, sign
 from hypernetes.apiserver.authn.static_tokens import TokenFileError, load, read_tokens
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
 from hypernetes.apiserver.storage.base import Item, KeyExists
@@ -140,11 +140,41 @@ async def test_a_token_of_the_file_is_its_user(authenticator: Authenticator):
     assert user == User("robot", ("dev", "ops", "system:authenticated"), "acme", UID)
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Bearer a.b.c", f"Token {STATIC}"])
-async def test_without_a_credential_that_counts_the_answer_is_401(authenticator: Authenticator, header: str | None):
+@pytest.mark.parametrize("header", ["Bearer a.b.c", "Bearer x", "bearer " + "x" * 100_000, f"Bearer {STATIC}x"])
+async def test_a_token_that_counts_for_nothing_is_unauthorized(authenticator: Authenticator, header: str):
     with pytest.raises(StatusError) as caught:
         await authenticator.authenticate(None, header)
     assert caught.value.code == 401
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", f"Token {STATIC}"])
+async def test_who_shows_no_credential_is_anonymous_and_of_no_tenant(authenticator: Authenticator, header: str | None):
+    user = await authenticator.authenticate(None, header)
+    assert (user.name, user.groups, user.tenant) == ("system:anonymous", ("system:unauthenticated",), "")
+
+
+async def test_only_a_certificate_of_the_provider_can_be_a_components(authenticator: Authenticator, living: Living):
+    living.tenants["system"] = OTHER_UID
+    of_acme = await authenticator.authenticate(certificate(TenantSAN(CLUSTER, "acme", UID)), None)
+    of_system = await authenticator.authenticate(certificate(TenantSAN(CLUSTER, "system", OTHER_UID)), None)
+    robot = await authenticator.authenticate(None, f"Bearer {STATIC}")
+    assert (of_acme.component, of_system.component, robot.component) == (False, True, False)
+
+
+async def test_a_review_knows_tokens_of_the_askers_tenant_only(
+    authenticator: Authenticator, keys: TokenKeys, living: Living
+):
+    living.tenants["globex"] = OTHER_UID
+    token = account_token(await keys.of("acme", UID)).removeprefix("Bearer ")
+    for each in (token, STATIC):
+        found = await authenticator.review(each, "acme", [])
+        assert found is not None
+        assert found[0].tenant == "acme"
+        assert await authenticator.review(each, "globex", []) is None
+        assert await authenticator.review(each, "acme", ["vault"]) is None
+    both = await authenticator.review(token, "acme", ["vault", ISSUER_BASE])
+    assert both is not None
+    assert both[1] == [ISSUER_BASE]
 
 
 async def test_a_token_counts_where_the_certificate_does_not(authenticator: Authenticator):

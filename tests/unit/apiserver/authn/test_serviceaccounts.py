@@ -33,7 +33,9 @@ OTHER_KEY = ECKey.generate_key("P-256")
 class Living:
     tenants: dict[str, str] = field(default_factory=lambda: {"acme": "t1"})
     accounts: dict[tuple[str, str, str], str] = field(default_factory=lambda: {("acme", "web", "default"): "sa1"})
-    pods: dict[tuple[str, str, str], str] = field(default_factory=lambda: {("acme", "web", "p"): "pod1"})
+    pods: dict[tuple[str, str, str], str] = field(
+        default_factory=lambda: {("acme", "web", "p"): "pod1", ("acme", "web", "theirs"): "pod2"}
+    )
 
     def tenant_uid(self, tenant: str) -> str | None:
         return self.tenants.get(tenant)
@@ -43,6 +45,15 @@ class Living:
 
     def pod_uid(self, tenant: str, namespace: str, name: str) -> str | None:
         return self.pods.get((tenant, namespace, name))
+
+    def pod_account(self, tenant: str, namespace: str, name: str) -> str | None:
+        return "default" if name == "p" else "another"
+
+    def secret_uid(self, tenant: str, namespace: str, name: str) -> str | None:
+        return {"s": "secret1"}.get(name)
+
+    def node_uid(self, name: str) -> str | None:
+        return {"n1": "node1"}.get(name)
 
 
 def granted(spec: TokenRequestSpec | None = None, living: Living | None = None) -> ServiceAccountToken:
@@ -62,10 +73,11 @@ def bound(name: str = "p", uid: str | None = None, kind: str = "Pod") -> TokenRe
 
 
 def test_a_token_says_after_verification_what_was_granted():
-    token = granted(bound())
-    encoded = sign(token, KEY)
-    assert claimed_tenant(encoded) == "acme"
-    assert verify(encoded, KEY, "acme") == token
+    for spec in (TokenRequestSpec(), bound(), bound("s", kind="Secret"), bound("n1", kind="Node")):
+        token = granted(spec)
+        encoded = sign(token, KEY)
+        assert claimed_tenant(encoded) == "acme"
+        assert verify(encoded, KEY, "acme") == token
 
 
 def test_its_user_is_the_service_account_in_its_tenant():
@@ -73,7 +85,10 @@ def test_its_user_is_the_service_account_in_its_tenant():
     assert user.name == "system:serviceaccount:web:default"
     assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:web", "system:authenticated")
     assert (user.tenant, user.tenant_uid) == ("acme", "t1")
+    assert user.uid == "sa1"
     assert user.extra["authentication.kubernetes.io/pod-uid"] == ("pod1",)
+    on_node = user_of(granted(bound("n1", kind="Node")), Living(), NOW)
+    assert on_node.extra["authentication.kubernetes.io/node-name"] == ("n1",)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +123,7 @@ def test_a_token_is_good_from_its_issue_until_its_expiry():
 
 def test_a_token_for_another_audience_does_not_open_the_api():
     token = granted(TokenRequestSpec(audiences=["vault"]))
-    assert user_of(token, Living(), NOW, audience="vault").name == "system:serviceaccount:web:default"
+    assert user_of(token, Living(), NOW, audiences=("vault",)).name == "system:serviceaccount:web:default"
     with pytest.raises(TokenError, match="vault"):
         user_of(token, Living(), NOW)
 
@@ -177,8 +192,13 @@ def test_a_long_lifetime_is_shortened_and_the_answer_says_so():
     [
         (TokenRequestSpec(expiration_seconds=599), "Invalid"),
         (TokenRequestSpec(audiences=["a", ""]), "Invalid"),
-        (bound(kind="Secret"), "Invalid"),
+        (TokenRequestSpec(expiration_seconds=(1 << 32) + 1), "Invalid"),
+        (bound(kind="ConfigMap"), "BadRequest"),
         (bound(name="nosuch"), "NotFound"),
+        (bound("nosuch", kind="Secret"), "NotFound"),
+        (bound("nosuch", kind="Node"), "NotFound"),
+        (bound("theirs"), "BadRequest"),
+        (bound("s", "secret0", kind="Secret"), "Conflict"),
         (bound(uid="pod0"), "Conflict"),
     ],
 )
