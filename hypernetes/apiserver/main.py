@@ -12,6 +12,7 @@ import orjson
 import structlog
 import uvloop
 
+from hypernetes.apiserver import requestlog
 from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
@@ -35,7 +36,14 @@ class CannotStart(Exception):
 @click.option("--port", default=6443, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--store", default="sqlite", show_default=True, help="sqlite, or etcd://host:port,host:port")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(_LEVELS))
-def main(directory: Path, bind: str, port: int, store: str, log_level: str) -> None:
+@click.option(
+    "--request-log",
+    default=requestlog.SLOW,
+    show_default=True,
+    type=click.Choice(requestlog.LEVELS),
+    help="which requests get a line: slow ones, all writes too, or all; failures of the server always do",
+)
+def main(directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str) -> None:
     """Serves the Kubernetes API of all tenants."""
     structlog.configure(
         processors=[
@@ -49,7 +57,7 @@ def main(directory: Path, bind: str, port: int, store: str, log_level: str) -> N
     )
     _allow_files()
     try:
-        uvloop.run(_serve(directory, bind, port, store))
+        uvloop.run(_serve(directory, bind, port, store, request_log))
     except* (CannotStart, CannotOpen, OSError, CertificateError, static_tokens.TokenFileError) as errors:
         first = errors.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
@@ -63,7 +71,7 @@ def _allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(directory: Path, bind: str, port: int, location: str) -> None:
+async def _serve(directory: Path, bind: str, port: int, location: str, request_log: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -76,7 +84,10 @@ async def _serve(directory: Path, bind: str, port: int, location: str) -> None:
         location = str(directory / "store" / "state.db")
     store = await open_store(location)
     try:
-        async with running(Settings(cluster_id, pki, bind, port, tokens), store), asyncio.TaskGroup() as tasks:
+        async with (
+            running(Settings(cluster_id, pki, bind, port, tokens, request_log), store),
+            asyncio.TaskGroup() as tasks,
+        ):
             compacting = tasks.create_task(compact_regularly(store))
             await stop.wait()
             compacting.cancel()

@@ -10,11 +10,10 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
-from hypernetes.apiserver import malformed, sharedroles
+from hypernetes.apiserver import malformed
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
-from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
-from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
+from hypernetes.apiserver.connections import Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
@@ -59,8 +58,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
-    rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph])
+    follower = Follower(store, mirror, watchers)
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
@@ -76,15 +74,13 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         try:
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
-            await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
-                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), Authorizer(rbac, node_graph),
                 token_keys, pki.authority, contents, dialer, departures, health,
             )  # fmt: skip
-            app = Application(parts)
+            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
             async with _listening(app, departures, watchers, settings, serving, health) as port:
                 yield port
         finally:
@@ -101,10 +97,8 @@ async def _listening(
     server = Server(app.handle, departures, logger=malformed.LOGGER, **limits)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=CLOSING_SECONDS,
-    )  # fmt: skip
-    sweeping = asyncio.create_task(server.sweep(), name="connections")
+        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True
+    )
     port: int = listener.sockets[0].getsockname()[1]
     log.info("serving", bind=settings.bind, port=port)
     try:
@@ -112,7 +106,6 @@ async def _listening(
     finally:
         health.drain()
         listener.close()
-        sweeping.cancel()
         watchers.end_all()
         await server.shutdown(DRAIN_SECONDS)
         log.info("stopped")

@@ -1,5 +1,6 @@
 """Paths that are no resource: discovery, OpenAPI, version, health."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,8 @@ async def serve(call: Call) -> web.StreamResponse:
     found = discovery.for_tenant(call.tenant)
     if parts[0] == "openapi":
         return _openapi(call, parts[1:], found)
+    if parts == ["metrics"]:
+        return await _metrics(call)
     body: dict[str, Any] | None
     match parts:
         case [""]:
@@ -52,6 +55,13 @@ async def serve(call: Call) -> web.StreamResponse:
     if body is None:
         raise not_served()
     return negotiation.answer(body, 200, negotiation.accepted(accept).media_type)
+
+
+async def _metrics(call: Call) -> web.StreamResponse:
+    """Of this server process: they aren't any tenant's."""
+    text = call.parts.observer.render(call.http.headers.get("Accept", ""))
+    body, content_type = await asyncio.to_thread(text)
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _openapi(call: Call, parts: list[str], found: Discovery) -> web.StreamResponse:

@@ -144,6 +144,7 @@ async def _send(call: Call, response: web.StreamResponse, frames: bytes) -> None
     try:
         async with asyncio.timeout(SEND_DEADLINE_SECONDS):
             await response.write(frames)
+            call.parts.observer.metrics.watched(call.resource, frames.count(b"\n"))
     except TimeoutError as error:
         if call.http.transport is not None:
             call.http.transport.abort()  # closing it in order would wait for the client, too
