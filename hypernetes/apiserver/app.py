@@ -4,7 +4,6 @@ request ─► route ─► authenticate ─► tenant ─► authorize ─► h
              └────────────┴────────────┴──────────┴───────────┴─► StatusError ─► Status
 """
 
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -13,19 +12,24 @@ from aiohttp import web
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver import routing
-from hypernetes.apiserver.authn import Authenticator, User
+from hypernetes.apiserver.authn import User, impersonation
+from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import (
     deleting,
     documents,
     negotiation,
     probing,
+    proxies,
     reading,
+    reviews,
     subresources,
     watching,
     writing,
 )
 from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
+from hypernetes.apiserver.limits import Limits
+from hypernetes.apiserver.observing import Seen
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Unavailable
 
@@ -59,23 +63,23 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("exec", "create"): subresources.execute,
     ("attach", "get"): subresources.attach,
     ("attach", "create"): subresources.attach,
+    **{("proxy", verb): proxies.proxy for verb in ("get", "create", "update", "patch", "delete")},
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _MAKING = frozenset({"create", "update", "patch"})
-_SLOW_SECONDS = 5.0
 
 
 class Application:
     """Answers requests: give `handle` to an `aiohttp.web.Server`."""
 
-    def __init__(self, parts: Parts, authenticator: Authenticator) -> None:
-        self._parts, self._authenticator = parts, authenticator
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._limits = Limits()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""
-        began = time.monotonic()
         try:
-            return await self._answer(request)
+            return await self._answer(request, seen)
         except StatusError as error:
             return negotiation.status_answer(error)
         except Unavailable as error:
@@ -90,31 +94,55 @@ class Application:
                 request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
                 return web.Response()
             return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"))
-        finally:
-            took = time.monotonic() - began
-            if took > _SLOW_SECONDS and "watch" not in request.query_string and "follow" not in request.query_string:
-                log.info("slow request", method=request.method, path=request.path, seconds=round(took, 1))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         if probing.is_probe(request.path):
             return await self._probe(request)
-        user = await self._authenticator.authenticate(_certificate(request), request.headers.get("Authorization"))
-        route = routing.parse(request.method, request.rel_url.raw_path, request.query)
-        check_allowed(user, route, route.name)
+        shown = request.headers.get("Authorization")
+        user = await self._parts.authenticator.authenticate(_certificate(request), shown)
+        user = seen.user = self._impersonated(user, request)
+        route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
+        await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
         tenant = await self._tenant(user, route)
         self._check_ending(user, route, tenant)
         call = Call(request, route, user, self._parts, tenant)
         if route.resource is None:
-            return await documents.serve(call)
+            return await self._limits.carry_out(call, documents.serve)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
         if request.method == "HEAD" and route.subresource != "proxy":
             raise _not_allowed()
-        return await _handler(route)(call)
+        return await self._limits.carry_out(call, _handler(route))
+
+    def _impersonated(self, user: User, request: web.BaseRequest) -> User:
+        """Whom the request's headers name, if its sender may be taken for them. Raises StatusError."""
+        named = impersonation.asked(request.headers)
+        if named is None:
+            return user
+        for needed in named.needed():
+            asked = Attributes(
+                user.tenant, "impersonate", needed.group, needed.resource, needed.subresource, needed.namespace,
+                needed.name,
+            )  # fmt: skip
+            decision = self._parts.authorizer.authorize(user, asked)
+            if not decision.allowed:
+                raise forbidden(user, asked, decision)
+        return named.of(user)
+
+    async def _check_allowed(self, user: User, route: Route, field_selector: str) -> None:
+        """Raises StatusError (Forbidden). A refusal counts once the mirror is known to be up to date: what allows the
+        request may have been written just now, through another server."""
+        try:
+            check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
+        except StatusError:
+            if not user.tenant:
+                raise
+            await self._parts.freshness.now()
+            check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""
-        tenant = route.tenant or user.tenant
+        tenant = route.tenant or user.tenant or SYSTEM_TENANT  # who is nobody is told what concerns no tenant
         if tenant == ALL_TENANTS:
             return None
         lookups = self._parts.lookups
@@ -134,7 +162,7 @@ class Application:
     async def _probe(self, request: web.BaseRequest) -> web.Response:
         """Health is for anybody, but for those with a credential that is none."""
         if "Authorization" in request.headers:
-            await self._authenticator.authenticate(_certificate(request), request.headers["Authorization"])
+            await self._parts.authenticator.authenticate(_certificate(request), request.headers["Authorization"])
         return await probing.probe(self._parts.health, request)
 
 
@@ -148,6 +176,9 @@ def _handler(route: Route) -> Handler:
             return handler
     elif resource.name == "bindings" and route.verb == "create":
         return subresources.bind
+    elif (review := reviews.HANDLERS.get((resource.group, resource.name))) is not None:
+        if route.verb == "create" and not route.name:
+            return review
     elif route.verb == "deletecollection" and resource.namespaced and not route.namespace:
         pass  # nobody empties all namespaces in one request
     elif route.verb in resource.verbs and bool(route.name) is (route.verb in _OF_ONE):

@@ -10,10 +10,11 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
-from hypernetes.apiserver import malformed
+from hypernetes.apiserver import malformed, requestlog, sharedroles
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
-from hypernetes.apiserver.connections import Departures, Server
+from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
+from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.follower import Follower
@@ -24,6 +25,7 @@ from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.observing import Handle, Observer
 from hypernetes.apiserver.serving import ServingCertificate, own_addresses
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.watchers import Watchers
@@ -42,6 +44,7 @@ class Settings:
     bind: str
     port: int  # 0: any free one
     tokens: Mapping[bytes, User] = field(default_factory=dict)  # static ones, by hash
+    request_log: str = requestlog.SLOW
 
 
 def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
@@ -58,7 +61,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
-    follower = Follower(store, mirror, watchers)
+    rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
+    follower = Follower(store, mirror, watchers, [rbac, node_graph])
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
@@ -66,22 +70,25 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
     shown = ServingCertificate(pki, hot, settings.bind)
     health = Health(store, mirror, token_keys, settings.cluster_id)
+    observer = Observer(mirror, settings.request_log)
     contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
-                 tasks.create_task(hot_client.run())]  # fmt: skip
+                 tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run())]  # fmt: skip
         try:
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
+            await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
-                token_keys, pki.authority, contents, dialer, departures, health,
+                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), Authorizer(rbac, node_graph),
+                token_keys, pki.authority, contents, dialer, departures, health, observer,
             )  # fmt: skip
-            app = Application(parts, Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens))
-            async with _listening(app, departures, watchers, settings, serving, health) as port:
+            handle = observer.observing(Application(parts).handle)
+            async with _listening(handle, departures, watchers, settings, serving, health) as port:
                 yield port
         finally:
             for task in owned:
@@ -90,15 +97,17 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _listening(
-    app: Application, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext,
+    handle: Handle, departures: Departures, watchers: Watchers, settings: Settings, context: ssl.SSLContext,
     health: Health,
 ) -> AsyncIterator[int]:  # fmt: skip
     limits = {"max_line_size": MAX_HEADER_BYTES, "max_field_size": MAX_HEADER_BYTES}
-    server = Server(app.handle, departures, logger=malformed.LOGGER, **limits)
+    server = Server(handle, departures, logger=malformed.LOGGER, **limits)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True
-    )
+        server, settings.bind, settings.port, ssl=context, backlog=1024, reuse_address=True,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=CLOSING_SECONDS,
+    )  # fmt: skip
+    sweeping = asyncio.create_task(server.sweep(), name="connections")
     port: int = listener.sockets[0].getsockname()[1]
     log.info("serving", bind=settings.bind, port=port)
     try:
@@ -106,6 +115,7 @@ async def _listening(
     finally:
         health.drain()
         listener.close()
+        sweeping.cancel()
         watchers.end_all()
         await server.shutdown(DRAIN_SECONDS)
         log.info("stopped")

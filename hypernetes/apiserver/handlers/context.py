@@ -11,8 +11,9 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
-from hypernetes.apiserver.authn import TokenKeys, User
-from hypernetes.apiserver.authz import Attributes, authorize, forbidden
+from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
+from hypernetes.apiserver.authz import Authorizer, forbidden
+from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.connections import Departures
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
@@ -22,6 +23,7 @@ from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
+from hypernetes.apiserver.observing import Observer
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
@@ -41,24 +43,22 @@ class Parts:
     watchers: Watchers
     objects: Objects
     lookups: Lookups
+    authenticator: Authenticator
+    authorizer: Authorizer
     token_keys: TokenKeys
     authority: Authority
     contents: Contents
     dialer: Dialer
     departures: Departures
     health: Health
+    observer: Observer
     clock: Callable[[], datetime] = times.now
 
 
-def check_allowed(user: User, route: Route, name: str) -> None:
+def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, field_selector: str = "") -> None:
     """Raises StatusError (Forbidden). `name` is of the URL, or for a create of the body once it is known."""
-    resource = route.resource
-    asked = Attributes(
-        tenant=route.tenant or user.tenant, verb=route.verb, path=route.path,
-        group=resource.group if resource else "", resource=resource.name if resource else "",
-        subresource=route.subresource, namespace=route.namespace, name=name,
-    )  # fmt: skip
-    decision = authorize(user, asked)
+    asked = attributes(user, route, name, field_selector)
+    decision = authorizer.authorize(user, asked)
     if not decision.allowed:
         raise forbidden(user, asked, decision)
 
