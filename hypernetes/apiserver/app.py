@@ -18,6 +18,7 @@ from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import (
     deleting,
     documents,
+    evicting,
     negotiation,
     probing,
     proxies,
@@ -55,6 +56,7 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("scale", "update"): subresources.put_scale,
     ("scale", "patch"): subresources.put_scale,
     ("binding", "create"): subresources.bind,
+    ("eviction", "create"): evicting.evict,
     ("finalize", "update"): subresources.finalize,
     ("token", "create"): subresources.token,
     ("certificate", "create"): subresources.certificate,

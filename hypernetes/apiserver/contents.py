@@ -19,6 +19,7 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec, deletion, registry, schema
+from hypernetes.apiserver.admission import priority
 from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
@@ -33,7 +34,7 @@ Object = dict[str, Any]
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
 _NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
-_INTERNAL_KINDS = ("clusterips", "nodeports", "tokenkeys")  # that have a tenant below them
+_INTERNAL_KINDS = ("clusterips", "nodeports", "quotas", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
 _RETRY_SECONDS = 5.0
 _DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
@@ -68,6 +69,12 @@ def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, 
         "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
     }  # fmt: skip
+    for name, value in priority.SYSTEM_CLASSES.items():
+        yield "scheduling.k8s.io/v1", "priorityclasses", {
+            "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+            "description": "For what the cluster can't do without." if "cluster" in name else
+                           "For what its node can't do without.",
+        }  # fmt: skip
     gateway = str(ipaddress.ip_network(tenancy.DEFAULT_SUBNET_CIDR)[1])
     subnet = {"cidr": tenancy.DEFAULT_SUBNET_CIDR, "gateway": gateway}
     yield "hypernetes.io/v1", "networks", {

@@ -1,36 +1,126 @@
-"""What an object must meet, and a new one is given, beyond its own kind's rules.
+"""What an object must meet, and a new one is given, beyond its own kind's rules: upstream's plugins, in its order.
 
-namespaces.py       its namespace is there and isn't ending; a namespace with pods keeps its network
-serviceaccounts.py  a pod has a service account, and its token
-pods.py             tolerations and priority that every pod has
+             ┌─ mutate, each in turn ─┐                      ┌─ validate, each in turn ─┐
+    object ──┴────────────────────────┴─ the kind's own rules ┴──────────────────────────┴─ write
+
+One module a plugin, named as upstream names it. ResourceQuota comes last and belongs to the write itself, since usage
+is counted in the same transaction: resourcequota.py decides, handlers/quotas.py writes.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hypernetes.apiserver.admission import namespaces, pods, serviceaccounts
-from hypernetes.apiserver.validation import Causes
+from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
+from hypernetes.apiserver.admission import (
+    certificateapproval,
+    certificatesubjectrestriction,
+    defaultingressclass,
+    defaultstorageclass,
+    defaulttolerationseconds,
+    limitranger,
+    namespacelifecycle,
+    noderestriction,
+    persistentvolumeclaimresize,
+    podsecurity,
+    podtolerationrestriction,
+    priority,
+    privilegeescalation,
+    runtimeclass,
+    serviceaccount,
+    storageobjectinuseprotection,
+    taintnodesbycondition,
+)
+from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE, Hook, Plugin, Request, Seen
 
 if TYPE_CHECKING:
     from hypernetes.apiserver.handlers.context import Call
 
-__all__ = ["admit", "check_update", "prepare_update"]
+__all__ = ["CREATE", "DELETE", "ORDER", "UPDATE", "Request", "admit", "check", "complete", "prepare", "request"]
+
+ORDER: tuple[Plugin, ...] = (
+    namespacelifecycle.PLUGIN,
+    namespacelifecycle.KEPT_NAMESPACES,
+    namespacelifecycle.NETWORK_OF_PODS,
+    limitranger.PODS,
+    limitranger.RESIZED_PODS,
+    limitranger.CLAIMS,
+    serviceaccount.PLUGIN,
+    noderestriction.PLUGIN,
+    taintnodesbycondition.PLUGIN,
+    podsecurity.NAMESPACES,
+    podsecurity.PODS,
+    podsecurity.TEMPLATES,
+    priority.PLUGIN,
+    priority.ONE_DEFAULT_CLASS,
+    priority.SYSTEM_CLASSES_STAY,
+    defaulttolerationseconds.PLUGIN,
+    podtolerationrestriction.PLUGIN,
+    defaultstorageclass.PLUGIN,
+    storageobjectinuseprotection.PLUGIN,
+    persistentvolumeclaimresize.PLUGIN,
+    runtimeclass.PLUGIN,
+    certificateapproval.APPROVAL,
+    certificateapproval.SIGNING,
+    certificatesubjectrestriction.PLUGIN,
+    defaultingressclass.PLUGIN,
+    privilegeescalation.ROLES,
+    privilegeescalation.BINDINGS,
+)
+# Kinds whose updates depend on other objects: the mirror must be up to date before they are decided.
+_LOOK_AROUND = frozenset(
+    {"Namespace", "PersistentVolumeClaim", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+)
 
 
-async def admit(call: "Call", obj: dict[str, Any]) -> None:
-    """Completes a new object in place. Raises StatusError where it may not be."""
-    if call.resource.namespaced:
-        await namespaces.admit(call, obj["metadata"]["name"])
-    if call.resource.stored.name == "pods":
-        await serviceaccounts.admit(call, obj)
-        pods.complete(obj["spec"])
+def request(
+    call: "Call", operation: str, obj: dict[str, Any] | None, old: dict[str, Any] | None = None, name: str = ""
+) -> Request:
+    """A write as plugins see it. What they warn of is sent with the answer."""
+    name = name or call.route.name or ((obj or {}).get("metadata") or {}).get("name", "")
+    return Request(
+        operation, call.resource.stored, call.route.subresource, call.route.namespace, name, call.user,
+        Seen(call.parts.mirror, call.one_tenant), obj or {}, old or {}, call.warnings,
+        call.parts.authorizer,
+    )  # fmt: skip
 
 
-async def prepare_update(call: "Call") -> None:
-    """Waits until what `check_update` looks at is known. Raises StatusError."""
-    if call.resource.kind == "Namespace":
+async def admit(call: "Call", asked: Request, *, validating: bool = False) -> None:
+    """Completes a new object in place or, once that is valid, has the last word on it. Raises StatusError.
+
+    A refusal may come of a mirror that hasn't heard of an object yet: it counts if it is the same on a fresh one.
+    """
+    run = check if validating else complete
+    revision = call.parts.mirror.revision
+    try:
+        run(asked)
+    except StatusError:
         await call.parts.freshness.now()
+        if call.parts.mirror.revision == revision:
+            raise
+        run(asked)
 
 
-def check_update(call: "Call", new: dict[str, Any], old: dict[str, Any]) -> Causes:
-    """What other objects have against a change."""
-    return namespaces.check_network(call, new, old) if call.resource.kind == "Namespace" else []
+def complete(asked: Request) -> None:
+    """The plugins' changes to an object. Raises StatusError."""
+    for hook in _hooks(asked.resource, asked.subresource, asked.operation, validating=False):
+        hook(asked)
+
+
+def check(asked: Request) -> None:
+    """The plugins' refusals. Raises StatusError."""
+    for hook in _hooks(asked.resource, asked.subresource, asked.operation, validating=True):
+        hook(asked)
+
+
+@cache
+def _hooks(resource: Resource, subresource: str, operation: str, *, validating: bool) -> tuple[Hook, ...]:
+    concerned = [plugin for plugin in ORDER if plugin.concerns(resource, subresource, operation)]
+    hooks = [plugin.validate if validating else plugin.mutate for plugin in concerned]
+    return tuple(hook for hook in hooks if hook is not None)
+
+
+async def prepare(call: "Call") -> None:
+    """Waits until what the plugins look at in an update is known. Raises StatusError."""
+    if call.resource.kind in _LOOK_AROUND:
+        await call.parts.freshness.now()

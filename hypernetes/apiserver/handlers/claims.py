@@ -13,6 +13,8 @@ import orjson
 
 from hypernetes.api import tenancy
 from hypernetes.api.status import StatusError, cause, invalid
+from hypernetes.apiserver import quota
+from hypernetes.apiserver.handlers import quotas
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.objects import ClaimTaken, Place, Written
 from hypernetes.apiserver.registry import nodeports, services
@@ -28,11 +30,11 @@ _GUESSES = 32  # random ones tried before looking at all of them
 async def create(call: Call, place: Place, obj: Object, *, dry_run: bool) -> Written:
     """Creates an object; a service with its address and ports, given or chosen. Raises StatusError."""
     if not _is_service(place):
-        return await call.parts.objects.create(place, obj, dry_run=dry_run)
+        return await call.parts.objects.create(place, obj, also=quotas.charges(call, obj, None), dry_run=dry_run)
 
     async def write() -> Written:
         service = copy.deepcopy(obj)
-        also = _claims(call, service, None)
+        also = [*_claims(call, service, None), *quotas.charges(call, service, None)]
         return await call.parts.objects.create(place, service, also=also, dry_run=dry_run)
 
     return await claiming(call, obj, write)
@@ -47,6 +49,8 @@ async def claiming(call: Call, obj: Object | None, write: Callable[[], Awaitable
         try:
             return await write()
         except ClaimTaken as error:
+            if quota.is_ledger(call.parts.keys, error.key):
+                raise
             if error.key in call.taken_claims:
                 raise _taken(call, error, obj) from error
             call.taken_claims.add(error.key)

@@ -24,6 +24,7 @@ from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
 from hypernetes.apiserver.observing import Observer
+from hypernetes.apiserver.quota import Turns
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
@@ -53,6 +54,7 @@ class Parts:
     health: Health
     observer: Observer
     clock: Callable[[], datetime] = times.now
+    turns: Turns = field(default_factory=Turns)
 
 
 def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, field_selector: str = "") -> None:

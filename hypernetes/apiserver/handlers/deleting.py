@@ -8,18 +8,19 @@ from aiohttp import web
 
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver import codec, contents, deletion, registry, schema
-from hypernetes.apiserver.handlers import claims, negotiation, options
+from hypernetes.apiserver import admission, codec, contents, deletion, registry, schema
+from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.handlers.writing import answer
 from hypernetes.apiserver.mirror import Entry
 from hypernetes.apiserver.objects import Decision, Place, Remove, Written, missing
-from hypernetes.apiserver.registry import namespaces
+from hypernetes.apiserver.schema import bodies
 
 Object = dict[str, Any]
 
+_OPTIONS_KIND = "DeleteOptions"
 _MAX_COLLECTION = 5_000  # objects of one deletecollection; its answer holds them all
 
 
@@ -50,12 +51,12 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     for entry in page.entries:
         assert entry.name is not None
         try:
-            written = await delete_object(call, entry.name.name, asked, namespace=entry.name.namespace)
+            await delete_object(call, entry.name.name, asked, namespace=entry.name.namespace)
         except StatusError as error:
             if error.reason != "NotFound":  # somebody else was faster
                 raise
         else:
-            gone.append(written.entry)
+            gone.append(entry)  # as it was: upstream answers with what it found
     view = view_for(call, "object")
     head = {
         "kind": f"{call.resource.kind}List",
@@ -70,17 +71,21 @@ async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: 
     """Deletes, or begins to. Raises StatusError."""
     strategy = registry.of(call.resource)
     place = Place(call.resource, call.one_tenant, call.route.namespace if namespace is None else namespace, name)
-    namespaces.check_deletable(call.resource, name)
 
     def decided(old: Object | None) -> Decision:
         if old is None:
             raise missing(place)
+        deletion.check_preconditions(place, old, asked)
+        admission.check(admission.request(call, admission.DELETE, None, old, name=name))
         decision = deletion.decide(place, strategy, old, asked, call.parts.clock())
         if isinstance(decision, Remove):
-            return Remove(claims.released(call, old), decision.last)
+            return Remove([*claims.released(call, old), *quotas.charges(call, None, old)], decision.last)
         return decision
 
-    written = await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
+    async def write() -> Written:
+        return await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
+
+    written = await quotas.write(call, write, dry_run=asked.dry_run)
     if written.removed or asked.dry_run:
         return written
     now = codec.decode(written.entry.data, written.entry.revision)
@@ -88,7 +93,7 @@ async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: 
         return written
     asked = replace(asked, uid=now["metadata"]["uid"], resource_version="")
     try:
-        return await call.parts.objects.change(place, decided)
+        return await quotas.write(call, write)
     except StatusError as error:
         if error.reason != "NotFound":
             raise
@@ -99,8 +104,9 @@ async def _options(call: Call) -> DeleteOptions:
     body, content_type = await negotiation.read_payload(call.http)
     if not body or (isinstance(body, bytes) and not body.strip()):
         return options.delete_options(call.http.query, {})
-    if isinstance(body, dict):
-        body = {**body, "apiVersion": "v1"}  # clients name the group of what they delete
+    value = body if isinstance(body, dict) else bodies.parse(body, content_type, find_duplicates=False)[0]
+    if isinstance(value, dict) and value.get("kind", _OPTIONS_KIND) == _OPTIONS_KIND:
+        body = {**value, "apiVersion": "v1"}  # clients name the group of what they delete
     decoded, _ = schema.for_kind("v1", "DeleteOptions").decode(body, "Ignore", content_type)
     return options.delete_options(call.http.query, decoded)
 

@@ -18,7 +18,7 @@ from hypernetes.apiserver.handlers import negotiation, options, writing
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.reading import find
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, missing
-from hypernetes.apiserver.registry import scales
+from hypernetes.apiserver.registry import metadata, namespaces, scales
 
 Object = dict[str, Any]
 
@@ -113,8 +113,14 @@ async def finalize(call: Call) -> web.StreamResponse:
         expected = sent["metadata"].get("resourceVersion")
         if expected and expected != old["metadata"]["resourceVersion"]:
             raise conflict("namespaces", call.route.name, writing.MODIFIED)
-        new = copy.deepcopy(old)
+        new = {**copy.deepcopy(old), "metadata": copy.deepcopy(sent["metadata"])}
+        metadata.carry_over(new["metadata"], old["metadata"])
+        new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = call.route.name
         new["spec"]["finalizers"] = list(sent.get("spec", {}).get("finalizers") or ())
+        causes = metadata.validate_update(new["metadata"], old["metadata"], strategy, namespaced=False)
+        causes += namespaces.finalizer_causes(new["spec"]["finalizers"])
+        if causes:
+            raise invalid("", "Namespace", call.route.name, causes)
         if not new["spec"]["finalizers"]:
             del new["spec"]["finalizers"]
         return Remove(last=new) if deletion.finished(new, strategy) else Put(new)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, conflict, invalid
 from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, validation, views
-from hypernetes.apiserver.handlers import claims, negotiation, options
+from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
@@ -49,16 +49,23 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         name = obj["metadata"]["name"]
         check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
         new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
-        await admission.admit(call, new)
+        asked = admission.request(call, admission.CREATE, new)
+        await admission.admit(call, asked)
+        strategy.prepare_create(new)
         _check(call, new, _causes_new(call, new, strategy))
         _warn(call, strategy.warnings(new, None))
+        await admission.admit(call, asked, validating=True)
         place = Place(resource, tenant, call.route.namespace, new["metadata"]["name"])
         try:
-            return await claims.create(call, place, new, dry_run=dry_run)
+            return await quotas.write(call, _creation(call, place, new, dry_run), dry_run=dry_run)
         except StatusError as error:
             if error.reason != "AlreadyExists" or not generate or attempt == _NAME_ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
+
+
+def _creation(call: Call, place: Place, obj: Object, dry_run: bool) -> quotas.Write:
+    return lambda: claims.create(call, place, obj, dry_run=dry_run)
 
 
 async def read_object(call: Call, field_validation: str, *, new: bool = False) -> Object:
@@ -109,7 +116,6 @@ def _completed_new(call: Call, obj: Object, strategy: Strategy) -> Object:
     if strategy.has_status and not strategy.status_on_create:
         obj["status"] = {}
     schema.for_kind(stored.api_version, stored.kind).default(obj)
-    strategy.prepare_create(obj)
     return obj
 
 
@@ -118,7 +124,8 @@ def _causes_new(call: Call, obj: Object, strategy: Strategy) -> Causes:
     causes = metadata.validate(obj["metadata"], strategy, namespaced=stored.namespaced)
     causes += strategy.validate_create(obj)
     causes += strategy.validate(obj)
-    return causes + schema.for_kind(stored.api_version, stored.kind).validate(obj, causes)
+    causes += schema.for_kind(stored.api_version, stored.kind).validate(obj, causes)
+    return causes
 
 
 def _warn(call: Call, warnings: list[str]) -> None:
@@ -137,7 +144,7 @@ async def update(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
     asked = options.write_options(call.http.query, "update")
     sent = await read_object(call, asked.field_validation)
-    await admission.prepare_update(call)
+    await admission.prepare(call)
     strategy = registry.of(call.resource)
 
     def changed(old: Object | None) -> Decision:
@@ -165,7 +172,7 @@ async def patch_(call: Call) -> web.StreamResponse:
     patch.check_content_type(content_type)
     asked = options.write_options(call.http.query, "patch")
     body = await negotiation.read_body(call.http)
-    await admission.prepare_update(call)
+    await admission.prepare(call)
     resource, strategy = call.resource, registry.of(call.resource)
     kind = schema.for_kind(resource.api_version, resource.kind)
 
@@ -204,6 +211,8 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
     metadata.carry_over(new["metadata"], old["metadata"])
     kind = schema.for_kind(stored.api_version, stored.kind)
     kind.default(new)
+    asked = admission.request(call, admission.UPDATE, new, old)
+    admission.complete(asked)
     causes = []
     if call.route.subresource == "status":
         _keep_all_but_status(new, old)
@@ -219,15 +228,15 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         causes += strategy.validate(new)
         causes += strategy.validate_update(new, old)
-        causes += admission.check_update(call, new, old)
     causes += metadata.validate_update(new["metadata"], old["metadata"], strategy, namespaced=stored.namespaced)
     causes += kind.validate(new, causes)
     _check(call, new, causes)
     if not call.route.subresource:
         _warn(call, strategy.warnings(new, old))
+    admission.check(asked)
     if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
-        return Remove(also=claims.released(call, old), last=new)
-    return Put(new, claims.reclaimed(call, new, old))
+        return Remove(also=[*claims.released(call, old), *quotas.charges(call, None, old)], last=new)
+    return Put(new, [*claims.reclaimed(call, new, old), *quotas.charges(call, new, old)])
 
 
 def check_uid(call: Call, uid: str | None, old: Object) -> None:
@@ -263,7 +272,11 @@ def place_of(call: Call) -> Place:
 
 async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
     place = place_of(call)
-    return await claims.claiming(call, None, lambda: call.parts.objects.change(place, decide, dry_run=dry_run))
+
+    async def write() -> Written:
+        return await claims.claiming(call, None, lambda: call.parts.objects.change(place, decide, dry_run=dry_run))
+
+    return await quotas.write(call, write, dry_run=dry_run)
 
 
 def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Requirement
-from hypernetes.apiserver.registry.pods import qos_class
+from hypernetes.apiserver import amounts, podresources
 
 Object = dict[str, Any]
 
@@ -60,7 +60,13 @@ def _terminating(spec: Object) -> bool:
 
 
 def _best_effort(spec: Object) -> bool:
-    return qos_class(spec) == "BestEffort"
+    """Whether no container says how much processor or memory it wants or may use."""
+    for holder in (spec, *podresources.containers(spec)):
+        resources = holder.get("resources") or {}
+        for stated in (resources.get("requests") or {}, resources.get("limits") or {}):
+            if any(amounts.value(stated[name]) for name in ("cpu", "memory") if name in stated):
+                return False
+    return True
 
 
 def _crosses_namespaces(spec: Object) -> bool:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from hypernetes.api.scheme import Resource
-from hypernetes.api.status import StatusError
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
@@ -11,14 +9,6 @@ from hypernetes.apiserver.validation import Causes
 Object = dict[str, Any]
 
 FINALIZER = "kubernetes"
-_KEPT = ("default", "kube-system", "kube-public")
-
-
-def check_deletable(resource: Resource, name: str) -> None:
-    """Raises StatusError 403 for a namespace that every tenant has."""
-    if (resource.group, resource.name) == ("", "namespaces") and name in _KEPT:
-        message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
-        raise StatusError("Forbidden", message, details={"name": name, "kind": "namespaces"})
 
 
 def prepare_create(namespace: Object) -> None:
@@ -41,6 +31,17 @@ def prepare_update(new: Object, old: Object) -> None:
 def validate(namespace: Object) -> Causes:
     network = namespace.get("spec", {}).get("network")
     return validation.dns_subdomain(network, "spec.network") if network else []
+
+
+def finalizer_causes(names: list[str]) -> Causes:
+    """Of spec.finalizers, as the finalize subresource writes them."""
+    causes: Causes = []
+    for index, name in enumerate(names):
+        path = f"spec.finalizers[{index}]"
+        causes += validation.qualified_name(name, path)
+        if "/" not in name and name != FINALIZER:
+            causes += validation.invalid(path, name, "name is neither a standard finalizer name nor fully qualified")
+    return causes
 
 
 def begin_deletion(namespace: Object) -> None:

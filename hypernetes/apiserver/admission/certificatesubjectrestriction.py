@@ -1,0 +1,28 @@
+"""CertificateSubjectRestriction: nobody becomes an administrator by a client certificate that they ask for."""
+
+import base64
+import binascii
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from hypernetes.apiserver.admission.request import CREATE, Plugin, Request
+from hypernetes.apiserver.authn.users import MASTERS_GROUP
+
+_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
+
+
+def validate(request: Request) -> None:
+    spec = request.obj.get("spec", {})
+    if spec.get("signerName") != _CLIENT_SIGNER:
+        return
+    try:
+        asked = x509.load_pem_x509_csr(base64.b64decode(spec.get("request") or ""))
+    except (ValueError, binascii.Error) as error:
+        raise request.forbidden("unable to parse the certificate signing request") from error
+    if any(name.value == MASTERS_GROUP for name in asked.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)):
+        raise request.forbidden(f"use of {_CLIENT_SIGNER} signer with {MASTERS_GROUP} group is not allowed")
+
+
+_REQUESTS = (("certificates.k8s.io", "certificatesigningrequests"),)
+PLUGIN = Plugin("CertificateSubjectRestriction", _REQUESTS, (CREATE,), validate=validate)
