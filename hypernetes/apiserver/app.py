@@ -16,9 +16,9 @@ from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import (
+    components,
     deleting,
     documents,
-    evicting,
     negotiation,
     probing,
     proxies,
@@ -52,11 +52,16 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("status", "get"): reading.get,
     ("status", "update"): writing.update,
     ("status", "patch"): writing.patch_,
+    ("ephemeralcontainers", "get"): reading.get,
+    ("ephemeralcontainers", "update"): writing.update,
+    ("ephemeralcontainers", "patch"): writing.patch_,
+    ("resize", "get"): reading.get,
+    ("resize", "update"): writing.update,
+    ("resize", "patch"): writing.patch_,
     ("scale", "get"): subresources.get_scale,
     ("scale", "update"): subresources.put_scale,
     ("scale", "patch"): subresources.put_scale,
     ("binding", "create"): subresources.bind,
-    ("eviction", "create"): evicting.evict,
     ("finalize", "update"): subresources.finalize,
     ("token", "create"): subresources.token,
     ("certificate", "create"): subresources.certificate,
@@ -66,6 +71,12 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("attach", "get"): subresources.attach,
     ("attach", "create"): subresources.attach,
     **{("proxy", verb): proxies.proxy for verb in ("get", "create", "update", "patch", "delete")},
+}
+# Of resources of which nothing is stored; reviews have a table of their own.
+_NOT_STORED: dict[tuple[str, str], Handler] = {
+    ("bindings", "create"): subresources.bind,
+    ("componentstatuses", "get"): components.get,
+    ("componentstatuses", "list"): components.list_,
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _MAKING = frozenset({"create", "update", "patch"})
@@ -176,8 +187,9 @@ def _handler(route: Route) -> Handler:
         allowed = resource.subresources[route.subresource].verbs
         if handler is not None and (route.verb in allowed or handler is reading.get):
             return handler
-    elif resource.name == "bindings" and route.verb == "create":
-        return subresources.bind
+    elif (handler := _NOT_STORED.get((resource.name, route.verb))) is not None:
+        if bool(route.name) is (route.verb in _OF_ONE):
+            return handler
     elif (review := reviews.HANDLERS.get((resource.group, resource.name))) is not None:
         if route.verb == "create" and not route.name:
             return review

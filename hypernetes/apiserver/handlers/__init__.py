@@ -6,6 +6,7 @@ negotiation.py   Accept headers; bodies in and out
 reading.py       get, list
 watching.py      watch
 writing.py       create, update, patch
+components.py    componentstatuses, which are found out when asked for
 deleting.py      delete, deletecollection
 subresources.py  scale, binding, finalize, token, certificate, log, exec, attach
 """

@@ -15,6 +15,7 @@ from hypernetes.apiserver import views
 from hypernetes.apiserver.freshness import too_large
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.handlers.negotiation import Accepted
 from hypernetes.apiserver.handlers.options import EXACT, ListOptions
 from hypernetes.apiserver.mirror import Entry, HistoryGone, Page
 from hypernetes.apiserver.storage.base import Compacted, Unavailable
@@ -72,6 +73,11 @@ async def get(call: Call) -> web.StreamResponse:
     await _fresh_enough(call, wanted)
     entry = find(call)
     view = view_for(call, accepted.shape, accepted.version)
+    return answer_one(accepted, view, entry)
+
+
+def answer_one(accepted: Accepted, view: View, entry: Entry) -> web.Response:
+    """An entry in the form that the client likes best."""
     if view.shape == views.TABLE:
         body: Any = view.table([entry])
         body["metadata"] = {"resourceVersion": str(entry.revision)}
@@ -119,10 +125,17 @@ async def list_(call: Call) -> web.StreamResponse:
         metadata["continue"] = token
         if page.remaining is not None:
             metadata["remainingItemCount"] = page.remaining
+    return await answer_list(call, accepted, view, page.entries, metadata)
+
+
+async def answer_list(
+    call: Call, accepted: Accepted, view: View, entries: list[Entry], metadata: dict[str, Any]
+) -> web.StreamResponse:
+    """The entries in the form that the client likes best."""
     if view.shape == views.TABLE:
-        table = view.table(page.entries)
+        table = view.table(entries)
         return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type)
-    pieces = _pieces(view, page.entries, metadata)
+    pieces = _pieces(view, entries, metadata)
     if accepted.media_type != negotiation.JSON:
         return negotiation.answer(b"".join(pieces), 200, accepted.media_type)
     return await _stream(call, pieces)
@@ -136,8 +149,7 @@ async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
     if asked.continue_token:
         point = Continue.decode(asked.continue_token, call.user.tenant_uid)
         start, revision = prefix + point.start, point.revision or None
-        if revision is not None and revision > mirror.revision:
-            await call.parts.freshness.at_least(revision)
+        await _known(call, revision)
     elif asked.match == EXACT or (asked.limit and asked.resource_version and not asked.match):
         revision = asked.resource_version
         assert revision is not None
@@ -148,13 +160,23 @@ async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
     try:
         _same_tenant(call, revision)
         page = mirror.page(
-            prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher(call.shown_labels)
-        )
+            prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher(call.shown_labels),
+            having=asked.having,
+        )  # fmt: skip
     except HistoryGone:
         page = await _page_from_store(call, asked, prefix, start, revision or 0)
     if page.next_key is None:
         return page, ""
     return page, Continue(page.next_key[len(prefix) :], page.revision, call.user.tenant_uid).encode()
+
+
+async def _known(call: Call, revision: int | None) -> None:
+    """A token's revision that isn't there: the mirror is behind, or the store was set back. Raises StatusError 410."""
+    if revision is None or revision <= call.parts.mirror.revision:
+        return
+    await call.parts.freshness.now()
+    if revision > call.parts.mirror.revision:
+        raise StatusError("Expired", "the continue parameter is from a revision that this server doesn't know")
 
 
 async def _at_exactly(call: Call, revision: int) -> None:

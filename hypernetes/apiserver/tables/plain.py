@@ -22,6 +22,12 @@ def phase(obj: Object, now: datetime) -> list[Any]:
     return [obj["metadata"]["name"], obj.get("status", {}).get("phase", ""), age_of(obj, now)]
 
 
+def component_status(obj: Object, now: datetime) -> list[Any]:
+    condition = obj["conditions"][0]
+    status = "Healthy" if condition["status"] == "True" else "Unhealthy"
+    return [obj["metadata"]["name"], status, condition.get("message", ""), condition.get("error", "")]
+
+
 def config_map(obj: Object, now: datetime) -> list[Any]:
     entries = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
     return [obj["metadata"]["name"], entries, age_of(obj, now)]
