@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from hypernetes.api.scheme import Resource
 
+_COLLECTION_PARTS = 3  # group, resource and tenant
+
 
 class ObjectKey(NamedTuple):
     """A store key, taken apart. `namespace` is "" for what is cluster-scoped."""
@@ -42,6 +44,15 @@ class Keys:
             if namespace:
                 parts.append(namespace)
         return f"{self.root}{'/'.join(parts)}/"
+
+    def collection(self, key: str) -> str:
+        """Of an object's key or a range of such: the range of its resource in its tenant; "" where it spans several."""
+        end = len(self.root)
+        for _ in range(_COLLECTION_PARTS):
+            end = key.find("/", end) + 1
+            if not end:
+                return ""
+        return key[:end]
 
     def internal(self, kind: str, *parts: str) -> str:
         return f"{self.root}~{'/'.join((kind, *parts))}"

@@ -18,9 +18,10 @@ import orjson
 from sortedcontainers import SortedDict
 
 from hypernetes.api.scheme import Resource
-from hypernetes.api.selectors import Labels
+from hypernetes.api.selectors import Labels, Requirement
 from hypernetes.apiserver import keys as keyspace
 from hypernetes.apiserver.keys import Keys, ObjectKey
+from hypernetes.apiserver.labelindex import LabelIndex
 from hypernetes.apiserver.registry import fields
 from hypernetes.apiserver.storage.base import Change, Item
 
@@ -96,6 +97,7 @@ class Mirror:
         self.keys = keys
         self.revision = 0
         self._entries: SortedDict = SortedDict()
+        self._labels = LabelIndex(keys.collection)
         self._log: list[Event] = []
         self._log_revisions: list[int] = []
         self._log_limit = log_events
@@ -108,6 +110,7 @@ class Mirror:
         self._entries = SortedDict(
             (item.key, Entry(item.key, item.revision, item.value, self.keys.parse(item.key))) for item in items
         )
+        self._labels.clear()
         self._log, self._log_revisions, self._floor = [], [], revision
         self._reached(revision)
 
@@ -133,6 +136,7 @@ class Mirror:
             self._log.append(event)
             self._log_revisions.append(change.revision)
             if (entry or previous).name is not None:
+                self._labels.changed(previous, entry)
                 events.append(event)
         self._trim()
         self._reached(revision)
@@ -152,15 +156,18 @@ class Mirror:
 
     def page(
         self, prefix: str, *, limit: int = 0, start: str | None = None, revision: int | None = None,
-        match: Match | None = None,
+        match: Match | None = None, having: Requirement | None = None,
     ) -> Page:  # fmt: skip
         """One page of a range, now or as it was at `revision`; `limit` 0 means all.
 
-        Raises HistoryGone where the log doesn't reach back to `revision`.
+        `having` is a label that whatever matches must have, where there is one: it says where to look. Raises
+        HistoryGone where the log doesn't reach back to `revision`.
         """
         undone = {} if revision is None or revision == self.revision else self._undone(prefix, revision)
+        start = start or prefix
+        present = self.range(prefix, start) if having is None else self._labelled(prefix, start, having)
         found: list[Entry] = []
-        for entry in self._as_of(prefix, start or prefix, undone):
+        for entry in _as_of(present, start, undone):
             if match is not None and not match(entry):
                 continue
             if limit and len(found) == limit:
@@ -202,13 +209,16 @@ class Mirror:
                 before.setdefault(event.key, event.previous)
         return before
 
-    def _as_of(self, prefix: str, start: str, undone: dict[str, Entry | None]) -> Iterator[Entry]:
-        if not undone:
-            yield from self.range(prefix, start)
-            return
-        unchanged = (entry for entry in self.range(prefix, start) if entry.key not in undone)
-        restored = sorted((e for e in undone.values() if e is not None and e.key >= start), key=lambda e: e.key)
-        yield from heapq.merge(unchanged, restored, key=lambda entry: entry.key)
+    def _labelled(self, prefix: str, start: str, having: Requirement) -> Iterator[Entry]:
+        """The entries of a range that have a label with one of the values, in order."""
+        collection = self.keys.collection(prefix)
+        if not collection:
+            return self.range(prefix, start)  # of several tenants
+        if not self._labels.knows(collection):
+            self._labels.build(collection, self.range(collection))
+        keys = self._labels.find(collection, having.key, having.values)
+        wanted = sorted(key for key in keys if key >= start and key.startswith(prefix))
+        return map(self._entries.__getitem__, wanted)
 
     def _count(self, prefix: str, start: str, undone: dict[str, Entry | None]) -> int:
         """How many entries there were from `start` on."""
@@ -229,3 +239,12 @@ class Mirror:
             future = heapq.heappop(self._waiting)[2]
             if not future.done():
                 future.set_result(None)
+
+
+def _as_of(present: Iterator[Entry], start: str, undone: dict[str, Entry | None]) -> Iterator[Entry]:
+    """A range with what changed since a revision put back as it was."""
+    if not undone:
+        return present
+    unchanged = (entry for entry in present if entry.key not in undone)
+    restored = sorted((e for e in undone.values() if e is not None and e.key >= start), key=lambda e: e.key)
+    return heapq.merge(unchanged, restored, key=lambda entry: entry.key)

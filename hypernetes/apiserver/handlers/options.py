@@ -41,6 +41,11 @@ class ListOptions:
     def selects(self) -> bool:
         return bool(self.labels or self.fields)
 
+    @property
+    def having(self) -> selectors.Requirement | None:
+        """A label that all that is selected must have, with one of some values; None where the selector names none."""
+        return next((requirement for requirement in self.labels if requirement.operator == "In"), None)
+
     def field(self, path: str) -> str:
         """The value that a field must equal, if the selector says so; else ""."""
         return next((term.value for term in self.fields if term.path == path and not term.negated), "")

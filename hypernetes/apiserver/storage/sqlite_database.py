@@ -32,7 +32,7 @@ from hypernetes.apiserver.storage.keyspace import is_lease, may_hold_leases, pre
 
 _APPLICATION_ID = 0x686E7374  # "hnst", in the file's header
 _SCHEMA_VERSION = 1
-_CACHE_KIB = 65536
+_CACHE_KIB = 8192  # reads are the mirror's: what writes look up again and again fits
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the WAL file is cut back to this after a checkpoint
 _SWEEP_ROWS = 500  # history rows deleted, or pages given back, in one go: some milliseconds
 _FREE_PAGES_SHARE = 4  # pages are given back while more than one in so many is free
