@@ -1,9 +1,9 @@
 """Chooses the patch's kind by its content type, and puts what goes wrong into upstream's terms."""
 
-import copy
 from typing import Any
 
 from hypernetes.api.status import StatusError, cause
+from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.patch import json_patch, merge_patch, strategic
 from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
 from hypernetes.apiserver.schema import KindSchema
@@ -33,7 +33,7 @@ def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema
     that doesn't fit, 413 for too many operations.
     """
     kind = check_content_type(content_type)
-    patch = load_json(body) if isinstance(body, bytes) else copy.deepcopy(body)
+    patch = load_json(body) if isinstance(body, bytes) else clone(body)
     try:
         if kind == JSON:
             patched = _object(json_patch.apply(original, patch))

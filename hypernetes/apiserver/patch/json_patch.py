@@ -4,15 +4,17 @@ It is more lenient than the RFC: `replace` adds a missing member, `test` takes n
 without a value has null, negative indexes count from the end, and what stands before a pointer's first `/` is ignored.
 """
 
-import copy
 from typing import Any
 
+import orjson
+
 from hypernetes.api.status import StatusError
+from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.patch.errors import InapplicablePatch, MalformedPatch
 from hypernetes.apiserver.schema.bodies import check_depth
 
 MAX_OPERATIONS = 10_000
-MAX_COPIED = 3 * 1024 * 1024  # characters of strings and members that `copy` may make, so that it can't double for ever
+MAX_COPIED_BYTES = 3 * 1024 * 1024  # of JSON that `copy` may make, so that it can't double for ever
 
 
 def apply(original: Any, patch: Any) -> Any:
@@ -24,7 +26,7 @@ def apply(original: Any, patch: Any) -> Any:
             "RequestEntityTooLarge",
             f"the allowed maximum of operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}",
         )
-    document = copy.deepcopy(original)
+    document = clone(original)
     copied = 0
     for operation in patch:
         name = operation.get("op")
@@ -42,10 +44,11 @@ def apply(original: Any, patch: Any) -> Any:
         elif name == "copy":
             value = _get(document, _pointer(operation, "from"))
             check_depth(value)
-            copied += _size(value)
-            if copied > MAX_COPIED:
+            encoded = orjson.dumps(value)
+            copied += len(encoded)
+            if copied > MAX_COPIED_BYTES:
                 raise StatusError("RequestEntityTooLarge", "the copy operations of the JSON patch make too much")
-            _add(document, path, copy.deepcopy(value))
+            _add(document, path, orjson.loads(encoded))
         else:
             raise InapplicablePatch(f"unexpected operation {name!r}")
     return document
@@ -139,11 +142,3 @@ def _equal(left: Any, right: Any) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(_equal, left, right))
     return bool(left == right)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, dict):
-        return sum(len(key) + _size(entry) for key, entry in value.items()) + 1
-    if isinstance(value, list):
-        return sum(map(_size, value)) + 1
-    return len(value) if isinstance(value, str) else 1

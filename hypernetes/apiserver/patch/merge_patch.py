@@ -1,8 +1,8 @@
 """JSON merge patch (RFC 7386): members replace members, null removes, arrays are replaced as a whole."""
 
-import copy
 from typing import Any
 
+from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.patch.errors import MalformedPatch
 
 
@@ -37,4 +37,4 @@ def _merge(target: Any, patch: Any) -> Any:
             merged.pop(key, None)
         else:
             merged[key] = _merge(merged.get(key), value)
-    return copy.deepcopy(merged) if target is None else merged
+    return clone(merged) if target is None else merged

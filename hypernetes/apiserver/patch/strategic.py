@@ -6,9 +6,9 @@ keep theirs, and where the two meet the server's order decides, else the patch's
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
 """
 
-import copy
 from typing import Any
 
+from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.patch.errors import MalformedPatch
 from hypernetes.apiserver.schema import Type
 
@@ -22,7 +22,7 @@ def apply(original: dict[str, Any], patch: Any, root: Type) -> dict[str, Any]:
     """The patched copy; MalformedPatch for what is no object or misuses a directive."""
     if not isinstance(patch, dict):
         raise MalformedPatch("a strategic merge patch is an object")
-    return _merge_map(copy.deepcopy(original), patch, root)
+    return _merge_map(clone(original), patch, root)
 
 
 def _merge_map(original: dict[str, Any], patch: dict[str, Any], kind: Type | None) -> dict[str, Any]:
