@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from hypernetes.api import scheme
 from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet
+from hypernetes.api.models.batch_v1 import Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
     ConfigMap,
@@ -82,6 +83,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Deployment: {},
     EndpointSlice: {"service": _service},
     Endpoints: {},
+    Job: {"controller": _controllers},
     Lease: {},
     Namespace: {},
     Network: {},

@@ -11,6 +11,7 @@ from hypernetes.controllers.endpointslices import EndpointSlices
 from hypernetes.controllers.evictions import Evictions
 from hypernetes.controllers.garbagecollector import GarbageCollector
 from hypernetes.controllers.informers import Informers
+from hypernetes.controllers.jobs import Jobs
 from hypernetes.controllers.namespaces import Namespaces
 from hypernetes.controllers.networks import Networks
 from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
@@ -41,6 +42,7 @@ def controllers(
         Deployments(*shared),
         ReplicaSets(*shared),
         ReplicationControllers(*shared),
+        Jobs(*shared),
         EndpointsController(*shared),
         EndpointSlices(*shared),
         Namespaces(*shared),

@@ -197,6 +197,9 @@ class FakeCluster:
         if wanted.pop("uid", new["metadata"]["uid"]) != new["metadata"]["uid"]:
             raise conflict(place[0].group_resource, place[1].name, "another UID")
         for name, value in wanted.items():
+            if name.startswith("$deleteFromPrimitiveList/"):
+                name = name.rpartition("/")[2]
+                value = [item for item in new["metadata"].get(name, []) if item not in value]
             former = new["metadata"].get(name)
             if name == "ownerReferences" and value and ("$patch" in value[0] or "resourceVersion" not in wanted):
                 value = _merged_references(former or [], value)
