@@ -1,6 +1,5 @@
 """POST, PUT and PATCH: decode, complete, admit, check, write."""
 
-import copy
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from hypernetes.apiserver import admission, codec, contents, deletion, patch, re
 from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
+from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import Strategy, events, metadata
 from hypernetes.apiserver.validation import Causes
@@ -48,7 +48,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
         name = obj["metadata"]["name"]
         check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
-        new = _completed_new(call, copy.deepcopy(obj) if generate else obj, strategy)
+        new = _completed_new(call, clone(obj) if generate else obj, strategy)
         asked = admission.request(call, admission.CREATE, new)
         await admission.admit(call, asked)
         strategy.prepare_create(new)
@@ -151,7 +151,7 @@ async def update(call: Call) -> web.StreamResponse:
         if old is None:
             raise missing(place_of(call))
         check_uid(call, sent["metadata"].get("uid"), old)
-        return decide_update(call, strategy, copy.deepcopy(sent), old)
+        return decide_update(call, strategy, clone(sent), old)
 
     if strategy.create_on_update and not call.route.subresource:
         await call.parts.freshness.now()
@@ -222,7 +222,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
         if strategy.has_status:
             new.pop("status", None)
             if "status" in old:
-                new["status"] = copy.deepcopy(old["status"])
+                new["status"] = clone(old["status"])
         strategy.prepare_update(new, old)
         if strategy.generation and _counts(new, old, strategy):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
@@ -250,8 +250,8 @@ def _keep_all_but_status(new: Object, old: Object) -> None:
     """A status update changes the status and nothing else but what metadata a strategy lets through."""
     for key in [key for key in new if key not in ("metadata", "status")]:
         del new[key]
-    new.update({key: copy.deepcopy(value) for key, value in old.items() if key not in ("metadata", "status")})
-    new["metadata"]["ownerReferences"] = copy.deepcopy(old["metadata"].get("ownerReferences"))
+    new.update({key: clone(value) for key, value in old.items() if key not in ("metadata", "status")})
+    new["metadata"]["ownerReferences"] = clone(old["metadata"].get("ownerReferences"))
     if not new["metadata"]["ownerReferences"]:
         del new["metadata"]["ownerReferences"]
 
