@@ -125,6 +125,7 @@ class Agent:
     def _begin(self, pod: Pod, record: PodRecord, machine: Machine | None) -> None:
         worker = PodWorker(self._parts, pod, record, machine)
         self._workers[record.uid] = worker
+        self._parts.views.follow(record.tenant)
         self._group.create_task(self._live(worker))
 
     async def _live(self, worker: PodWorker) -> None:
@@ -145,6 +146,7 @@ class Agent:
             delay = min(delay * 2, MAX_REVIVAL_SECONDS)
             worker = self._workers[uid] = worker.again()
         self._workers.pop(uid, None)
+        self._parts.views.leave(worker.record.tenant)
 
     def _tell_failure(self, worker: PodWorker, error: Exception) -> None:
         """The kind of the error only: its text may tell about the node, and it's the provider's to mend."""

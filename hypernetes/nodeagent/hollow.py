@@ -131,6 +131,19 @@ _SCRIPT.add_argument("--exit-after", type=float)
 _SCRIPT.add_argument("--exit-code", type=int, default=0)
 
 
+class NoServices(TenantViews):
+    """Follows no tenant: there is no machine to tell services to."""
+
+    def follow(self, tenant: str) -> None:
+        """Nothing to follow."""
+
+    def leave(self, tenant: str) -> None:
+        """Nothing was followed."""
+
+    async def wait_synced(self, tenant: str) -> None:
+        """Nothing is all there is to know."""
+
+
 class HollowNode:
     """One node. What its machines do outlives no process: after a restart its pods start anew."""
 
@@ -159,7 +172,7 @@ class HollowNode:
 
 async def run(directory: Path, prefix: str, count: int, client: Client) -> None:
     """`count` nodes named `<prefix>-0`, `<prefix>-1`, …, until cancelled."""
-    addresses, views = Addresses(), TenantViews(client)
+    addresses, views = Addresses(), NoServices(client)
     async with asyncio.TaskGroup() as tasks:
         for number in range(count):
             one = HollowNode(f"{prefix}-{number}", directory, client, addresses, views)

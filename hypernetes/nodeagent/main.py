@@ -142,7 +142,7 @@ async def _serve(
                 tasks.create_task(coroutine)
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
-                    _start_agent(agent, parts), _collect_garbage(agent, store),
+                    agent.run(), _collect_garbage(agent, store),
                     parts.runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS),
                 )
             ]  # fmt: skip
@@ -152,12 +152,6 @@ async def _serve(
                 task.cancel()
     finally:
         await runner.cleanup()
-
-
-async def _start_agent(agent: Agent, parts: Parts) -> None:
-    """Services first: a machine that is adopted before they are known would get empty tables."""
-    await parts.views.wait_synced()
-    await agent.run()
 
 
 def _problem(agent: Agent) -> str:

@@ -26,6 +26,7 @@ class ServicePusher:
 
     async def push(self) -> None:
         """In force when it returns. Raises MachineError."""
+        await self._views.wait_synced(self._tenant)  # else the tables would be empty for a moment
         wanted = services.config(
             self._views.services(self._tenant),
             self._views.slices(self._tenant),

@@ -135,6 +135,7 @@ class Starter:
 
     async def _spec(self, pod: Pod, container: Container, pulled: Pulled, attempt_id: str) -> ContainerSpec:
         found = await self._sources.read(*environment.references(container))
+        await self._parts.views.wait_synced(self._record.tenant)
         links = self._parts.views.services(self._record.tenant)
         variables = environment.environment(pod, container, found, links, self._facts)
         dns_address = tenancy.dns_address(self._claim.service_cidr)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -314,6 +315,18 @@ class FakePuller:
 
 class FakeViews:
     """No services; never a change."""
+
+    def __init__(self) -> None:
+        self.followed: Counter[str] = Counter()  # pods by tenant
+
+    def follow(self, tenant: str) -> None:
+        self.followed[tenant] += 1
+
+    def leave(self, tenant: str) -> None:
+        self.followed[tenant] -= 1
+
+    async def wait_synced(self, tenant: str) -> None:
+        """There is nothing to wait for."""
 
     def services(self, tenant: str) -> list[Any]:
         return []

@@ -51,6 +51,9 @@ class Views:
             for name in self.names
         ]
 
+    async def wait_synced(self, tenant: str) -> None:
+        """They are known from the start."""
+
     def generation(self, tenant: str) -> int:
         return len(self.names)
 
