@@ -63,9 +63,13 @@ async def bind(call: Call) -> web.StreamResponse:
     binding, _ = schema.for_kind("v1", "Binding").decode(body, asked.field_validation, content_type)
     metadata = binding.get("metadata") or {}
     name = call.route.name or metadata.get("name") or ""
-    node = (binding.get("target") or {}).get("name") or ""
-    if not name or not node:
+    target = binding.get("target") or {}
+    node = target.get("name") or ""
+    if not name or not node or target.get("kind") not in (None, "", "Node"):
         raise StatusError("BadRequest", "a Binding must name its pod and its target node")
+    if metadata.get("name", name) != name:
+        message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+        raise StatusError("BadRequest", message)
     place = Place(_PODS, call.one_tenant, call.route.namespace, name)
 
     def bound(old: Object | None) -> Decision:
@@ -84,15 +88,19 @@ def _bound(pod: Object, node: str, metadata: Object, call: Call) -> Object:
     uid = metadata.get("uid")
     if uid and uid != pod["metadata"]["uid"]:
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
-        raise conflict("pods/binding", name, why)
+        raise conflict("pods", name, why)
     if "deletionTimestamp" in pod["metadata"]:
         raise conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if pod["spec"].get("nodeName"):
         raise conflict("pods/binding", name, f"pod {name} is already assigned to node {pod['spec']['nodeName']!r}")
+    if pod["spec"].get("schedulingGates"):
+        raise conflict("pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
     new = copy.deepcopy(pod)
     new["spec"]["nodeName"] = node
-    for name, value in (metadata.get("annotations") or {}).items():
-        new["metadata"].setdefault("annotations", {})[name] = value
+    for key, value in (metadata.get("annotations") or {}).items():
+        new["metadata"].setdefault("annotations", {})[key] = value
+    for key, value in (metadata.get("labels") or {}).items():
+        new["metadata"].setdefault("labels", {}).setdefault(key, value)
     now = times.format_time(call.parts.clock())
     conditions = [c for c in new["status"].get("conditions") or () if c["type"] != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}

@@ -145,7 +145,7 @@ async def update(call: Call) -> web.StreamResponse:
     asked = options.write_options(call.http.query, "update")
     sent = await read_object(call, asked.field_validation)
     await admission.prepare(call)
-    strategy = registry.of(call.resource)
+    strategy = registry.of(call.resource, call.route.subresource)
 
     def changed(old: Object | None) -> Decision:
         if old is None:
@@ -173,7 +173,7 @@ async def patch_(call: Call) -> web.StreamResponse:
     asked = options.write_options(call.http.query, "patch")
     body = await negotiation.read_body(call.http)
     await admission.prepare(call)
-    resource, strategy = call.resource, registry.of(call.resource)
+    resource, strategy = call.resource, registry.of(call.resource, call.route.subresource)
     kind = schema.for_kind(resource.api_version, resource.kind)
 
     def changed(old: Object | None) -> Decision:

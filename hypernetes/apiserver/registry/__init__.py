@@ -14,7 +14,11 @@ __all__ = ["Strategy", "of"]
 _PLAIN = Strategy()
 
 
-def of(resource: Resource) -> Strategy:
-    """The strategy of a resource, or of the one its objects are stored as; a plain one where it has no behaviour."""
-    own = kinds.STRATEGIES.get((resource.group, resource.name))
+def of(resource: Resource, subresource: str = "") -> Strategy:
+    """The strategy of a resource, or of the one its objects are stored as; a plain one where it has no behaviour.
+
+    A subresource may have rules of its own; most have their resource's.
+    """
+    own = kinds.STRATEGIES.get((resource.group, f"{resource.name}/{subresource}")) if subresource else None
+    own = own or kinds.STRATEGIES.get((resource.group, resource.name))
     return own or kinds.STRATEGIES.get((resource.stored.group, resource.stored.name), _PLAIN)

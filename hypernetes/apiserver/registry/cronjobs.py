@@ -4,6 +4,7 @@ from typing import Any
 
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.registry import jobs, names, schedules, templates
+from hypernetes.apiserver.registry.podrules import warnings
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -68,11 +69,20 @@ def _time_zone(spec: Object) -> Causes:
     return []
 
 
+def warn(new: Object, old: Object | None) -> list[str]:
+    template, before = (_template(cron_job) for cron_job in (new, old))
+    return names.not_a_label(new, old) + warnings.of_template(template, before, "spec.jobTemplate.spec.template")
+
+
+def _template(cron_job: Object | None) -> Object | None:
+    return None if cron_job is None else (cron_job["spec"]["jobTemplate"].get("spec") or {}).get("template")
+
+
 STRATEGY = Strategy(
     has_status=True,
     generation=True,
     validate_create=validate_create,
     validate=validate,
     validate_update=validate_update,
-    warnings=names.not_a_label,
+    warnings=warn,
 )

@@ -85,4 +85,5 @@ STRATEGY = Strategy(
     validate=validate,
     validate_update=templates.selector_is_fixed,
     validate_status=validate_status,
+    warnings=templates.warn_nameless,
 )

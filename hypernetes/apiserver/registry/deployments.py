@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import amounts, names, templates
+from hypernetes.apiserver.registry import amounts, templates
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -70,5 +70,5 @@ STRATEGY = Strategy(
     validate_update=templates.selector_is_fixed,
     prepare_status=keep_labels,
     validate_status=validate_status,
-    warnings=names.not_a_label,
+    warnings=templates.warn,
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypernetes.api import selectors
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import jobpolicies, jobstatuses, names, templates
+from hypernetes.apiserver.registry import jobpolicies, jobstatuses, templates
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -231,5 +231,5 @@ STRATEGY = Strategy(
     validate=validate,
     validate_update=validate_update,
     validate_status=jobstatuses.validate,
-    warnings=names.not_a_label,
+    warnings=templates.warn,
 )

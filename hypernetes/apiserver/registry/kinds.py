@@ -21,7 +21,7 @@ from hypernetes.apiserver.registry import (
 )
 from hypernetes.apiserver.registry.strategy import Strategy
 
-# (group, plural) -> strategy
+# (group, plural, or plural/subresource where that has rules of its own) -> strategy
 STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "configmaps"): configs.CONFIG_MAPS,
     ("", "secrets"): configs.SECRETS,
@@ -31,6 +31,8 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "namespaces"): namespaces.STRATEGY,
     ("", "nodes"): Strategy(has_status=True, status_on_create=True),
     ("", "pods"): pods.STRATEGY,
+    ("", "pods/ephemeralcontainers"): pods.EPHEMERAL_CONTAINERS,
+    ("", "pods/resize"): pods.RESIZE,
     ("", "podtemplates"): podtemplates.STRATEGY,
     ("", "replicationcontrollers"): replicasets.REPLICATION_CONTROLLERS,
     ("", "serviceaccounts"): Strategy(returns_deleted=True),

@@ -1,76 +1,115 @@
-"""Pods: what may be said of one, what may change, and how it ends."""
+"""Pods: what a new one gets, what may change by which way, and how one ends."""
 
+import copy
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import podspecs
+from hypernetes.apiserver.registry.podrules import (
+    annotations,
+    containers,
+    labelkeys,
+    qos,
+    resizing,
+    specs,
+    statuses,
+    updates,
+    warnings,
+)
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
 
 _FINISHED = ("Succeeded", "Failed")
-# What an update may change in a pod's spec; the images of containers besides.
-_CHANGEABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates")
 
 
 def prepare_create(pod: Object) -> None:
-    pod["status"] = {"phase": "Pending", "qosClass": qos_class(pod["spec"])}
+    spec = pod["spec"]
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    labelkeys.resolve(pod)
+    pod["status"] = {"phase": "Pending", "qosClass": qos.of(spec)}
+    if spec.get("schedulingGates"):
+        since = pod["metadata"].get("creationTimestamp")
+        pod["status"]["conditions"] = [
+            {
+                "type": "PodScheduled", "status": "False", "lastProbeTime": None, "lastTransitionTime": since,
+                "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }
+        ]  # fmt: skip
 
 
 def prepare_status(new: Object, old: Object) -> None:
-    new["status"].setdefault("qosClass", old.get("status", {}).get("qosClass"))
-    if new["status"]["qosClass"] is None:
-        del new["status"]["qosClass"]
+    status = new.setdefault("status", {})
+    if not status.get("qosClass") and old.get("status", {}).get("qosClass"):
+        status["qosClass"] = old["status"]["qosClass"]
+    statuses.complete(status)
 
 
-def qos_class(spec: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, by the requests and limits of all containers for cpu and memory."""
-    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    any_set, guaranteed = False, True
-    for container in containers:
-        resources = container.get("resources") or {}
-        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-        for name in ("cpu", "memory"):
-            any_set = any_set or name in requests or name in limits
-            if name not in limits or requests.get(name, limits[name]) != limits[name]:
-                guaranteed = False
-    if not any_set:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+def validate_create(pod: Object) -> Causes:
+    spec = pod["spec"]
+    causes: Causes = []
+    if spec.get("ephemeralContainers"):
+        causes += validation.forbidden("spec.ephemeralContainers", "cannot be set on create")
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        causes += validation.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+    return causes
 
 
 def validate(pod: Object) -> Causes:
-    return podspecs.validate(pod["spec"], "spec")
+    spec, metadata = pod["spec"], pod["metadata"]
+    causes = annotations.validate(metadata.get("annotations"), spec, "metadata.annotations")
+    causes += specs.validate(spec, "spec", metadata.get("name") or "")
+    for part in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(part) or ()):
+            causes += containers.padded_image(container.get("image") or "", f"spec.{part}[{index}]")
+    return causes
 
 
 def validate_update(new: Object, old: Object) -> Causes:
-    if _frozen(new["spec"]) != _frozen(old["spec"]):
-        why = (
-            "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
-            "negative)"
-        )
-        return validation.forbidden("spec", why)
-    before = old["spec"].get("tolerations") or []
-    after = new["spec"].get("tolerations") or []
-    if any(toleration not in after for toleration in before):
-        return validation.forbidden(
-            "spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"
-        )
-    return []
+    return _fixed_annotations(new, old) + updates.validate(new["spec"], old["spec"])
 
 
-def _frozen(spec: Object) -> Object:
-    """A pod's spec without what may change."""
-    frozen = {key: value for key, value in spec.items() if key not in _CHANGEABLE}
-    for part in ("containers", "initContainers"):
-        if part in frozen:
-            frozen[part] = [
-                {key: value for key, value in container.items() if key != "image"} for container in frozen[part]
-            ]
-    return frozen
+def validate_status(new: Object, old: Object) -> Causes:
+    return _fixed_annotations(new, old) + statuses.validate(new, old)
+
+
+def _fixed_annotations(new: Object, old: Object) -> Causes:
+    after, before = (pod["metadata"].get("annotations") for pod in (new, old))
+    return annotations.fixed(after, before, "metadata.annotations")
+
+
+def prepare_ephemeral(new: Object, old: Object) -> None:
+    """Through `pods/NAME/ephemeralcontainers` these change, and nothing else."""
+    added = new["spec"].get("ephemeralContainers")
+    _keep_all(new, old)
+    new["spec"].pop("ephemeralContainers", None)
+    if added:
+        new["spec"]["ephemeralContainers"] = added
+
+
+def validate_ephemeral(new: Object, old: Object) -> Causes:
+    if annotations.MIRROR in (old["metadata"].get("annotations") or {}):
+        return validation.forbidden("", "static pods do not support ephemeral containers")
+    return validate(new) + updates.only_more_ephemeral(new["spec"], old["spec"])
+
+
+def prepare_resize(new: Object, old: Object) -> None:
+    """Through `pods/NAME/resize` the containers' resources change, and nothing else."""
+    spec = resizing.taken(new["spec"], old["spec"])
+    _keep_all(new, old)
+    new["spec"] = spec
+
+
+def validate_resize(new: Object, old: Object) -> Causes:
+    causes = validate(new)
+    return causes + resizing.validate(new, old)
+
+
+def _keep_all(new: Object, old: Object) -> None:
+    kept = copy.deepcopy(old)
+    new.clear()
+    new.update(kept)
 
 
 def grace_seconds(pod: Object, asked: int | None) -> int:
@@ -89,7 +128,14 @@ STRATEGY = Strategy(
     returns_deleted=True,
     prepare_create=prepare_create,
     prepare_status=prepare_status,
+    validate_create=validate_create,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_status,
+    warnings=warnings.of_pod,
     grace_seconds=grace_seconds,
 )
+EPHEMERAL_CONTAINERS = Strategy(
+    generation=True, has_status=True, prepare_update=prepare_ephemeral, validate_update=validate_ephemeral
+)
+RESIZE = Strategy(generation=True, has_status=True, prepare_update=prepare_resize, validate_update=validate_resize)

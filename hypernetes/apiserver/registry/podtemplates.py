@@ -3,6 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver.registry import templates
+from hypernetes.apiserver.registry.podrules import warnings
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -11,4 +12,8 @@ def validate(obj: dict[str, Any]) -> Causes:
     return templates.validate(obj["template"], "template")
 
 
-STRATEGY = Strategy(generation=True, validate=validate)
+def warn(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
+    return warnings.of_template(new["template"], None if old is None else old["template"], "template")
+
+
+STRATEGY = Strategy(generation=True, validate=validate, warnings=warn)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import names, templates
+from hypernetes.apiserver.registry import templates
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -49,7 +49,7 @@ REPLICA_SETS = Strategy(
     validate=validate,
     validate_update=templates.selector_is_fixed,
     validate_status=validate_status,
-    warnings=names.not_a_label,
+    warnings=templates.warn,
 )
 REPLICATION_CONTROLLERS = Strategy(
     has_status=True,
@@ -57,5 +57,5 @@ REPLICATION_CONTROLLERS = Strategy(
     default_propagation="Orphan",
     validate=validate_controller,
     validate_status=validate_status,
-    warnings=names.not_a_label,
+    warnings=templates.warn,
 )

@@ -104,4 +104,5 @@ STRATEGY = Strategy(
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
+    warnings=templates.warn_nameless,
 )

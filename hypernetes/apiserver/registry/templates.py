@@ -5,7 +5,8 @@ from typing import Any
 
 from hypernetes.api import selectors
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import podspecs
+from hypernetes.apiserver.registry import names
+from hypernetes.apiserver.registry.podrules import annotations, specs, warnings
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
@@ -18,7 +19,12 @@ def validate(template: Object, path: str) -> Causes:
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     causes = validation.labels(metadata.get("labels"), f"{path}.labels")
     causes += validation.annotations(metadata.get("annotations"), f"{path}.annotations")
-    return causes + podspecs.validate(spec, f"{path}.spec")
+    causes += annotations.validate(metadata.get("annotations"), spec, f"{path}.annotations")
+    causes += specs.validate(spec, f"{path}.spec")
+    if spec.get("ephemeralContainers"):
+        why = "ephemeral containers not allowed in pod template"
+        causes += validation.forbidden(f"{path}.spec.ephemeralContainers", why)
+    return causes
 
 
 def validate_forever(template: Object, path: str) -> Causes:
@@ -62,6 +68,17 @@ def selector_is_fixed(new: Object, old: Object) -> Causes:
     if new["spec"].get("selector") != old["spec"].get("selector"):
         return validation.invalid("spec.selector", new["spec"].get("selector"), "field is immutable")
     return []
+
+
+def warn(new: Object, old: Object | None, *, name: bool = True) -> list[str]:
+    """Of an object whose template is at `spec.template`; of its name, too, if its pods' are made from it."""
+    template = new["spec"].get("template")
+    found = names.not_a_label(new, old) if name else []
+    return found + warnings.of_template(template, None if old is None else old["spec"].get("template"), "spec.template")
+
+
+def warn_nameless(new: Object, old: Object | None) -> list[str]:
+    return warn(new, old, name=False)
 
 
 def non_negative(part: Object, names: Iterable[str], path: str) -> Causes:

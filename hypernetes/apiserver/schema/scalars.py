@@ -21,6 +21,7 @@ _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _NANO, _LARGEST = Decimal("1e-9"), Decimal(2**63 - 1)
 _EXACT = Context(prec=512, rounding=ROUND_UP)  # digits: no quantity of quantity.MAX_CHARACTERS has more
+_SCIENTIFIC = re.compile(r"[+-]?\d{1,18}[eE][+-]?\d+\Z", re.ASCII)
 _JSON_TYPES: dict[type, str] = {
     str: "string", int: "number", float: "number", bool: "bool", list: "array", dict: "object", type(None): "null",
 }  # fmt: skip
@@ -156,10 +157,20 @@ def canonical_quantity(value: str) -> str:
 def _canonical(value: str) -> str:
     with localcontext(_EXACT):
         amount = quantity.parse(value)
+        if abs(amount) > _LARGEST and _SCIENTIFIC.match(value):
+            return _scientific(amount)
         amount = max(-_LARGEST, min(_LARGEST, amount)).quantize(_NANO)
         if value.endswith("i"):
             return _binary(amount)
         return _decimal(amount, exponential=re.search(r"[eE][+-]?\d+\Z", value) is not None)
+
+
+def _scientific(amount: Decimal) -> str:
+    """Mantissa and exponent, which upstream keeps apart and so cuts nothing off: `10e399` of `1e400`."""
+    sign, digits, exponent = amount.normalize().as_tuple()
+    power = int(exponent) - int(exponent) % 3
+    mantissa = int("".join(map(str, digits))) * 10 ** (int(exponent) - power)
+    return f"{'-' if sign else ''}{mantissa}e{power}"
 
 
 def _decimal(amount: Decimal, *, exponential: bool = False) -> str:

@@ -128,6 +128,7 @@ DUPLICATES_ALLOWED = frozenset(
     {
         "core.v1.Container.env", "core.v1.Container.ports", "core.v1.EphemeralContainer.env",
         "core.v1.EphemeralContainer.ports", "core.v1.PodSpec.hostAliases", "core.v1.PodSpec.imagePullSecrets",
+        "core.v1.PodSpec.schedulingGates",
         "core.v1.ServiceAccount.secrets", "core.v1.Container.volumeMounts", "core.v1.EphemeralContainer.volumeMounts",
         "core.v1.NodeStatus.addresses", "meta.v1.ObjectMeta.finalizers",
     }

@@ -11,13 +11,12 @@ from hypernetes.apiserver.registry import (
     leases,
     replicasets,
     servicepolicies,
-    spreads,
-    volumesources,
 )
+from hypernetes.apiserver.registry.podrules import spreads, volumesources
 
 SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
 POD = {
-    "containers": [{"name": "c", "image": "nginx", "imagePullPolicy": "Always"}],
+    "containers": [{"name": "c", "image": "nginx", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
     "restartPolicy": "Always",
     "dnsPolicy": "Default",
 }
