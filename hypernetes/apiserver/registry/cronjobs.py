@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from hypernetes.api import schedules
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import jobs, names, schedules, templates
+from hypernetes.apiserver.registry import jobs, names, templates
 from hypernetes.apiserver.registry.podrules import warnings
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
