@@ -109,8 +109,8 @@ class Objects:
     async def change(self, place: Place, decide: Decide, *, dry_run: bool = False) -> Written:
         """Reads, decides, writes; again where another writer came between. Raises StatusError, ClaimTaken.
 
-        It first decides from the mirror, which may be a little behind; an error that follows from that counts only if
-        the store holds the same.
+        It first decides from the mirror, which may be a little behind; that there is an error, or nothing to write,
+        counts only if it follows from what the store holds, too.
         """
         key = self._key(place)
         entry = self._mirror.get(key)
@@ -129,7 +129,10 @@ class Objects:
                     current, certain = fresh, True
                     continue
                 try:
-                    return await self._carry_out(key, decision, current, dry_run)
+                    written = await self._carry_out(key, decision, current, dry_run, certain=certain)
+                    if written is not None:
+                        return written
+                    current, certain = await self._store.get(key), True
                 except (RevisionMismatch, KeyExists) as error:
                     if error.key != key:
                         raise ClaimTaken(error.key) from error
@@ -139,7 +142,10 @@ class Objects:
         why = "the object has been modified; please apply your changes to the latest version and try again"
         raise conflict(place.resource.group_resource, place.name, why)
 
-    async def _carry_out(self, key: str, decision: Decision, current: Item | None, dry_run: bool) -> Written:
+    async def _carry_out(
+        self, key: str, decision: Decision, current: Item | None, dry_run: bool, *, certain: bool
+    ) -> Written | None:
+        """None where nothing seems to change, but it isn't `certain` that `current` is what the store holds."""
         if isinstance(decision, Remove):
             assert current is not None
             revision = current.revision
@@ -152,7 +158,10 @@ class Objects:
         if current is None:
             revision = 0 if dry_run else await self._store.create(key, data, also=decision.also)
             return Written(self._entry(key, data, revision), created=True)
-        if dry_run or _same(data, current.value):
+        same = not dry_run and _same(data, current.value)
+        if same and not certain:
+            return None
+        if dry_run or same:
             return Written(self._entry(key, data, current.revision))
         revision = await self._store.update(key, data, current.revision, also=decision.also)
         return Written(self._entry(key, data, revision))

@@ -49,11 +49,15 @@ async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written
         try:
             with turn.held_by(call):
                 written = await _in_turn(call, turn, writing)
-                changed = [] if dry_run else await _note(call, turn, written)
+                changed = set() if dry_run else await _note(call, turn, written)
+        except Exceeded:
+            if not dry_run:
+                await _tell_all(call, turn, set())  # who is refused finds the reason in the quota
+            raise
         finally:
             turn.lock.release()
-        for name in changed:
-            await _tell(call, turn, name)
+        if not dry_run:
+            await _tell_all(call, turn, changed)
     return written
 
 
@@ -113,6 +117,8 @@ def _charges(call: Call, turn: Turn, new: Object | None, old: Object | None) -> 
             continue
         item = _ledger(call, turn, bounding["metadata"]["name"])
         before = _used(item, bounding)
+        if before != (bounding["status"].get("used") or {}):
+            turn.untold.add(bounding["metadata"]["name"])  # a process ended before it told
         try:
             after = quota.charged(bounding, before, resource, new, old, free=free)
         except quota.Refused as error:
@@ -166,7 +172,7 @@ def _ledger(call: Call, turn: Turn, name: str) -> Item | None:
     return Item(key, entry.data, entry.revision)
 
 
-async def _note(call: Call, turn: Turn, written: Written) -> list[str]:
+async def _note(call: Call, turn: Turn, written: Written) -> set[str]:
     """Remembers what was written, until the mirror hears of it; the quotas whose status has to tell it."""
     for name, value in turn.charges.items():
         key = _key(call, name)
@@ -174,7 +180,10 @@ async def _note(call: Call, turn: Turn, written: Written) -> list[str]:
             await _learn(call, turn, key)
         else:
             turn.latest[key] = Item(key, value, written.entry.revision)
-    return [] if call.resource.stored == QUOTAS else list(turn.charges)
+    if call.resource.stored == QUOTAS:
+        return set()
+    turn.untold |= turn.charges.keys()
+    return set(turn.charges)
 
 
 async def _learn(call: Call, turn: Turn, key: str) -> None:
@@ -190,8 +199,17 @@ async def _learn(call: Call, turn: Turn, key: str) -> None:
         turn.latest[key] = item
 
 
+async def _tell_all(call: Call, turn: Turn, changed: set[str]) -> None:
+    """Returns once the status of those that this request changed tells it, whoever wrote that."""
+    for name in sorted(changed | turn.untold):
+        async with turn.telling.setdefault(name, asyncio.Lock()):
+            if name in turn.untold:
+                turn.untold.discard(name)
+                await _tell(call, turn, name)
+
+
 async def _tell(call: Call, turn: Turn, name: str) -> None:
-    """Shows a ledger in its quota's status: once for all that wait. No harm if that fails, since the next one will."""
+    """Shows a ledger in its quota's status. No harm if that fails: the next to come finds it behind."""
     place = Place(QUOTAS, call.one_tenant, call.route.namespace, name)
 
     def told(old: Object | None) -> Decision:
@@ -202,12 +220,11 @@ async def _tell(call: Call, turn: Turn, name: str) -> None:
         used = {key: text for key, text in sorted(_used(_ledger(call, turn, name), old).items()) if key in hard}
         return Put({**old, "status": {**status, "used": used}})
 
-    async with turn.telling.setdefault(name, asyncio.Lock()):
-        try:
-            await call.parts.objects.change(place, told)
-        except StatusError as error:
-            log.info("a quota's status was not written", tenant=place.tenant, namespace=place.namespace, quota=name,
-                     error=error.message)  # fmt: skip
+    try:
+        await call.parts.objects.change(place, told)
+    except StatusError as error:
+        log.info("a quota's status was not written", tenant=place.tenant, namespace=place.namespace, quota=name,
+                 error=error.message)  # fmt: skip
 
 
 async def _count(call: Call, turn: Turn) -> None:

@@ -20,7 +20,8 @@ class Turn:
         self.charges: dict[str, bytes] = {}  # by quota: the ledger that the request writes
         self.counted: dict[str, Amounts] = {}  # by quota: what the request found used
         self.latest: dict[str, Item] = {}  # by key: ledgers of which we know more than the mirror has heard
-        self.telling: dict[str, asyncio.Lock] = {}  # by quota: held by who writes its status
+        self.untold: set[str] = set()  # quotas whose status is behind their ledger
+        self.telling: dict[str, asyncio.Lock] = {}  # by quota: held by who writes its status, for all that wait
         self.users = 0
 
     @contextmanager
