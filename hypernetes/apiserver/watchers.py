@@ -10,8 +10,10 @@ Nothing here does I/O: `publish()` fills the queues, the handler of each watch e
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import sharing
 from hypernetes.apiserver.mirror import Entry, Event
 from hypernetes.apiserver.views import View
 
@@ -31,10 +33,18 @@ class Scope:
     namespace: str = ""
     name: str = ""
     node: str = ""
+    shared: bool = False  # what `system` shares of this kind, too
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Where in the index such a watcher lies."""
+        if not self.shared:
+            return (self.bucket,)
+        return (self.bucket, replace(self, tenant=SYSTEM_TENANT).bucket)
 
     @property
     def bucket(self) -> Bucket:
-        """The one bucket of the index in which such a watcher lies; the narrowest that is indexed."""
+        """The narrowest bucket of the index that holds all of the tenant's objects in scope."""
         base = (self.group, self.resource, self.tenant or "*")
         if self.node:
             return (*base, "node", self.node)
@@ -48,7 +58,7 @@ class Scope:
         return (
             name.resource == self.resource
             and name.group == self.group
-            and (self.tenant is None or name.tenant == self.tenant)
+            and (self.tenant is None or name.tenant == self.tenant or (self.shared and sharing.is_shared(name)))
             and (not self.namespace or name.namespace == self.namespace)
             and (not self.name or name.name == self.name)
         )
@@ -158,14 +168,15 @@ class Watchers:
         return sum(map(len, self._buckets.values()))
 
     def add(self, watcher: Watcher) -> None:
-        self._buckets.setdefault(watcher.scope.bucket, set()).add(watcher)
+        for bucket in watcher.scope.buckets:
+            self._buckets.setdefault(bucket, set()).add(watcher)
 
     def remove(self, watcher: Watcher) -> None:
-        bucket = watcher.scope.bucket
-        watchers = self._buckets.get(bucket, set())
-        watchers.discard(watcher)
-        if not watchers:
-            self._buckets.pop(bucket, None)
+        for bucket in watcher.scope.buckets:
+            watchers = self._buckets.get(bucket, set())
+            watchers.discard(watcher)
+            if not watchers:
+                self._buckets.pop(bucket, None)
 
     def publish(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import views
+from hypernetes.apiserver import sharing, views
 from hypernetes.apiserver.freshness import too_large
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
@@ -93,6 +93,7 @@ def find(call: Call) -> Entry:
     if tenant is None:
         raise StatusError("MethodNotAllowed", "one object is read on the path of its tenant")
     entry = call.parts.mirror.object(call.resource, tenant, route.namespace, route.name)
+    entry = entry or sharing.find(call.parts.mirror, call.resource, tenant, route.name)
     if entry is None:
         raise not_found(call.resource.group_resource, route.name)
     return entry
@@ -159,15 +160,22 @@ async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
         await _fresh_enough(call, asked.resource_version)
     try:
         _same_tenant(call, revision)
-        page = mirror.page(
-            prefix, limit=asked.limit, start=start, revision=revision, match=asked.matcher(call.shown_labels),
-            having=asked.having,
-        )  # fmt: skip
+        page = _page_of_mirror(call, asked, prefix, start, revision)
     except HistoryGone:
         page = await _page_from_store(call, asked, prefix, start, revision or 0)
     if page.next_key is None:
         return page, ""
     return page, Continue(page.next_key[len(prefix) :], page.revision, call.user.tenant_uid).encode()
+
+
+def _page_of_mirror(call: Call, asked: ListOptions, prefix: str, start: str | None, revision: int | None) -> Page:
+    mirror, resource, tenant = call.parts.mirror, call.resource, call.tenant
+    match = asked.matcher(call.shown_labels)
+    if tenant is not None and sharing.concerns(resource, tenant):
+        return sharing.page(mirror, resource, tenant, limit=asked.limit, start=start, revision=revision, match=match)
+    return mirror.page(
+        prefix, limit=asked.limit, start=start, revision=revision, match=match, having=asked.having
+    )  # fmt: skip
 
 
 async def _known(call: Call, revision: int | None) -> None:
@@ -197,6 +205,8 @@ def _same_tenant(call: Call, revision: int | None) -> None:
 
 async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: str | None, revision: int) -> Page:
     """A page of a revision before the log, from the store's own history. Raises StatusError 410."""
+    if sharing.concerns(call.resource, call.tenant):
+        raise StatusError("Expired", f"The resourceVersion for the provided list is too old: {revision}")
     match = asked.matcher(call.shown_labels)
     found: list[Entry] = []
     try:

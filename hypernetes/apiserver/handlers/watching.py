@@ -1,6 +1,7 @@
 """Watches: first what is there already, if asked for, then every change, each once and in order."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import views
+from hypernetes.apiserver import sharing, views
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import ListOptions
@@ -68,6 +69,7 @@ def _scope(call: Call, asked: ListOptions) -> Scope:
         namespace=call.route.namespace or asked.field("metadata.namespace"),
         name=call.route.name or asked.field("metadata.name"),
         node=asked.field("spec.nodeName"),
+        shared=sharing.concerns(stored, call.tenant),
     )  # fmt: skip
 
 
@@ -103,7 +105,10 @@ def _tenant_existed(call: Call, revision: int) -> bool:
 def _present(call: Call, asked: ListOptions, watcher: Watcher) -> Iterator[bytes]:
     """Everything that is there now, as if it had just been added."""
     mirror = call.parts.mirror
-    for entry in mirror.range(mirror.keys.range(call.resource, call.owner, watcher.scope.namespace)):
+    entries = mirror.range(mirror.keys.range(call.resource, call.owner, watcher.scope.namespace))
+    if watcher.scope.shared:
+        entries = itertools.chain(entries, sharing.present(mirror, call.resource, call.one_tenant))
+    for entry in entries:
         if _in_scope(entry, watcher):
             yield watcher.view.line("ADDED", entry, first=not watcher.began)
             watcher.began = True
