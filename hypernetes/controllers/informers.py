@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from hypernetes.api import scheme
 from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet
-from hypernetes.api.models.batch_v1 import Job
+from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
     ConfigMap,
@@ -80,6 +80,7 @@ def _port_pod(port: Port) -> Iterable[str]:
 
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
+    CronJob: {},
     Deployment: {},
     EndpointSlice: {"service": _service},
     Endpoints: {},

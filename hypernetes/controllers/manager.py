@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hypernetes.client import Client, EventRecorder, LeaderElector
 from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.cronjobs import CronJobs
 from hypernetes.controllers.deployments import Deployments
 from hypernetes.controllers.endpoints import EndpointsController
 from hypernetes.controllers.endpointslices import EndpointSlices
@@ -20,6 +21,7 @@ from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
+from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.providers.network.base import NetworkProvider
 
 COMPONENT = "hn-controllers"
@@ -43,6 +45,8 @@ def controllers(
         ReplicaSets(*shared),
         ReplicationControllers(*shared),
         Jobs(*shared),
+        CronJobs(*shared),
+        TtlAfterFinished(*shared),
         EndpointsController(*shared),
         EndpointSlices(*shared),
         Namespaces(*shared),
