@@ -37,6 +37,13 @@ def resources() -> list[dict[str, Any]]:
 
 
 @cache
+def descriptions() -> dict[str, dict[str, str]]:
+    """What types and fields are for, in our own words: full type name -> field ("" for the type itself) -> text."""
+    texts: dict[str, dict[str, str]] = _read("descriptions.json")
+    return texts
+
+
+@cache
 def columns() -> dict[str, list[Column]]:
     """The columns of a kind's server-side table, keyed by the kind in lowerCamelCase."""
     return {**_read("columns.json"), **_ours()["columns"]}

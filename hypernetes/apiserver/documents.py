@@ -1,7 +1,9 @@
-"""Answers that are the same for everyone until the server changes: encoded once, with an ETag."""
+"""Answers that are the same for everyone until the server changes: encoded and compressed once, with an ETag."""
 
+import gzip
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -9,7 +11,10 @@ import orjson
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+COMPRESSED_FROM_BYTES = 128 * 1024  # what is smaller isn't worth it; upstream's figure
+
+
+@dataclass(frozen=True)
 class Document:
     body: bytes
     etag: str  # with its quotes, as in the header
@@ -26,6 +31,11 @@ class Document:
     @property
     def hash(self) -> str:
         return self.etag.strip('"')
+
+    @cached_property
+    def compressed(self) -> bytes | None:
+        """With gzip; None where the document is too small for that."""
+        return gzip.compress(self.body, 6, mtime=0) if len(self.body) >= COMPRESSED_FROM_BYTES else None
 
     def matches(self, if_none_match: str | None) -> bool:
         """True where the client has it already, and gets 304 (RFC 9110, weak comparison)."""

@@ -17,6 +17,8 @@ _ROOT_PATHS = [
     "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version",
 ]  # fmt: skip
 
+_YEAR_SECONDS = 365 * 24 * 3600
+
 
 async def serve(call: Call) -> web.StreamResponse:
     """Raises StatusError 404 for a version that isn't there, 405 for another method than GET."""
@@ -79,11 +81,23 @@ def _openapi(call: Call, parts: list[str], found: Discovery) -> web.StreamRespon
             document = documents.group(group, version)
         case _:
             document = None
-    return plaintext.no_such_path() if document is None else _document(call, document)
+    if document is None:
+        return plaintext.no_such_path()
+    asked = call.http.query.get("hash")
+    if asked is not None and asked != document.hash:
+        raw = f"{call.http.rel_url.raw_path}?hash={document.hash}"
+        return web.Response(status=301, headers={"Location": raw})
+    return _document(call, document, cacheable=asked is not None)
 
 
-def _document(call: Call, document: Document) -> web.StreamResponse:
-    headers = {"ETag": document.etag, "Vary": "Accept", "Content-Type": document.content_type}
+def _document(call: Call, document: Document, *, cacheable: bool = False) -> web.StreamResponse:
+    """`cacheable`: the URL names the content, so that a client needn't ask again."""
+    headers = {"ETag": document.etag, "Vary": "Accept, Accept-Encoding", "Content-Type": document.content_type}
+    # private: what a tenant is offered is its own
+    headers["Cache-Control"] = f"private, immutable, max-age={_YEAR_SECONDS}" if cacheable else "private, no-cache"
     if document.matches(call.http.headers.get("If-None-Match")):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=document.body, headers=headers)
+    body = document.body
+    if document.compressed is not None and negotiation.takes_gzip(call.http):
+        body, headers["Content-Encoding"] = document.compressed, "gzip"
+    return web.Response(body=body, headers=headers)

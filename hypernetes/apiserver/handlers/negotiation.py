@@ -1,5 +1,6 @@
 """Bodies in and out: what a client sends, and the forms in which it takes an answer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,9 +98,25 @@ def answer(
     if media_type == YAML:
         data = yaml.dump(orjson.loads(data), Dumper=yaml.CSafeDumper, allow_unicode=True).encode()
     response = web.Response(status=status, body=data, headers={"Content-Type": media_type})
-    for warning in warnings or ():
-        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+    warn(response, warnings or ())
     return response
+
+
+def warn(response: web.StreamResponse, warnings: Iterable[str]) -> None:
+    """For the client to show beside the answer."""
+    for warning in warnings:
+        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+
+
+def takes_gzip(request: web.BaseRequest) -> bool:
+    """Whether the client takes an answer compressed with gzip (RFC 9110 §12.5.3)."""
+    for clause in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, *parameters = (part.strip() for part in clause.split(";"))
+        if coding in ("gzip", "*"):
+            return not any(
+                parameter.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for parameter in parameters
+            )
+    return False
 
 
 def status_answer(error: StatusError, media_type: str = JSON) -> web.Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,7 @@ import orjson
 from yarl import URL
 
 from hypernetes.api import times
+from hypernetes.apiserver import authn
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.pki import ADMIN, PkiDirectory, client_context, write_private
@@ -51,6 +52,13 @@ class User:
         url = URL(self.url + path, encoded=True)  # as it is: the server has to cope with `..` and `%2f`
         async with self._session.request(method, url, data=data, headers=sent, params=query) as response:
             return Answer(response.status, response.headers, await response.read())
+
+    @asynccontextmanager
+    async def raw(self, path: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer as it comes over the wire, not decompressed."""
+        request = self._session.get(self.url + path, headers=headers, auto_decompress=False)
+        async with request as response:
+            yield response
 
     @asynccontextmanager
     async def watch(self, path: str, *, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator["Watch"]:
@@ -124,14 +132,16 @@ def _session(context: Any) -> aiohttp.ClientSession:
 
 
 @asynccontextmanager
-async def serving(store: Store, directory: Path, cluster_id: str) -> AsyncIterator[User]:
-    """A server on a free port; gives the provider's administrator."""
+async def serving(
+    store: Store, directory: Path, cluster_id: str, tokens: Mapping[bytes, authn.User] | None = None
+) -> AsyncIterator[User]:
+    """A server on a free port, perhaps with static tokens (by hash); gives the provider's administrator."""
     pki = PkiDirectory(directory / "pki", cluster_id)
     prepare_certificates(pki, "127.0.0.1")
     pki.ensure(ADMIN, times.now())
     context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
     async with (
-        running(Settings(cluster_id, pki, "127.0.0.1", 0), store) as port,
+        running(Settings(cluster_id, pki, "127.0.0.1", 0, tokens or {}), store) as port,
         User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
     ):
         yield admin
