@@ -35,9 +35,10 @@ def check_binding(request: Request) -> None:
 def _check_free(request: Request) -> None:
     """A name that all tenants share is taken in each of them. Raises StatusError 409."""
     resource = request.resource
-    if request.operation == CREATE and request.seen.tenant != SYSTEM_TENANT:
-        if defaultroles.is_default(resource.group, resource.name, request.name):
-            raise already_exists(resource.group_resource, request.name)
+    if request.operation != CREATE or request.seen.tenant == SYSTEM_TENANT:
+        return
+    if defaultroles.is_default(resource.group, resource.name, request.name):
+        raise already_exists(resource.group_resource, request.name)
 
 
 ROLES = Plugin(

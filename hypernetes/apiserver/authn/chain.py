@@ -33,7 +33,7 @@ class Authenticator:
         clock: Callable[[], datetime] = times.now,
     ) -> None:
         self._cluster_id, self._objects, self._keys = cluster_id, objects, keys
-        self._tokens = tokens or {}
+        self._tokens = {} if tokens is None else tokens
         self._clock = clock
         self._verified: OrderedDict[bytes, ServiceAccountToken] = OrderedDict()
 

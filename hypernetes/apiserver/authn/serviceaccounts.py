@@ -112,7 +112,7 @@ def grant(
         message = "may not specify a duration larger than 2^32 seconds"
         causes.append(cause("FieldValueInvalid", "spec.expirationSeconds", message))
     if causes:
-        raise invalid("authentication.k8s.io", "TokenRequest", account.name, causes)
+        raise invalid("authentication.k8s.io", "TokenRequest", "", causes)
     lifetime = timedelta(seconds=min(asked, MAX_LIFETIME.total_seconds()))
     bound = None
     if spec.bound_object_ref is not None:

@@ -12,7 +12,9 @@ the provider may do there (a pod's status, which is the agent's) the provider se
 
 import argparse
 import asyncio
+import hashlib
 import re
+import secrets
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ import yaml
 
 from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver import discovery, routing
+from hypernetes.api.tenancy import SYSTEM_TENANT, system_tenant_uid
+from hypernetes.apiserver import authn, discovery, routing
 from hypernetes.apiserver.authz import may_ever
 from hypernetes.apiserver.storage.opening import open_store
 from tests.integration.api import differences
@@ -54,10 +57,26 @@ class Sender(Protocol):
     ) -> Answer: ...
 
 
+class Administrator:
+    """The one of the recordings: user and UID `admin`, known by a token."""
+
+    def __init__(self, nobody: User, tenant: str, tenant_uid: str, tokens: dict[bytes, authn.User]) -> None:
+        token = secrets.token_urlsafe()
+        self._nobody, self._credential = nobody, {"Authorization": f"Bearer {token}"}
+        groups = ("system:masters", "system:authenticated")
+        user = authn.User("admin", groups, tenant, tenant_uid, uid="admin")
+        tokens[hashlib.sha256(token.encode()).digest()] = user
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
+    ) -> Answer:
+        return await self._nobody(method, path, body, headers={**(headers or {}), **self._credential}, **query)
+
+
 class InTenant:
     """Sends as the administrator of a tenant what that one may do, and as the provider what nobody else may."""
 
-    def __init__(self, tenant: str, provider: User, administrator: User) -> None:
+    def __init__(self, tenant: str, provider: Sender, administrator: Sender) -> None:
         self._root, self._provider, self._administrator = f"/tenants/{tenant}", provider, administrator
 
     async def __call__(
@@ -225,6 +244,8 @@ def _reduced(value: Any, keep: set[str]) -> Any:
         shown = {key: details[key] for key in ("kind", "group", "name", "retryAfterSeconds") if details.get(key)}
         kept = {key: value[key] for key in ("kind", "apiVersion", "status", "reason", "code") if value.get(key)}
         return {**kept, "details": {**shown, **({"causes": causes} if causes else {})}}
+    if str(value.get("kind")).endswith("AccessReview") and "status" in value:
+        value = {**value, "status": {key: item for key, item in value["status"].items() if key != "reason"}}
     dropped = DROPPED if "managedFields" in keep else DROPPED | {"managedFields"}
     return {key: _reduced(item, keep) for key, item in value.items() if key not in dropped}
 
@@ -245,12 +266,14 @@ async def replay(recordings: Path, topic: str, where: str) -> list[Result]:
         store = await open_store(str(Path(directory) / "state.db"))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
-            admin = await stack.enter_async_context(serving(store, Path(directory), "replay"))
+            tokens: dict[bytes, authn.User] = {}
+            admin = await stack.enter_async_context(serving(store, Path(directory), "replay", tokens))
             anonymous = await stack.enter_async_context(admin.anonymous())
-            sender = admin
+            sender: Sender = Administrator(anonymous, SYSTEM_TENANT, system_tenant_uid("replay"), tokens)
             if where == TENANT:
-                administrator = await stack.enter_async_context(await admin.tenant(TENANT))
-                sender = InTenant(TENANT, admin, administrator)
+                await stack.enter_async_context(await admin.tenant(TENANT))
+                uid = (await admin("GET", f"/apis/hypernetes.io/v1/tenants/{TENANT}")).json["metadata"]["uid"]
+                sender = InTenant(TENANT, admin, Administrator(anonymous, TENANT, uid, tokens))
             return await _all(sequences, sender, anonymous)
 
 
