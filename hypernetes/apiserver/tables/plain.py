@@ -23,8 +23,8 @@ def phase(obj: Object, now: datetime) -> list[Any]:
 
 
 def component_status(obj: Object, now: datetime) -> list[Any]:
-    condition = obj["conditions"][0]
-    status = "Healthy" if condition["status"] == "True" else "Unhealthy"
+    condition = (obj.get("conditions") or [{}])[0]
+    status = "Healthy" if condition.get("status") == "True" else "Unhealthy"
     return [obj["metadata"]["name"], status, condition.get("message", ""), condition.get("error", "")]
 
 
