@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from hypernetes.api import scheme
-from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet
+from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
@@ -15,12 +15,14 @@ from hypernetes.api.models.core_v1 import (
     Node,
     Pod,
     ReplicationController,
+    ResourceQuota,
     Service,
     ServiceAccount,
 )
 from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.client import Client, Informer
@@ -92,9 +94,12 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Pod: {"controller": _controllers, "node": _node},
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},
+    StatefulSet: {},
     ConfigMap: {},
     ServiceAccount: {},
     ReplicationController: {},
+    PodDisruptionBudget: {},
+    ResourceQuota: {},
     Service: {},
     Tenant: {},
 }

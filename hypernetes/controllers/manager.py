@@ -7,6 +7,7 @@ from hypernetes.client import Client, EventRecorder, LeaderElector
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
 from hypernetes.controllers.deployments import Deployments
+from hypernetes.controllers.disruption import Disruption
 from hypernetes.controllers.endpoints import EndpointsController
 from hypernetes.controllers.endpointslices import EndpointSlices
 from hypernetes.controllers.evictions import Evictions
@@ -19,6 +20,7 @@ from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
 from hypernetes.controllers.ports import Ports
 from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
+from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
@@ -49,6 +51,8 @@ def controllers(
         TtlAfterFinished(*shared),
         EndpointsController(*shared),
         EndpointSlices(*shared),
+        Disruption(*shared),
+        ResourceQuotas(*shared),
         Namespaces(*shared),
         ServiceAccounts(*shared),
         GarbageCollector(*shared),

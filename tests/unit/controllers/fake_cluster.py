@@ -192,7 +192,7 @@ class FakeCluster:
 
     async def _merge(self, place: tuple[Resource, Key], body: Json) -> Json:
         new = self._there(place)
-        new |= {name: value for name, value in body.items() if name != "metadata"}
+        new |= {name: _without_nulls(value) for name, value in body.items() if name != "metadata"}
         wanted = dict(body.get("metadata", {}))
         if wanted.pop("uid", new["metadata"]["uid"]) != new["metadata"]["uid"]:
             raise conflict(place[0].group_resource, place[1].name, "another UID")
@@ -230,6 +230,12 @@ class FakeCluster:
         async with self._grown:
             self._grown.notify_all()
         return obj
+
+
+def _without_nulls(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(item) for name, item in value.items() if item is not None}
 
 
 def _version(obj: Json) -> Json:
