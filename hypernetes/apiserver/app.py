@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
-from hypernetes.apiserver import routing
+from hypernetes.apiserver import deprecations, routing
 from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.connections import gone
@@ -91,6 +91,12 @@ class Application:
 
     async def handle(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""
+        response = await self._answered(request, seen)
+        if seen.route is not None and not response.prepared:
+            negotiation.warn(response, deprecations.warnings(seen.route))
+        return response
+
+    async def _answered(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         try:
             return await self._answer(request, seen)
         except StatusError as error:

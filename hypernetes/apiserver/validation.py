@@ -23,7 +23,11 @@ _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 _PORT_NAME = re.compile(r"[-a-z0-9]+\Z")
-_PATH_SEGMENT_MAX = 253
+_IP_MODES = ("Proxy", "VIP")
+_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+_DOMAIN_PATH = re.compile(r"/?[A-Za-z0-9/\-._~%!$&'()*+,;=:]+\Z")
+_LINK_MULTICAST = {4: ipaddress.ip_network("224.0.0.0/24"), 6: ipaddress.ip_network("ff02::/16")}
 
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253
@@ -87,6 +91,40 @@ def dns_subdomain(value: str, path: str) -> Causes:
     return _text_causes(value, path, DNS_SUBDOMAIN_MAX, _DNS1123_SUBDOMAIN, why)
 
 
+def dns_name_or_wildcard(value: str, path: str) -> Causes:
+    """`a.example.com`, or `*.example.com` for all names one level below."""
+    if "*" not in value:
+        return dns_subdomain(value, path)
+    rest = value.removeprefix("*.")
+    if rest != value and len(value) <= DNS_SUBDOMAIN_MAX and _DNS1123_SUBDOMAIN.match(rest):
+        return []
+    return invalid(path, value, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain")
+
+
+def fully_qualified_name(value: str, path: str) -> Causes:
+    """A name of at least two labels."""
+    if not value:
+        return required(path)
+    name = value.removesuffix(".")
+    causes = dns_subdomain(name, path)
+    if not causes and "." not in name:
+        causes = invalid(path, value, "should be a domain with at least two segments separated by dots")
+    return causes
+
+
+def domain_prefixed_path(value: str, path: str) -> Causes:
+    """`example.com/controller`."""
+    if not value:
+        return required(path)
+    domain, slash, rest = value.partition("/")
+    if not slash or not domain or not rest:
+        return invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    causes = dns_subdomain(domain, path)
+    if not _DOMAIN_PATH.match(rest):
+        causes += invalid(path, rest, "Invalid path")
+    return causes
+
+
 def path_segment(value: str, path: str) -> Causes:
     """The weakest rule for a name: it fits into a URL (events, roles)."""
     found: Causes = []
@@ -95,8 +133,6 @@ def path_segment(value: str, path: str) -> Causes:
     for part in ("/", "%"):
         if part in value:
             found += invalid(path, value, f"may not contain '{part}'")
-    if len(value) > _PATH_SEGMENT_MAX:
-        found += invalid(path, value, f"must be no more than {_PATH_SEGMENT_MAX} characters")
     return found
 
 
@@ -112,7 +148,7 @@ def qualified_name(value: str, path: str) -> Causes:
         elif len(prefix) > DNS_SUBDOMAIN_MAX or not _DNS1123_SUBDOMAIN.match(prefix):
             found += invalid(path, value, "prefix part must be a lowercase RFC 1123 subdomain")
     if not name:
-        return found + invalid(path, value, "name part must be non-empty")
+        found += invalid(path, value, "name part must be non-empty")
     if len(name) > LABEL_VALUE_MAX:
         found += invalid(path, value, f"name part must be no more than {LABEL_VALUE_MAX} characters")
     if not _QUALIFIED.match(name):
@@ -177,12 +213,12 @@ def port_name(value: str, path: str) -> Causes:
     if len(value) > PORT_NAME_MAX:
         found += invalid(path, value, f"must be no more than {PORT_NAME_MAX} characters")
     if not _PORT_NAME.match(value):
-        return found + invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+        found += invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search(r"[a-z]", value):
         found += invalid(path, value, "must contain at least one letter (a-z)")
     if "--" in value:
         found += invalid(path, value, "must not contain consecutive hyphens")
-    if value[0] == "-" or value[-1] == "-":
+    if value.startswith("-") or value.endswith("-"):
         found += invalid(path, value, "must not begin or end with a hyphen")
     return found
 
@@ -214,6 +250,23 @@ def cidr(value: str, path: str) -> Causes:
     except ValueError:
         return invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
     return [] if "/" in value else invalid(path, value, "must have a prefix length, (e.g. 10.9.8.0/24)")
+
+
+def ordinary_ip(value: str, path: str) -> Causes:
+    """An address of a machine elsewhere: none that means all of them, oneself, or whoever is on the link."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return invalid(path, value, "must be a valid IP address")
+    if address.is_unspecified:
+        return invalid(path, value, f"may not be unspecified ({address})")
+    if address.is_loopback:
+        return invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if address.is_link_local:
+        return invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    if address in _LINK_MULTICAST[address.version]:
+        return invalid(path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    return []
 
 
 def non_negative(value: int | None, path: str) -> Causes:
@@ -258,6 +311,52 @@ def label_selector(selector: Mapping[str, Any] | None, path: str) -> Causes:
         for position, value in enumerate(values):
             found += label_value(value, f"{at}.values[{position}]")
     return found
+
+
+def balancer_addresses(entries: Iterable[Mapping[str, Any]], path: str) -> Causes:
+    """What a load balancer is reached by: addresses or names, of status.loadBalancer.ingress."""
+    found: Causes = []
+    for index, entry in enumerate(entries):
+        at, mode = f"{path}[{index}]", entry.get("ipMode")
+        if entry.get("ip"):
+            found += ip(entry["ip"], f"{at}.ip")
+        elif mode is not None:
+            found += forbidden(f"{at}.ipMode", "may not be specified when `ip` is not set")
+        if mode is not None and mode not in _IP_MODES:
+            found += not_supported(f"{at}.ipMode", mode, _IP_MODES)
+        if entry.get("hostname"):
+            found += dns_subdomain(entry["hostname"], f"{at}.hostname")
+            if _is_ip(entry["hostname"]):
+                found += invalid(f"{at}.hostname", entry["hostname"], "must be a DNS name, not an IP address")
+    return found
+
+
+def _is_ip(value: str) -> bool:
+    return not ip(value, "")
+
+
+def immutable(new: Mapping[str, Any], old: Mapping[str, Any], *paths: str) -> Causes:
+    """The fields at these dotted paths are what they were."""
+    found: Causes = []
+    for path in paths:
+        now, before = (_at(obj, path) for obj in (new, old))
+        if now != before:
+            found += invalid(path, now, "field is immutable")
+    return found
+
+
+def _at(obj: Any, path: str) -> Any:
+    for part in path.split("."):
+        obj = obj.get(part) if isinstance(obj, dict) else None
+    return obj
+
+
+def finalizer(value: str, path: str) -> Causes:
+    """Qualified, but for the few that are upstream's own."""
+    causes = qualified_name(value, path)
+    if not causes and "/" not in value and value not in _FINALIZERS:
+        return invalid(path, value, "name is neither a standard finalizer name nor is it fully qualified")
+    return causes
 
 
 def object_name(name: str | None, rule: Callable[[str, str], Causes], path: str = "metadata.name") -> Causes:

@@ -74,7 +74,7 @@ def _taken(call: Call, claim: ClaimTaken, obj: Object | None) -> StatusError:
         path = "spec.ports[0].nodePort" if obj is None else nodeports.path_of(obj, int(value))
         return _refused(name, path, value, "provided port is already allocated")
     why = "failed to allocate IP: provided IP is already allocated"
-    return _refused(name, "spec.clusterIPs[0]", f'["{value}"]', why)
+    return _refused(name, "spec.clusterIPs", f'["{value}"]', why)
 
 
 def _refused(name: str, path: str, value: object, why: str) -> StatusError:
@@ -136,11 +136,11 @@ def _check_addresses(obj: Object, addresses: Iterable[str], network: Any) -> Non
     for address in addresses:
         if ipaddress.ip_address(address) not in network:
             why = f"failed to allocate IP {address}: the provided IP is not in the valid range {network}"
-            raise _refused(name, "spec.clusterIPs[0]", f'["{address}"]', why)
+            raise _refused(name, "spec.clusterIPs", f'["{address}"]', why)
         if address == tenancy.dns_address(str(network)) or (
             address == tenancy.kubernetes_address(str(network)) and not services.is_kubernetes(obj)
         ):
-            raise _refused(name, "spec.clusterIPs[0]", f'["{address}"]', "is reserved")
+            raise _refused(name, "spec.clusterIPs", f'["{address}"]', "is reserved")
 
 
 def _check_ports(obj: Object) -> None:

@@ -16,6 +16,10 @@ _NAMES = {
 }  # fmt: skip
 _CORE_NAMES = {new: old for old, new in _NAMES.items()}
 _TYPES = ("Normal", "Warning")
+_FIXED = (
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime",
+    "action", "related", "reportingComponent", "reportingInstance",
+)  # fmt: skip
 _MAX_WORD, _MAX_NOTE = 128, 1024  # bytes; upstream's figures
 
 
@@ -42,21 +46,25 @@ def to_core(event: Object) -> Object:
 
 
 def validate(event: Object) -> Causes:
-    namespace = event.get("involvedObject", {}).get("namespace") or ""
-    own = event["metadata"].get("namespace", "")
-    if namespace != own and (namespace or own != "default"):
-        return validation.invalid("involvedObject.namespace", namespace, "does not match event.namespace")
-    return _validate_reporter(event) if event.get("eventTime") else []
-
-
-def _validate_reporter(event: Object) -> Causes:
-    """An event with an eventTime is of the newer kind, which says who reports it and what was done."""
+    """What holds for an event of either form, as it is stored."""
+    namespace, own = event.get("involvedObject", {}).get("namespace") or "", event["metadata"].get("namespace", "")
+    if event.get("eventTime"):
+        fits = bool(namespace) or own in ("default", "kube-system")
+    else:
+        fits = namespace == own or (not namespace and own == "default")
     causes: Causes = []
+    if not fits:
+        causes += validation.invalid("involvedObject.namespace", namespace, "does not match event.namespace")
+    return causes + (_reporter(event) if event.get("eventTime") else [])
+
+
+def _reporter(event: Object) -> Causes:
+    """An event with an eventTime is of the newer form, which says who reports it and what was done."""
     controller = event.get("reportingComponent") or ""
-    causes += validation.qualified_name(controller, "reportingController") if controller else []
-    words = {"reportingController": controller}
-    words |= {name: event.get(name) or "" for name in ("reportingInstance", "action", "reason")}
-    for path, value in words.items():
+    causes: Causes = [] if controller else validation.required("reportingController")
+    causes += validation.qualified_name(controller, "reportingController")
+    for path in ("reportingInstance", "action", "reason"):
+        value = event.get(path) or ""
         if not value:
             causes += validation.required(path)
         elif len(value.encode()) > _MAX_WORD:
@@ -67,14 +75,32 @@ def _validate_reporter(event: Object) -> Causes:
 
 
 def validate_new_form(event: Object) -> Causes:
-    """What must hold for an event that is written through events.k8s.io."""
-    causes = validate(event)
+    """What must hold for a new event that is written through events.k8s.io: nothing of the older form."""
+    causes: Causes = []
     if not event.get("eventTime"):
         causes += validation.required("eventTime")
     if event.get("type") not in _TYPES:
         causes += validation.invalid("type", event.get("type"), f"has invalid value: {event.get('type')}")
+    for name in ("firstTimestamp", "lastTimestamp", "count"):
+        if event.get(name):
+            causes += validation.invalid(name, event[name], "needs to be unset")
+    if any((event.get("source") or {}).values()):
+        causes += validation.invalid("source", event["source"], "needs to be unset")
     return causes
 
 
-CORE = Strategy(name_rule=validation.path_segment, create_on_update=True, owns=False, validate=validate)
-NEW_FORM = Strategy(name_rule=validation.path_segment, create_on_update=True, owns=False, validate=validate_new_form)
+def validate_new_form_update(new: Object, old: Object) -> Causes:
+    """Through the newer form, only how often it happened may change."""
+    return validation.immutable(new, old, *_FIXED)
+
+
+CORE = Strategy(name_rule=validation.path_segment, complete=True, create_on_update=True, owns=False, validate=validate)
+NEW_FORM = Strategy(
+    name_rule=validation.path_segment,
+    complete=True,
+    create_on_update=True,
+    owns=False,
+    validate=validate,
+    validate_create=validate_new_form,
+    validate_update=validate_new_form_update,
+)

@@ -23,6 +23,7 @@ _PATHS: dict[tuple[str, str], tuple[str, ...]] = {
     ("core", "nodes"): ("spec.unschedulable",),
     ("core", "services"): ("spec.clusterIP", "spec.type"),
     ("core", "replicationcontrollers"): ("status.replicas",),
+    ("certificates.k8s.io", "certificatesigningrequests"): ("spec.signerName",),
     ("batch", "jobs"): ("status.successful",),
 }
 
@@ -36,7 +37,8 @@ _SPECIAL: dict[str, Callable[[Object], str]] = {
 
 def supported(group: str, resource: str, namespaced: bool) -> tuple[str, ...]:
     """The paths that this resource's field selectors may name. `group` is "core" for the core group."""
-    generic = ("metadata.name", "metadata.namespace") if namespaced else ("metadata.name",)
+    narrow = not namespaced and (group, resource) in _PATHS  # upstream leaves the namespace out of its own lists
+    generic = ("metadata.name",) if narrow else ("metadata.name", "metadata.namespace")
     return (*generic, *_PATHS.get((group, resource), ()))
 
 

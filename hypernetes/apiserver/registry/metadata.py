@@ -47,8 +47,7 @@ def fill_new(metadata: Object, now: datetime, *, generation: bool) -> None:
         metadata.pop(name, None)
     metadata["uid"] = str(uuid.uuid4())
     metadata["creationTimestamp"] = times.format_time(now)
-    metadata.pop("generation", None)
-    if generation:
+    if generation:  # a kind that doesn't count keeps what it is told
         metadata["generation"] = 1
 
 

@@ -29,8 +29,20 @@ def prepare_update(new: Object, old: Object) -> None:
 
 
 def validate(namespace: Object) -> Causes:
-    network = namespace.get("spec", {}).get("network")
-    return validation.dns_subdomain(network, "spec.network") if network else []
+    spec = namespace.get("spec", {})
+    causes = validation.dns_subdomain(spec["network"], "spec.network") if spec.get("network") else []
+    for name in spec.get("finalizers") or ():
+        causes += validation.finalizer(name, "spec.finalizers")
+    return causes
+
+
+def validate_status(new: Object, old: Object) -> Causes:
+    """The phase says whether the namespace is being deleted, and is no client's to choose."""
+    phase, ends = new.get("status", {}).get("phase"), "deletionTimestamp" in new["metadata"]
+    if (phase == "Terminating") is not ends and phase in ("Active", "Terminating"):
+        why = "may only be 'Active' if `deletionTimestamp` is empty, and 'Terminating' if it is not"
+        return validation.invalid("status.Phase", phase, why)
+    return []
 
 
 def finalizer_causes(names: list[str]) -> Causes:
@@ -55,6 +67,7 @@ STRATEGY = Strategy(
     prepare_create=prepare_create,
     prepare_update=prepare_update,
     validate=validate,
+    validate_status=validate_status,
     held=lambda namespace: bool(namespace.get("spec", {}).get("finalizers")),
     before_delete=begin_deletion,
 )

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import resourcenames
+from hypernetes.apiserver.registry.strategy import Strategy
+from hypernetes.apiserver.validation import Causes
+
 Object = dict[str, Any]
 
 # Labels of a node that say nothing of other tenants.
@@ -12,6 +17,8 @@ _SHOWN_LABELS = frozenset(
         "topology.kubernetes.io/region", "node.kubernetes.io/instance-type",
     }
 )  # fmt: skip
+_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_MAX_RANGES = 2  # of pods' addresses: one of each family
 _SHOWN_NODE_INFO = ("architecture", "operatingSystem", "kubeletVersion")
 
 
@@ -52,3 +59,78 @@ def _shown(condition: Object) -> Object:
         "status": condition["status"],
         "lastTransitionTime": condition.get("lastTransitionTime"),
     }
+
+
+def prepare_create(node: Object) -> None:
+    node["spec"].pop("configSource", None)  # no node reads its configuration from there any more
+
+
+def prepare_update(new: Object, old: Object) -> None:
+    new["spec"].pop("configSource", None)
+
+
+def validate(node: Object) -> Causes:
+    spec, status = node["spec"], node.get("status") or {}
+    causes = _taints(spec.get("taints") or (), "metadata.taints")
+    for part in ("capacity", "allocatable"):
+        for name, amount in (status.get(part) or {}).items():
+            causes += resourcenames.amount(name, amount, f"status.{part}.{name}")
+    ranges = spec.get("podCIDRs") or []
+    for index, cidr in enumerate(ranges):
+        causes += validation.cidr(cidr, f"spec.podCIDRs[{index}]")
+    if len(ranges) > _MAX_RANGES:
+        causes += validation.invalid("spec.podCIDRs", ranges, "may specify no more than one CIDR for each IP family")
+    return causes
+
+
+def _taints(taints: Any, path: str) -> Causes:
+    causes: Causes = []
+    seen: set[tuple[Any, Any]] = set()
+    for index, taint in enumerate(taints):
+        at, effect = f"{path}[{index}]", taint.get("effect") or ""
+        causes += validation.qualified_name(taint.get("key") or "", f"{at}.key")
+        causes += validation.label_value(taint.get("value") or "", f"{at}.value")
+        causes += validation.one_of(effect, _EFFECTS, f"{at}.effect")
+        pair = (taint.get("key"), effect)
+        if pair in seen:
+            causes += validation.duplicate(at, f"{pair[0]}:{pair[1]}")
+        seen.add(pair)
+    return causes
+
+
+def validate_update(new: Object, old: Object) -> Causes:
+    spec, before = new["spec"], old["spec"]
+    causes: Causes = []
+    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+        why = 'node updates may not change podCIDR except from "" to valid'
+        causes += validation.forbidden("spec.podCIDRs", why)
+    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+        why = 'node updates may not change providerID except from "" to valid'
+        causes += validation.forbidden("spec.providerID", why)
+    if spec.get("externalID") != before.get("externalID"):
+        why = "node updates may only change labels, taints, or capacity"
+        causes += validation.forbidden("spec", why)
+    return causes
+
+
+def validate_status(new: Object, old: Object) -> Causes:
+    causes = validate(new)
+    seen: set[tuple[Any, Any]] = set()
+    for index, address in enumerate((new.get("status") or {}).get("addresses") or ()):
+        pair = (address.get("type"), address.get("address"))
+        if pair in seen:
+            causes += validation.duplicate(f"status.addresses[{index}]", pair[1])
+        seen.add(pair)
+    return causes
+
+
+STRATEGY = Strategy(
+    complete=True,
+    has_status=True,
+    status_on_create=True,
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+    validate_status=validate_status,
+)

@@ -5,6 +5,7 @@ from typing import Any
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.validation import Causes
 
+_AFFINITIES = ("ClientIP", "None")
 _POLICIES = ("Cluster", "Local")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _MAX_AFFINITY_SECONDS = 86400
@@ -31,10 +32,38 @@ def validate(spec: dict[str, Any]) -> Causes:
         causes += validation.forbidden(
             "spec.allocateLoadBalancerNodePorts", "may only be used when `type` is 'LoadBalancer'"
         )
-    return causes + _affinity(spec)
+    return causes + _balancer(spec) + _affinity(spec)
+
+
+def _balancer(spec: dict[str, Any]) -> Causes:
+    """What only a service with a load balancer of its own may say."""
+    causes: Causes = []
+    balanced, name = spec.get("type") == "LoadBalancer", spec.get("loadBalancerClass")
+    if name is not None:
+        if not balanced:
+            why = "may only be used when `type` is 'LoadBalancer'"
+            causes += validation.forbidden("spec.loadBalancerClass", why)
+        else:
+            causes += validation.qualified_name(name, "spec.loadBalancerClass")
+    ranges = spec.get("loadBalancerSourceRanges") or ()
+    if ranges and not balanced:
+        why = "may only be used when `type` is 'LoadBalancer'"
+        return causes + validation.forbidden("spec.loadBalancerSourceRanges", why)
+    for index, cidr in enumerate(ranges):
+        causes += validation.cidr(cidr.strip(), f"spec.loadBalancerSourceRanges[{index}]")
+    return causes
 
 
 def _affinity(spec: dict[str, Any]) -> Causes:
+    affinity = spec.get("sessionAffinity")
+    causes = validation.one_of(affinity, _AFFINITIES, "spec.sessionAffinity")
+    if affinity == "None" and spec.get("sessionAffinityConfig") is not None:
+        why = "must not be set when session affinity is None"
+        causes += validation.forbidden("spec.sessionAffinityConfig", why)
+    return causes + _affinity_seconds(spec)
+
+
+def _affinity_seconds(spec: dict[str, Any]) -> Causes:
     seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
     if spec.get("sessionAffinity") != "ClientIP" or seconds is None or 0 < seconds <= _MAX_AFFINITY_SECONDS:
         return []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import nodeports, servicepolicies
+from hypernetes.apiserver.registry import nodeports, serviceaddresses, servicepolicies
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -12,6 +12,7 @@ Object = dict[str, Any]
 HEADLESS = "None"  # as a clusterIP
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "NetworkProvider")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
+_KUBELET_PORT = 10250
 _ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 _BALANCED = ("NodePort", "LoadBalancer")
 # fields that only services of these types have
@@ -47,7 +48,11 @@ def is_kubernetes(service: Object) -> bool:
 
 
 def prepare_create(service: Object) -> None:
-    _complete_addresses(service["spec"])
+    service["status"] = {"loadBalancer": {}}
+    spec = service["spec"]
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+    _complete_addresses(spec)
 
 
 def prepare_update(new: Object, old: Object) -> None:
@@ -81,8 +86,6 @@ def _complete_addresses(spec: Object) -> None:
         return
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-    elif spec.get("clusterIPs") and not spec.get("clusterIP"):
-        spec["clusterIP"] = spec["clusterIPs"][0]
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
 
@@ -99,38 +102,24 @@ def validate(service: Object) -> Causes:
     if kind in _BALANCED and headless:
         causes += validation.invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")
     causes += _ports(spec) + nodeports.validate(spec) + servicepolicies.validate(spec)
-    causes += validation.one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
     if kind != "ExternalName":
-        causes += _cluster_addresses(spec)
+        causes += serviceaddresses.validate(spec)
     for index, address in enumerate(spec.get("externalIPs") or ()):
-        causes += validation.ip(address, f"spec.externalIPs[{index}]")
+        path = f"spec.externalIPs[{index}]"
+        causes += validation.ip(address, path) or validation.ordinary_ip(address, path)
     return causes
 
 
 def _external_name(spec: Object) -> Causes:
+    """A name elsewhere has no address here."""
     causes: Causes = []
+    for name in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+        if spec.get(name):
+            causes += validation.forbidden(f"spec.{name}", "may not be set for ExternalName services")
     name = (spec.get("externalName") or "").removesuffix(".")
-    causes += validation.dns_subdomain(name, "spec.externalName") if name else validation.required("spec.externalName")
-    if spec.get("clusterIP"):
-        causes += validation.forbidden("spec.clusterIPs[0]", "may not be set for ExternalName services")
-    return causes
-
-
-def _cluster_addresses(spec: Object) -> Causes:
-    listed, single = spec.get("clusterIPs") or [], spec.get("clusterIP")
-    causes: Causes = []
-    if listed and single != listed[0]:
-        causes += validation.invalid("spec.clusterIPs", listed, "first value must match `clusterIP`")
-    for index, address in enumerate(listed):
-        if address != HEADLESS:
-            causes += validation.ip(address, f"spec.clusterIPs[{index}]")
-    if len(listed) > 2:
-        causes += validation.invalid("spec.clusterIPs", listed, "may only hold up to 2 values")
-    elif len(listed) == 2:
-        causes += validation.invalid("spec.clusterIPs", listed, "the cluster's services have IPv4 addresses only")
-    if any(family != "IPv4" for family in spec.get("ipFamilies") or ()):
-        causes += validation.invalid("spec.ipFamilies[0]", spec["ipFamilies"][0], "not configured on this cluster")
-    return causes
+    return causes + (
+        validation.dns_subdomain(name, "spec.externalName") if name else validation.required("spec.externalName")
+    )
 
 
 def _ports(spec: Object) -> Causes:
@@ -152,6 +141,10 @@ def _ports(spec: Object) -> Causes:
         causes += validation.one_of(port.get("protocol"), _PROTOCOLS, f"{path}.protocol")
         if port.get("targetPort") is not None:
             causes += validation.port_number_or_name(port["targetPort"], f"{path}.targetPort")
+        if port.get("appProtocol") is not None:
+            causes += validation.qualified_name(port["appProtocol"], f"{path}.appProtocol")
+        if spec.get("type") == "LoadBalancer" and port.get("port") == _KUBELET_PORT:
+            causes += validation.invalid(path, _KUBELET_PORT, "may not expose port externally: the kubelet uses it")
         number = (port.get("protocol"), port.get("port"))
         if number in numbers:
             causes += validation.duplicate(path, f"{number[1]}/{number[0]}")
@@ -160,17 +153,44 @@ def _ports(spec: Object) -> Causes:
 
 
 def validate_update(new: Object, old: Object) -> Causes:
-    """The address stays as long as the service has one."""
+    """The address stays as long as the service has one, and so does what balances its load."""
     spec, before = new["spec"], old["spec"]
+    causes: Causes = []
+    balanced = spec.get("type") == before.get("type") == "LoadBalancer"
+    if balanced and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+        path = "spec.loadBalancerClass"
+        causes += validation.invalid(path, spec.get("loadBalancerClass") or "", "may not change once set")
     if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
-        return []
+        return causes
     if spec.get("clusterIP") == before["clusterIP"]:
-        return []
-    return validation.invalid("spec.clusterIPs[0]", spec.get("clusterIP") or "", "may not change once set")
+        return causes
+    return causes + validation.invalid("spec.clusterIPs[0]", spec.get("clusterIP") or "", "may not change once set")
+
+
+def validate_status(new: Object, old: Object) -> Causes:
+    entries = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    path = "status.loadBalancer.ingress"
+    if entries and new["spec"].get("type") not in ("LoadBalancer", "NetworkProvider"):
+        return validation.forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
+    return validation.balancer_addresses(entries, path)
+
+
+def warnings(service: Object, old: Object | None) -> list[str]:
+    spec, found = service["spec"], list[str]()
+    if spec.get("clusterIP") == HEADLESS:
+        for name in ("loadBalancerIP", "externalIPs"):
+            if spec.get(name):
+                found.append(f"spec.{name} is ignored when spec.clusterIP is 'None'")
+        if spec.get("sessionAffinity") not in (None, "None"):
+            found.append("spec.SessionAffinity is ignored for headless services")
+    if spec.get("trafficDistribution") == "PreferClose":
+        found.append("spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone")
+    return found
 
 
 STRATEGY = Strategy(
     name_rule=validation.dns_1035_label,
+    complete=True,
     has_status=True,
     create_on_update=True,
     returns_deleted=True,
@@ -178,4 +198,6 @@ STRATEGY = Strategy(
     prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_status,
+    warnings=warnings,
 )

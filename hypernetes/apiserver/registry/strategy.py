@@ -1,6 +1,6 @@
 """What a kind may say about itself; everything it doesn't say is as for a ConfigMap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,10 @@ Object = dict[str, Any]
 
 def nothing(*objects: Object) -> None:
     """For hooks that have nothing to do."""
+
+
+def nobody(obj: Object, user: Mapping[str, Any]) -> None:
+    """For kinds to which it doesn't matter who makes them."""
 
 
 def silent(new: Object, old: Object | None) -> list[str]:
@@ -37,10 +41,12 @@ class Strategy:
     generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata
     counts_annotations: bool = False  # generation counts changes of annotations, too
     create_on_update: bool = False  # a PUT may create
+    complete: bool = False  # its checks are all there are; else the schema asks for its required fields as well
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
     default_propagation: str = "Background"
     owns: bool = True  # may have dependents for the garbage collector to look after
     prepare_create: Callable[[Object], None] = nothing
+    asked_by: Callable[[Object, Mapping[str, Any]], None] = nobody  # who makes the object, as a UserInfo
     prepare_update: Callable[[Object, Object], None] = nothing
     prepare_status: Callable[[Object, Object], None] = nothing
     validate_create: Callable[[Object], Causes] = fine  # what holds for new objects only

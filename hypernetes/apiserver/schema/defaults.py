@@ -91,6 +91,7 @@ _DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("batch/v1", "CronJob"): workload_defaults.cron_job,
     ("batch/v1", "Job"): workload_defaults.job,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
+    ("networking.k8s.io/v1", "IngressClass"): policy_defaults.ingress_class,
     ("networking.k8s.io/v1", "NetworkPolicy"): policy_defaults.network_policy,
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): policy_defaults.role_binding,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): policy_defaults.role_binding,

@@ -1,4 +1,4 @@
-"""Defaults of limits, priorities, bindings of roles, network policies and autoscalers."""
+"""Defaults of limits, priorities, bindings of roles, classes of ingresses, network policies and autoscalers."""
 
 from typing import Any
 
@@ -33,6 +33,11 @@ def role_binding(obj: Object) -> None:
     for subject in obj.get("subjects") or ():
         if subject.get("kind") in ("User", "Group"):
             subject.setdefault("apiGroup", _RBAC)
+
+
+def ingress_class(obj: Object) -> None:
+    if "parameters" in obj["spec"]:
+        obj["spec"]["parameters"].setdefault("scope", "Cluster")
 
 
 def network_policy(obj: Object) -> None:

@@ -15,15 +15,8 @@ def persistent_volume(obj: Object) -> None:
 
 
 def persistent_volume_claim(obj: Object) -> None:
-    """What a claim is filled from has an old and a new field, which say the same where they can."""
-    spec = obj["spec"]
-    spec.setdefault("volumeMode", "Filesystem")
+    obj["spec"].setdefault("volumeMode", "Filesystem")
     obj["status"].setdefault("phase", "Pending")
-    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
-    if source and not reference:
-        spec["dataSourceRef"] = dict(source)
-    elif reference and not source and not reference.get("namespace"):
-        spec["dataSource"] = {key: value for key, value in reference.items() if key != "namespace"}
 
 
 def storage_class(obj: Object) -> None:

@@ -53,7 +53,22 @@ UNSET_WHEN_ZERO = frozenset(
 # Optional strings whose "" is a value of its own, and is written.
 EMPTY_STRING_IS_A_VALUE = frozenset(
     {
-        "batch.v1.CronJobSpec.timeZone",
+        "batch.v1.CronJobSpec.timeZone", "batch.v1.JobSpec.completionMode", "batch.v1.JobSpec.managedBy",
+        "batch.v1.JobSpec.podReplacementPolicy", "batch.v1.PodFailurePolicyOnExitCodesRequirement.containerName",
+        "batch.v1.SuccessPolicyRule.succeededIndexes", "core.v1.AppArmorProfile.localhostProfile",
+        "core.v1.AzureDiskVolumeSource.cachingMode", "core.v1.AzureDiskVolumeSource.fsType",
+        "core.v1.AzureDiskVolumeSource.kind", "core.v1.CSIVolumeSource.fsType",
+        "core.v1.ClusterTrustBundleProjection.name", "core.v1.ClusterTrustBundleProjection.signerName",
+        "core.v1.Container.restartPolicy", "core.v1.EphemeralContainer.restartPolicy",
+        "core.v1.ISCSIVolumeSource.initiatorName", "core.v1.PodResourceClaim.resourceClaimName",
+        "core.v1.PodResourceClaim.resourceClaimTemplateName", "core.v1.PodSecurityContext.fsGroupChangePolicy",
+        "core.v1.PodSecurityContext.seLinuxChangePolicy", "core.v1.PodSecurityContext.supplementalGroupsPolicy",
+        "core.v1.PodSpec.hostnameOverride", "core.v1.PodSpec.preemptionPolicy",
+        "core.v1.SeccompProfile.localhostProfile", "core.v1.SecurityContext.procMount",
+        "core.v1.TopologySpreadConstraint.nodeAffinityPolicy", "core.v1.TopologySpreadConstraint.nodeTaintsPolicy",
+        "core.v1.VolumeMount.recursiveReadOnly", "core.v1.WindowsSecurityContextOptions.gmsaCredentialSpec",
+        "core.v1.WindowsSecurityContextOptions.gmsaCredentialSpecName",
+        "core.v1.WindowsSecurityContextOptions.runAsUserName",
         "autoscaling.v2.HPAScalingRules.selectPolicy", "coordination.v1.LeaseSpec.holderIdentity",
         "coordination.v1.LeaseSpec.preferredHolder", "coordination.v1.LeaseSpec.strategy",
         "core.v1.AzureFilePersistentVolumeSource.secretNamespace", "core.v1.EndpointAddress.nodeName",
@@ -89,6 +104,7 @@ ZERO_DEFAULT_IS_WRITTEN = frozenset(
         "apps.v1.StatefulSetStatus.availableReplicas",
         "policy.v1.PodDisruptionBudgetStatus.currentHealthy", "policy.v1.PodDisruptionBudgetStatus.desiredHealthy",
         "policy.v1.PodDisruptionBudgetStatus.disruptionsAllowed", "policy.v1.PodDisruptionBudgetStatus.expectedPods",
+        "scheduling.v1.PriorityClass.value",
     }
 )  # fmt: skip
 
@@ -117,6 +133,7 @@ NULL_WHEN_UNSET = frozenset(
         "events.v1.Event.eventTime", "meta.v1.Condition.lastTransitionTime", "networking.v1.HTTPIngressRuleValue.paths",
         "rbac.v1.ClusterRole.rules", "rbac.v1.PolicyRule.verbs", "rbac.v1.Role.rules", "storage.v1.CSINodeSpec.drivers",
         "storage.v1.VolumeError.time",
+        "storage.v1.CSINodeDriver.topologyKeys",
     }
 )  # fmt: skip
 
@@ -128,7 +145,12 @@ DUPLICATES_ALLOWED = frozenset(
     {
         "core.v1.Container.env", "core.v1.Container.ports", "core.v1.EphemeralContainer.env",
         "core.v1.EphemeralContainer.ports", "core.v1.PodSpec.hostAliases", "core.v1.PodSpec.imagePullSecrets",
-        "core.v1.PodSpec.schedulingGates",
+        "core.v1.PodSpec.schedulingGates", "core.v1.PodSpec.topologySpreadConstraints", "core.v1.PodStatus.conditions",
+        "core.v1.PodStatus.hostIPs", "core.v1.PodStatus.podIPs", "core.v1.ResourceRequirements.claims",
+        "core.v1.Container.volumeDevices", "core.v1.EphemeralContainer.volumeDevices",
+        "apps.v1.DeploymentStatus.conditions", "apps.v1.ReplicaSetStatus.conditions",
+        "apps.v1.StatefulSetStatus.conditions", "apps.v1.DaemonSetStatus.conditions",
+        "core.v1.ReplicationControllerStatus.conditions",
         "core.v1.ServiceAccount.secrets", "core.v1.Container.volumeMounts", "core.v1.EphemeralContainer.volumeMounts",
         "core.v1.NodeStatus.addresses", "meta.v1.ObjectMeta.finalizers",
     }

@@ -96,10 +96,11 @@ def table(
         raise StatusError("BadRequest", f"unrecognized includeObject value: {include!r}")
     moment = now or times.now()
     columns, cells = _of_kind(resource.kind)
+    rows = [_row(obj, cells, moment, include, version) for obj in objects]
     return {
         "kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": list_metadata or {},
         "columnDefinitions": columns if with_columns else [],
-        "rows": [_row(obj, cells, moment, include, version) for obj in objects],
+        "rows": rows if rows or resource.kind in _KINDS else None,  # as upstream's; its clients take both
     }  # fmt: skip
 
 

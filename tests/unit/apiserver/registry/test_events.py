@@ -36,18 +36,31 @@ def test_each_form_has_its_own_names_for_field_selectors(path: str, stored: str 
     [
         ({"eventTime": None}, "eventTime", "FieldValueRequired"),
         ({"action": ""}, "action", "FieldValueRequired"),
-        ({"reportingComponent": ""}, "reportingController", "FieldValueRequired"),
         ({"reportingComponent": "a b"}, "reportingController", "FieldValueInvalid"),
         ({"reportingInstance": "i" * 129}, "reportingInstance", "FieldValueInvalid"),
         ({"message": "é" * 513}, "message", "FieldValueInvalid"),
         ({"type": "Odd"}, "type", "FieldValueInvalid"),
-        ({"involvedObject": {"namespace": "other"}}, "involvedObject.namespace", "FieldValueInvalid"),
+        ({"involvedObject": {}}, "involvedObject.namespace", "FieldValueInvalid"),
+        ({"count": 3}, "count", "FieldValueInvalid"),
+        ({"source": {"component": "c"}}, "source", "FieldValueInvalid"),
     ],
 )
 def test_an_event_of_the_newer_form_must_say_everything(change: dict[str, Any], field: str, reason: str) -> None:
-    assert events.validate_new_form(CORE) == []
-    found = events.validate_new_form({**CORE, **change})
+    new = {**CORE, "source": {}, "count": 0}
+    assert events.validate(new) + events.validate_new_form(new) == []
+    changed = {**new, **change}
+    found = events.validate(changed) + events.validate_new_form(changed)
     assert [(cause["field"], cause["reason"]) for cause in found] == [(field, reason)]
+
+
+def test_an_event_of_the_newer_form_may_be_about_an_object_elsewhere() -> None:
+    assert events.validate({**CORE, "involvedObject": {"namespace": "other"}}) == []
+    assert events.validate({**CORE, "involvedObject": {"namespace": "other"}, "eventTime": None}) != []
+
+
+def test_of_an_event_of_the_newer_form_only_the_series_changes() -> None:
+    assert events.validate_new_form_update({**CORE, "series": {"count": 2}}, CORE) == []
+    assert [cause["field"] for cause in events.validate_new_form_update({**CORE, "reason": "Z"}, CORE)] == ["reason"]
 
 
 def test_an_event_without_a_time_may_say_little() -> None:

@@ -116,6 +116,12 @@ def test_a_lease_lasts() -> None:
             {"type": "ClusterIP", "allocateLoadBalancerNodePorts": True},
             [("spec.allocateLoadBalancerNodePorts", "Forbidden")],
         ),
+        ({"sessionAffinity": "None", "sessionAffinityConfig": {}}, [("spec.sessionAffinityConfig", "Forbidden")]),
+        ({"type": "ClusterIP", "loadBalancerClass": "x.io/y"}, [("spec.loadBalancerClass", "Forbidden")]),
+        (
+            {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.1/8"]},
+            [("spec.loadBalancerSourceRanges[0]", "Invalid")],
+        ),
         (
             {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}},
             [("spec.sessionAffinityConfig.clientIP.timeoutSeconds", "Invalid")],
@@ -123,7 +129,7 @@ def test_a_lease_lasts() -> None:
     ],
 )
 def test_service_policies(spec: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
-    assert found(servicepolicies.validate(spec)) == wanted
+    assert found(servicepolicies.validate({"sessionAffinity": "None", **spec})) == wanted
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,8 @@ def test_service_policies(spec: dict[str, Any], wanted: list[tuple[str, str]]) -
         ({}, []),
         ({"addressType": "X"}, [("addressType", "NotSupported")]),
         ({"endpoints": [{"addresses": ["x"]}]}, [("endpoints[0].addresses[0]", "Invalid")]),
-        ({"endpoints": [{"addresses": ["::1"]}]}, [("endpoints[0].addresses[0]", "Invalid")]),
+        ({"endpoints": [{"addresses": ["fd00::1"]}]}, [("endpoints[0].addresses", "Invalid")]),
+        ({"endpoints": [{"addresses": ["127.0.0.1"]}]}, [("endpoints[0].addresses[0]", "Invalid")]),
         ({"endpoints": [{"addresses": ["10.0.0.1"] * 101}]}, [("endpoints[0].addresses", "TooMany")]),
         ({"ports": [{"name": "A b", "protocol": "TCP"}]}, [("ports[0].name", "Invalid")]),
     ],

@@ -11,6 +11,7 @@ _BY_ADMISSION = {
     "Node": ("taints",),
     "Service": ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"),
     "Namespace": ("finalizers",),
+    "PersistentVolumeClaim": ("dataSource", "dataSourceRef"),
     "CertificateSigningRequest": ("username", "uid", "groups"),
     "Lease": ("strategy", "preferredHolder"),  # behind a feature gate
 }
