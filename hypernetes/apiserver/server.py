@@ -27,6 +27,7 @@ from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
 from hypernetes.apiserver.observing import Handle, Observer
 from hypernetes.apiserver.serving import ServingCertificate, own_addresses
+from hypernetes.apiserver.signing import Signing
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
@@ -62,8 +63,9 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph])
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
+    signing = Signing(mirror, objects, lookups, pki.authority, times.now)
+    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing])
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
@@ -82,6 +84,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
+            owned.append(tasks.create_task(signing.run(), name="signing"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
                 Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), Authorizer(rbac, node_graph),

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography import x509
 
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import signingapprovals
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -84,4 +85,7 @@ def signer_name(name: str, path: str) -> Causes:
     return causes
 
 
-STRATEGY = Strategy(complete=True, has_status=True, asked_by=asked_by, prepare_update=prepare_update, validate=validate)
+STRATEGY = Strategy(
+    complete=True, has_status=True, asked_by=asked_by, prepare_update=prepare_update, validate=validate,
+    prepare_status=signingapprovals.prepare_status, validate_status=signingapprovals.validate_status,
+)  # fmt: skip
