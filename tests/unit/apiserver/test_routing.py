@@ -17,6 +17,8 @@ from hypernetes.apiserver import routing
         ("DELETE", "/apis/apps/v1/namespaces/w/deployments", ("deletecollection", None, "deployments", "", "w", "")),
         ("PATCH", "/apis/apps/v1/namespaces/w/deployments/d/scale", ("patch", None, "deployments", "scale", "w", "d")),
         ("GET", "/api/v1/watch/namespaces/web/pods", ("watch", None, "pods", "", "web", "")),
+        ("GET", "/api/v1/watch/namespaces/web/pods/p", ("watch", None, "pods", "", "web", "p")),
+        ("GET", "/api/v1/watch/namespaces/web", ("watch", None, "namespaces", "", "", "web")),
         ("GET", "/tenants/*/api/v1/pods/", ("list", "*", "pods", "", "", "")),
     ],
 )
@@ -30,6 +32,13 @@ def test_a_list_with_the_watch_flag_is_a_watch_and_an_object_is_not() -> None:
     assert routing.parse("GET", "/api/v1/pods", {"watch": "1"}).verb == "watch"
     assert routing.parse("GET", "/api/v1/pods", {"watch": "false"}).verb == "list"
     assert routing.parse("GET", "/api/v1/namespaces/w/pods/p", {"watch": "1"}).verb == "get"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_is_written_below_watch(method: str) -> None:
+    with pytest.raises(StatusError) as raised:
+        routing.parse(method, "/api/v1/watch/namespaces/w/pods/p", {})
+    assert raised.value.code == 405
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/apis", "/apis/apps/v1", "/version", "/tenants/acme/openapi/v3"])
