@@ -41,6 +41,8 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     if resource.namespaced and not call.route.namespace:
         raise StatusError("MethodNotAllowed", "an object of this kind is created in a namespace")
+    if not generate and not obj["metadata"].get("name") and strategy.unnamed is not None:
+        obj["metadata"]["name"] = strategy.unnamed()
     if not generate and not obj["metadata"].get("name"):
         _check(call, obj, metadata.validate(obj["metadata"], strategy, namespaced=resource.namespaced))
     for attempt in range(_NAME_ATTEMPTS if generate else 1):
@@ -102,7 +104,7 @@ def _check_place(call: Call, obj: Object, new: bool) -> None:
             raise StatusError("BadRequest", message)
         found["namespace"] = route.namespace
     if new:
-        if found.get("resourceVersion"):
+        if found.get("resourceVersion") not in (None, "", "0"):
             raise StatusError("BadRequest", "resourceVersion should not be set on objects to be created")
     elif found.get("name") != route.name:
         if found.get("name"):

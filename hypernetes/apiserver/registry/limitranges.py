@@ -1,5 +1,6 @@
 """LimitRanges: what a container, pod or claim of a namespace may ask for, and gets where it asks for nothing."""
 
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -89,4 +90,4 @@ def _ratio(found: dict[str, Decimal], path: str) -> Causes:
     return []
 
 
-STRATEGY = Strategy(complete=True, create_on_update=True, validate=validate)
+STRATEGY = Strategy(unnamed=lambda: str(uuid.uuid4()), complete=True, create_on_update=True, validate=validate)

@@ -64,9 +64,10 @@ def prepare_update(new: Object, old: Object) -> None:
         if before.get("type") in types and not fits and spec.get(name) == before.get(name):
             spec.pop(name, None)
     if spec.get("type") == "ExternalName":
-        if spec.get("clusterIP") == before.get("clusterIP"):
+        if before.get("type") != "ExternalName":
             for name in (*_ALLOCATED, "internalTrafficPolicy"):
-                spec.pop(name, None)
+                if spec.get(name) == before.get(name):
+                    spec.pop(name, None)
         return
     if before.get("type") != "ExternalName":
         if not spec.get("clusterIP") and spec.get("clusterIPs") in (None, [], before.get("clusterIPs")):

@@ -36,6 +36,7 @@ class Strategy:
     """
 
     name_rule: Callable[[str, str], Causes] = validation.dns_subdomain
+    unnamed: Callable[[], str] | None = None  # what an object is called whose client doesn't care
     has_status: bool = False  # a status that only the status subresource writes
     status_on_create: bool = False  # a new object may bring its status
     generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata

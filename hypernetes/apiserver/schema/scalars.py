@@ -15,6 +15,7 @@ Path = tuple[Any, ...]  # (the path of the parent, key or index); () is the root
 Decode = Callable[[Any, Path, "Problems"], Any]
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z")
+_MICROSECONDS = re.compile(r"\.\d{6}(Z|[+-]\d\d:\d\d)\Z")
 _INT32 = (-(2**31), 2**31 - 1)
 _INT64 = (-(2**63), 2**63 - 1)
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
@@ -117,6 +118,8 @@ def timestamp(value: Any, path: Path, _: Problems) -> Any:
 
 
 def micro_timestamp(value: Any, path: Path, _: Problems) -> Any:
+    if type(value) is str and not _MICROSECONDS.search(value):
+        raise WrongType(path, f"{value!r} is not a time such as 2006-01-02T15:04:05.000000Z")
     moment = _moment(value, path)
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

@@ -167,10 +167,16 @@ def test_an_unset_flag_is_dropped_and_a_chosen_one_kept():
 
 def test_times_are_written_in_utc_and_to_their_precision():
     meta = {"name": "l", "creationTimestamp": "2020-01-02T03:04:05.999+01:00"}
-    body = {"metadata": meta, "spec": {"renewTime": "2020-01-02T03:04:05.1234567Z"}}
+    body = {"metadata": meta, "spec": {"renewTime": "2020-01-02T04:04:05.123456+01:00"}}
     obj, _ = decode(body, api_version="coordination.k8s.io/v1", kind="Lease")
     assert obj["metadata"]["creationTimestamp"] == "2020-01-02T02:04:05Z"
     assert obj["spec"]["renewTime"] == "2020-01-02T03:04:05.123456Z"
+
+
+@pytest.mark.parametrize("value", ["2020-01-02T03:04:05Z", "2020-01-02T03:04:05.1234567Z", "now", 5])
+def test_a_microtime_has_six_digits_of_a_second(value):
+    body = {"metadata": {"name": "l"}, "spec": {"renewTime": value}}
+    assert refused(body, api_version="coordination.k8s.io/v1", kind="Lease").code == 400
 
 
 @pytest.mark.parametrize("value", ["not base64!", 5, "YQ="])
