@@ -4,15 +4,15 @@ A view turns stored bytes into answers. There is one instance of each (`view_of`
 a view can keep the result for all its watchers.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import orjson
 
 from hypernetes.api.scheme import Resource
-from hypernetes.apiserver import codec, tables
+from hypernetes.apiserver import codec, tables, versions
 from hypernetes.apiserver.mirror import Entry, Event
-from hypernetes.apiserver.registry import events, nodes
+from hypernetes.apiserver.registry import nodes
 
 OBJECT, METADATA, TABLE = "object", "metadata", "table"
 META_GROUP = "meta.k8s.io"
@@ -28,6 +28,7 @@ class View:
         self.version = version  # of meta.k8s.io, for tables and metadata
         self.annotated = annotated  # with the tenant's annotation, on /tenants/*/ paths
         self.projected = projected  # a shared object of `system`, as another tenant sees it
+        self._converted = versions.differs(resource)
         self._alias = resource.api_version if resource.stored is not resource else None
 
     def encode(self, entry: Entry, revision: int | None = None, *, in_list: bool = False) -> bytes:
@@ -69,15 +70,15 @@ class View:
         """The stored form, or the one that this view has of it, made once."""
         if self.projected:
             return _kept(entry, "projected", nodes.project)
-        if self._alias is not None and self.resource.name == "events":
-            return _kept(entry, self._alias, events.from_core)
+        if self._converted:
+            return _kept(entry, self.resource.api_version, partial(versions.served, self.resource))
         return entry.data
 
     def _metadata(self, entry: Entry) -> bytes:
-        key = (self.projected, METADATA, self.version)
+        key = (self.projected, METADATA, self.version, self.resource.api_version if self._converted else "")
         if key not in entry.views:
-            partial = tables.partial_metadata(orjson.loads(self._data(entry)), self.version)
-            entry.views[key] = codec.encode(partial)
+            shown = tables.partial_metadata(orjson.loads(self._data(entry)), self.version)
+            entry.views[key] = codec.encode(shown)
         return entry.views[key]
 
 

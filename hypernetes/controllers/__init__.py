@@ -15,7 +15,6 @@ only bridges the moment between a write and its return through the cache; after 
     replicas.py                   the core of replicasets.py and replicationcontrollers.py
     deployments.py                + rollout.py (how many of which), revisions.py (templates, hashes, history),
                                   conditions.py (status)
-    statefulsets/                 numbered pods with claims of their own; history.py: the templates they have had
     jobs/                         Jobs: pods that are to succeed a number of times, each counted once
     cronjobs.py, ttlafterfinished.py    Jobs by schedule, and their end
     endpoints.py, endpointslices.py     + servicecontroller.py, addresses.py (which pods, which ports)

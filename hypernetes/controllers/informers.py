@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from hypernetes.api import scheme
-from hypernetes.api.models.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
@@ -13,7 +13,6 @@ from hypernetes.api.models.core_v1 import (
     Endpoints,
     Namespace,
     Node,
-    PersistentVolumeClaim,
     Pod,
     ReplicationController,
     ResourceQuota,
@@ -83,9 +82,7 @@ def _port_pod(port: Port) -> Iterable[str]:
 
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
-    ControllerRevision: {"controller": _controllers},
     CronJob: {},
-    DaemonSet: {},
     Deployment: {},
     EndpointSlice: {"service": _service},
     Endpoints: {},
@@ -94,7 +91,6 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Namespace: {},
     Network: {},
     Node: {},
-    PersistentVolumeClaim: {},
     Pod: {"controller": _controllers, "node": _node},
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},

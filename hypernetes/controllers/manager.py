@@ -22,7 +22,6 @@ from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
-from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.providers.network.base import NetworkProvider
@@ -47,7 +46,6 @@ def controllers(
         Deployments(*shared),
         ReplicaSets(*shared),
         ReplicationControllers(*shared),
-        StatefulSets(*shared),
         Jobs(*shared),
         CronJobs(*shared),
         TtlAfterFinished(*shared),

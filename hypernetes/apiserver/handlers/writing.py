@@ -5,13 +5,24 @@ from typing import Any
 from aiohttp import web
 
 from hypernetes.api.status import StatusError, conflict, invalid
-from hypernetes.apiserver import admission, codec, contents, deletion, patch, registry, schema, validation, views
+from hypernetes.apiserver import (
+    admission,
+    codec,
+    contents,
+    deletion,
+    patch,
+    registry,
+    schema,
+    validation,
+    versions,
+    views,
+)
 from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
-from hypernetes.apiserver.registry import Strategy, events, metadata
+from hypernetes.apiserver.registry import Strategy, metadata
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
@@ -78,19 +89,10 @@ async def read_object(call: Call, field_validation: str, *, new: bool = False) -
     kind = schema.for_kind(resource.api_version, resource.kind)
     obj, warnings = kind.decode(body, field_validation, content_type)
     call.warnings += warnings
-    obj = _as_stored(call, obj)
+    obj = versions.stored(call.resource, obj)
     _check_place(call, obj, new)
     call.warnings += metadata.drop_equal_owners(obj["metadata"])
     return obj
-
-
-def _as_stored(call: Call, obj: Object) -> Object:
-    stored = call.resource.stored
-    if stored is call.resource:
-        return obj
-    if stored.name == "events":
-        return events.to_core(obj)
-    return {**obj, "apiVersion": stored.api_version}
 
 
 def _check_place(call: Call, obj: Object, new: bool) -> None:
@@ -183,23 +185,15 @@ async def patch_(call: Call) -> web.StreamResponse:
     def changed(old: Object | None) -> Decision:
         if old is None:
             raise missing(place_of(call))
-        shown = _as_served(call, old)
+        shown = versions.served(call.resource, old)
         patched = patch.apply(content_type, shown, body, kind)
         obj, warnings = patch.decode(kind, patched, asked.field_validation)
-        obj = _as_stored(call, obj)
+        obj = versions.stored(call.resource, obj)
         _check_place(call, obj, False)
         call.warnings[:] = warnings + metadata.drop_equal_owners(obj["metadata"])
         return decide_update(call, strategy, obj, old)
 
     return answer(call, await change(call, changed, dry_run=asked.dry_run), accepted)
-
-
-def _as_served(call: Call, obj: Object) -> Object:
-    if call.resource.stored is call.resource:
-        return obj
-    if call.resource.name == "events":
-        return events.from_core(obj)
-    return {**obj, "apiVersion": call.resource.api_version}
 
 
 def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> Decision:

@@ -31,7 +31,11 @@ def core_path(path: str) -> str | None:
 
 def from_core(event: Object) -> Object:
     """A stored event as one of events.k8s.io/v1."""
-    renamed = {_NAMES.get(key, key): value for key, value in event.items()}
+    renamed = {
+        _NAMES.get(key, key): value
+        for key, value in event.items()
+        if value or key not in ("reportingComponent", "reportingInstance")  # only the core form says that they're empty
+    }
     return {**renamed, "apiVersion": "events.k8s.io/v1"}
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from hypernetes.apiserver.registry import autoscalerversions
 from hypernetes.apiserver.tables.ages import UNKNOWN, age_of
 from hypernetes.apiserver.tables.labels import NONE
 
@@ -18,24 +19,16 @@ _FIELDS = {
 
 
 def autoscaler(obj: Object, now: datetime) -> list[Any]:
-    spec, status = obj.get("spec", {}), obj.get("status", {})
+    stored = autoscalerversions.to_v2(obj) if obj.get("apiVersion") == autoscalerversions.V1 else obj
+    spec, status = stored.get("spec", {}), stored.get("status", {})
     target = spec.get("scaleTargetRef") or {}
     minimum = spec.get("minReplicas")
+    metrics = _metrics(spec.get("metrics") or [], status.get("currentMetrics") or [])
     return [
-        obj["metadata"]["name"], f"{target.get('kind', '')}/{target.get('name', '')}",
-        _metrics(*_of_version_2(spec, status)), _UNSET if minimum is None else str(minimum),
+        obj["metadata"]["name"], f"{target.get('kind', '')}/{target.get('name', '')}", metrics,
+        _UNSET if minimum is None else str(minimum),
         spec.get("maxReplicas", 0), status.get("currentReplicas", 0), age_of(obj, now),
     ]  # fmt: skip
-
-
-def _of_version_2(spec: Object, status: Object) -> tuple[list[Object], list[Object]]:
-    """The metrics and how they are now; version 1 has the processors' utilisation only."""
-    wanted, found = spec.get("targetCPUUtilizationPercentage"), status.get("currentCPUUtilizationPercentage")
-    if wanted is None:
-        return spec.get("metrics") or [], status.get("currentMetrics") or []
-    resource = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": wanted}}
-    current = {"name": "cpu", "current": {"averageUtilization": found}}
-    return [{"type": "Resource", "resource": resource}], [{"type": "Resource", "resource": current}]
 
 
 def _metrics(metrics: list[Object], statuses: list[Object]) -> str:
