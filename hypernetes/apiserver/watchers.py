@@ -4,13 +4,16 @@ Watchers are indexed by what they are narrowed to (a tenant, a namespace, a name
 watchers that want it and not all of them. Each form of an event is encoded once, whatever the number of watchers. A
 watcher that doesn't read is cut off when its queue is full: it can resume from the last event it got.
 
-Nothing here does I/O: `publish()` fills the queues, the handler of each watch empties its own.
+`publish()` fills the queues, and then empties those whose clients keep up straight into their connections (`Outlet`),
+some at a time, so that other requests get their turn. What comes meanwhile for the others goes out in the same write.
+Where a client is behind, its handler's task is woken, and empties the queue as fast as the client reads.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sharing
@@ -18,6 +21,7 @@ from hypernetes.apiserver.mirror import Entry, Event
 from hypernetes.apiserver.views import View
 
 QUEUE_EVENTS = 10_000
+_AT_ONCE = 128  # watchers that are written to before others have their turn: some 2 ms
 
 Match = Callable[[Entry], bool]
 Bucket = tuple[str, ...]
@@ -97,21 +101,41 @@ def transition(event: Event, match: Match | None) -> tuple[str, Entry] | None:
     return None
 
 
+class Outlet(Protocol):
+    """Where a watcher's events go without a task (chunks.py)."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client keeps up."""
+
+    def write(self, pieces: Sequence[bytes]) -> None: ...
+
+
 class Watcher:
     """One watch: a bounded queue of encoded events, oldest first."""
 
+    __slots__ = (
+        "_limit", "_news", "_queue", "began", "cut_off", "due", "exact", "expired", "match", "outlet",
+        "revision", "scope", "view",
+    )  # fmt: skip
+
     def __init__(self, scope: Scope, view: View, match: Match | None, limit: int = QUEUE_EVENTS) -> None:
         self.scope, self.view, self.match = scope, view, match
-        self.revision = 0  # of the latest event that was offered, whether it matched or not
+        self.revision = 0  # of the latest event that was offered, whether it matched or not, or where it begins
         self.began = False  # it has been told something
+        self.exact = not scope.shared and not (scope.node and (scope.namespace or scope.name))  # its bucket says it all
+        self.outlet: Outlet | None = None
+        self.due = False  # it is on the list of those to be flushed
         self._limit = limit
-        self._queue: deque[bytes] = deque()
-        self._news = asyncio.Event()
+        self._queue: list[bytes] = []
+        self._news: asyncio.Future[None] | None = None  # what its task waits for
         self.cut_off = False  # it read too slowly
         self.expired = False  # what it would have to be told is gone
 
     def offer(self, event: Event) -> None:
         """Queues the event if it is one for this watcher."""
+        if event.revision <= self.revision:
+            return  # the client knows of it: it may be told by one server and watch another, which is a little behind
         self.revision = event.revision
         seen = transition(event, self.match)
         if seen is None or not self.view.shows(event):
@@ -125,17 +149,28 @@ class Watcher:
             self._queue.clear()
         elif not self.cut_off:
             self._queue.append(frame)
-        self._news.set()
+
+    def flush(self) -> None:
+        """Writes what is queued, or lets its task do so where the client is behind or the task is at it already."""
+        if self._queue and self._news is not None and self.outlet is not None and self.outlet.ready:
+            queued, self._queue = self._queue, []
+            self.outlet.write(queued)
+        elif self._queue or self.cut_off:
+            self._wake()
 
     def expire(self) -> None:
         """Ends the watch with 410: what it would have to be told is gone."""
         self.expired = True
-        self._news.set()
+        self._wake()
 
     def end(self) -> None:
         """Ends the watch; the client resumes it elsewhere."""
         self.cut_off = True
-        self._news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     @property
     def idle(self) -> bool:
@@ -147,15 +182,16 @@ class Watcher:
         b"" tells that the watch is over: see `cut_off` and `expired`.
         """
         if not self._queue and not self.cut_off and not self.expired:
-            self._news.clear()
+            self._news = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(timeout):
-                    await self._news.wait()
+                    await self._news
             except TimeoutError:
                 return None
-        frames = b"".join(self._queue)
-        self._queue.clear()
-        return frames
+            finally:
+                self._news = None
+        queued, self._queue = self._queue, []
+        return b"".join(queued)
 
 
 class Watchers:
@@ -163,6 +199,8 @@ class Watchers:
 
     def __init__(self) -> None:
         self._buckets: dict[Bucket, set[Watcher]] = {}
+        self._due: deque[Watcher] = deque()
+        self._scheduled = False
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
@@ -182,8 +220,23 @@ class Watchers:
         for event in events:
             for bucket in _buckets(event):
                 for watcher in self._buckets.get(bucket, ()):
-                    if watcher.scope.holds(event):
+                    if watcher.exact or watcher.scope.holds(event):
                         watcher.offer(event)
+                        if not watcher.due:
+                            watcher.due = True
+                            self._due.append(watcher)
+        if self._due and not self._scheduled:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        for _ in range(min(len(self._due), _AT_ONCE)):
+            watcher = self._due.popleft()
+            watcher.due = False
+            watcher.flush()
+        if self._due:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def expire_all(self) -> None:
         """The log was lost: every watch ends with 410, since it might miss an event."""

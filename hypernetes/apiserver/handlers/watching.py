@@ -1,6 +1,7 @@
 """Watches: first what is there already, if asked for, then every change, each once and in order."""
 
 import asyncio
+import functools
 import itertools
 import random
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import sharing, views
+from hypernetes.apiserver import chunks, sharing, views
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import ListOptions
@@ -87,6 +88,7 @@ def _begin(call: Call, asked: ListOptions, watcher: Watcher) -> list[bytes]:
         since = mirror.revision if from_now or revision is None else revision
         if not _tenant_existed(call, since):
             raise HistoryGone
+        watcher.revision = since
         for event in mirror.since(since):
             entry = event.entry or event.previous
             if entry is not None and entry.name is not None and watcher.scope.holds(event):
@@ -129,6 +131,8 @@ async def _serve(
     end = loop.time() + max(seconds, 0)
     for frame in first:
         await _send(call, response, frame)
+    sent = functools.partial(call.parts.observer.metrics.watched, call.resource)
+    watcher.outlet = chunks.of(call.http, response, sent)
     next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.5, 1)
     while loop.time() < end:
         frames = await watcher.next(max(0.0, min(end, next_bookmark if asked.bookmarks else end) - loop.time()))

@@ -1,5 +1,8 @@
 """Stories of watches: who is told what."""
 
+import asyncio
+from collections.abc import Sequence
+
 import orjson
 
 from hypernetes.api import scheme
@@ -58,6 +61,69 @@ async def test_each_watcher_is_told_of_what_is_in_its_scope() -> None:
     assert [name for _, name, _ in await told(web)] == ["a"]
     assert [name for _, name, _ in await told(one)] == ["a"]
     assert await told(node) == [("ADDED", "a", "4")]
+
+
+async def test_a_watch_is_not_told_again_what_it_begins_after() -> None:
+    story = Story()
+    watcher = story.watch("acme")
+    watcher.revision = 2  # the client knows of it from another server, this one's mirror is a revision behind
+    story.pod("acme", "a")
+    story.pod("acme", "b")
+    assert await told(watcher) == [("ADDED", "b", "3")]
+
+
+class Client:
+    """An outlet that remembers."""
+
+    def __init__(self) -> None:
+        self.ready, self.writes = True, list[int]()
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        self.writes.append(len(pieces))
+
+
+async def test_events_of_one_batch_go_out_in_one_write() -> None:
+    story, client = Story(), Client()
+    watcher = story.watch("acme")
+    watcher.outlet = client
+    waiting = asyncio.create_task(watcher.next(60))
+    await asyncio.sleep(0)
+    value = orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "web"}})
+    key = KEYS.of(PODS, "acme", "web", "a")
+    story.watchers.publish(story.mirror.apply([Change(key, 2, value, None), Change(key, 3, None, None)]))
+    assert client.writes == [2]
+    assert not waiting.done()
+    watcher.end()
+    assert await waiting == b""
+
+
+async def test_a_client_that_is_behind_is_left_to_its_task() -> None:
+    story, client = Story(), Client()
+    watcher = story.watch("acme")
+    watcher.outlet, client.ready = client, False
+    waiting = asyncio.create_task(watcher.next(60))
+    await asyncio.sleep(0)
+    story.pod("acme", "a")
+    assert orjson.loads(await waiting or b"")["object"]["metadata"]["name"] == "a"
+    assert client.writes == []
+
+
+async def test_many_watchers_are_told_a_part_at_a_time() -> None:
+    story = Story()
+    watchers = [story.watch("acme") for _ in range(300)]
+    clients = [Client() for _ in watchers]
+    tasks = []
+    for watcher, client in zip(watchers, clients, strict=True):
+        watcher.outlet = client
+        tasks.append(asyncio.create_task(watcher.next(60)))
+    await asyncio.sleep(0)
+    story.pod("acme", "a")
+    assert 0 < sum(len(client.writes) for client in clients) < 300
+    while not all(client.writes for client in clients):
+        await asyncio.sleep(0)
+    assert all(client.writes == [1] for client in clients)
+    story.watchers.end_all()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_deletion_shows_the_object_at_the_revision_of_its_end() -> None:

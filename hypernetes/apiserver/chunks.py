@@ -1,0 +1,36 @@
+"""The chunks of a stream, written to its connection by whoever has them, without a task being woken.
+
+A thousand watchers of one event would otherwise be a thousand tasks switched to, each to write the same bytes. What is
+written here keeps to HTTP's chunked form, so the response's own `write` can go on in between.
+"""
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import hdrs, web
+
+
+class Chunks:
+    """The answer to `request`, which has been prepared. `written` is told how many pieces were sent."""
+
+    __slots__ = ("_protocol", "_transport", "_written")
+
+    def __init__(self, request: web.BaseRequest, written: Callable[[int], None]) -> None:
+        assert request.transport is not None
+        self._protocol, self._transport, self._written = request.protocol, request.transport, written
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client takes what it is sent; its task waits until it does."""
+        return not self._protocol.writing_paused and not self._transport.is_closing()
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Sends the pieces as one chunk: one TLS record after the other, one system call."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._written(len(pieces))
+
+
+def of(request: web.BaseRequest, response: web.StreamResponse, written: Callable[[int], None]) -> Chunks | None:
+    """None where the answer isn't chunked (HTTP/1.0), or nobody is there any more."""
+    chunked = response.headers.get(hdrs.TRANSFER_ENCODING) == "chunked"
+    return Chunks(request, written) if chunked and request.transport is not None else None
