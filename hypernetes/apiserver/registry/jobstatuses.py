@@ -19,6 +19,7 @@ _LASTING = (*_ENDS, "FailureTarget", "SuccessCriteriaMet")
 def validate(new: Object, old: Object) -> Causes:
     status, before = new.get("status") or {}, old.get("status") or {}
     causes = templates.non_negative(status, _COUNTS, "status")
+    causes += templates.not_more(status, (("ready", "active"),))
     true, were_true = _true(status), _true(before)
     causes += _ended(status, true)
     for kind in _LASTING:
@@ -75,8 +76,6 @@ def _times(status: Object, before: Object, true: set[str], *, suspended: bool) -
             causes += validation.invalid(path, completed, "can only be set for a job that is Complete")
         elif started and completed < started:
             causes += validation.invalid(path, completed, "cannot be before startTime")
-    if (status.get("ready") or 0) > (status.get("active") or 0):
-        causes += validation.invalid("status.ready", status["ready"], "cannot set more ready pods than active")
     return causes
 
 

@@ -196,4 +196,4 @@ def _binary(amount: Decimal) -> str:
         return str(whole)
     while power < 6 and whole % 1024 == 0:
         whole, power = whole // 1024, power + 1
-    return f"{whole}{_BINARY[power]}"
+    return f"{whole}{_BINARY[power]}" if power else _decimal(amount)  # which it is when it is read again

@@ -1,5 +1,6 @@
 """Requests and limits of containers and of pods as a whole."""
 
+from fractions import Fraction
 from typing import Any
 
 from hypernetes.api import quantity
@@ -117,7 +118,7 @@ def _whole_pages(name: str, amount: str, path: str) -> Causes:
         size = quantity.parse(name.removeprefix(HUGE_PAGES))
     except ValueError:
         return validation.invalid(path, amount, f"field's value must be a multiple of the page size of {name}")
-    if size <= 0 or quantity.parse(amount) % size:
+    if size <= 0 or Fraction(quantity.parse(amount)) % Fraction(size):  # exact, however large
         return validation.invalid(path, amount, f"field's value must be a multiple of {size} bytes")
     return []
 

@@ -242,13 +242,19 @@ _SOURCES: tuple[tuple[str, Check, str, str], ...] = (
 )  # fmt: skip
 
 
+_ORDER = {row[0]: position for position, row in enumerate(_SOURCES)}
+
+
 def validate(volume: Object, path: str) -> Causes:
     """That a volume has one source, and what is wrong with it."""
-    found = [each for each in _SOURCES if each[0] in volume]
+    found = [_ORDER[name] for name in volume if name in _ORDER]
     if not found:
         return validation.required(path, "must specify a volume type")
-    name, check, called, _ = found[0]
+    if len(found) > 1:
+        found.sort()
+    name, check, called, _ = _SOURCES[found[0]]
     causes = check(volume[name], f"{path}.{called or name}")
-    for name, _, _, called in found[1:]:
+    for position in found[1:]:
+        name, _, _, called = _SOURCES[position]
         causes += validation.forbidden(f"{path}.{called or name}", "may not specify more than 1 volume type")
     return causes
