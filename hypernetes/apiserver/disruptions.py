@@ -89,6 +89,18 @@ def charge(budget: Object, pod_name: str, now: datetime) -> Object:
     return {**budget, "status": status}
 
 
+def targeted(pod: Object, now: datetime) -> Object:
+    """The pod with the condition that tells its controller that it didn't end by itself."""
+    status = pod.get("status") or {}
+    condition = {
+        "type": "DisruptionTarget", "status": "True", "lastProbeTime": None,
+        "lastTransitionTime": times.format_time(now), "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }  # fmt: skip
+    others = [each for each in status.get("conditions") or () if each["type"] != condition["type"]]
+    return {**pod, "status": {**status, "conditions": [*others, condition]}}
+
+
 def still_processed(name: str) -> StatusError:
     """The budget isn't up to date, or the pod has changed since it was looked at: ask again."""
     why = f"The disruption budget {name} is still being processed by the server."

@@ -1,5 +1,6 @@
 """DELETE of one object, or of all that a list would show."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +16,11 @@ from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.handlers.writing import answer
 from hypernetes.apiserver.mirror import Entry
-from hypernetes.apiserver.objects import Decision, Place, Remove, Written, missing
+from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.schema import bodies
 
 Object = dict[str, Any]
+Mark = Callable[[Object], Object]
 
 _OPTIONS_KIND = "DeleteOptions"
 _MAX_COLLECTION = 5_000  # objects of one deletecollection; its answer holds them all
@@ -67,8 +69,10 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     return negotiation.answer(orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type)
 
 
-async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: str | None = None) -> Written:
-    """Deletes, or begins to. Raises StatusError."""
+async def delete_object(
+    call: Call, name: str, asked: DeleteOptions, namespace: str | None = None, mark: Mark = lambda obj: obj
+) -> Written:
+    """Deletes, or begins to; `mark` says why, on an object that stays for now. Raises StatusError."""
     strategy = registry.of(call.resource)
     place = Place(call.resource, call.one_tenant, call.route.namespace if namespace is None else namespace, name)
 
@@ -80,7 +84,7 @@ async def delete_object(call: Call, name: str, asked: DeleteOptions, namespace: 
         decision = deletion.decide(place, strategy, old, asked, call.parts.clock())
         if isinstance(decision, Remove):
             return Remove([*claims.released(call, old), *quotas.charges(call, None, old)], decision.last)
-        return decision
+        return Put(mark(decision.obj), decision.also)
 
     async def write() -> Written:
         return await call.parts.objects.change(place, decided, dry_run=asked.dry_run)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api import scheme
 from hypernetes.api.status import StatusError, conflict
-from hypernetes.apiserver import codec, disruptions, schema
+from hypernetes.apiserver import codec, deletion, disruptions, schema
 from hypernetes.apiserver.admission.request import Seen
 from hypernetes.apiserver.disruptions import Verdict
 from hypernetes.apiserver.handlers import negotiation, options
@@ -55,10 +55,12 @@ async def _read(call: Call) -> Object:
 async def _evicted(call: Call, asked: DeleteOptions) -> bool:
     """Whether it is done; else the pod has changed meanwhile, and all is to be looked at anew. Raises StatusError."""
     await call.parts.freshness.now()
-    entry = call.parts.mirror.object(call.resource, call.one_tenant, call.route.namespace, call.route.name)
+    place = Place(call.resource, call.one_tenant, call.route.namespace, call.route.name)
+    entry = call.parts.mirror.object(place.resource, place.tenant, place.namespace, place.name)
     if entry is None:
-        raise missing(Place(call.resource, call.one_tenant, call.route.namespace, call.route.name))
+        raise missing(place)
     pod = codec.decode(entry.data, entry.revision)
+    deletion.check_preconditions(place, pod, asked)
     as_seen = asked if asked.resource_version else replace(asked, resource_version=str(entry.revision))
     if disruptions.needs_no_budget(pod):
         return await _deleted(call, as_seen if disruptions.may_have_begun(pod) else asked, asked)
@@ -81,7 +83,9 @@ async def _evicted(call: Call, asked: DeleteOptions) -> bool:
 async def _deleted(call: Call, options_now: DeleteOptions, asked: DeleteOptions) -> bool:
     """False where the pod is another version than the one looked at, which the client didn't ask for."""
     try:
-        await delete_object(call, call.route.name, options_now)
+        await delete_object(
+            call, call.route.name, options_now, mark=lambda pod: disruptions.targeted(pod, call.parts.clock())
+        )
     except StatusError as error:
         if error.reason == "Conflict" and options_now is not asked:
             return False
