@@ -158,9 +158,11 @@ class TestTolerations:
         assert podtolerationrestriction.covers(wide, narrow) is covered
 
 
+PRIVILEGED = [{"name": "c", "image": "x", "securityContext": {"privileged": True}}]
+
+
 class TestPodSecurity:
     PLUGINS = (podsecurity.PODS, podsecurity.TEMPLATES, podsecurity.NAMESPACES)
-    PRIVILEGED = [{"name": "c", "image": "x", "securityContext": {"privileged": True}}]
 
     @staticmethod
     def namespace(**labels: str) -> Object:
@@ -169,7 +171,7 @@ class TestPodSecurity:
         )
 
     def test_what_breaks_the_enforced_level_is_refused(self):
-        bad = pod(containers=self.PRIVILEGED)
+        bad = pod(containers=PRIVILEGED)
         assert refused(asking(bad, self.namespace(enforce="baseline")), *self.PLUGINS) == (
             'pods "p" is forbidden: violates PodSecurity "baseline:latest": privileged '
             '(container "c" must not set securityContext.privileged=true)'
@@ -184,7 +186,7 @@ class TestPodSecurity:
         assert warning.startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false')
 
     def test_templates_are_warned_of_and_not_refused(self):
-        template = {"spec": {"containers": self.PRIVILEGED}}
+        template = {"spec": {"containers": PRIVILEGED}}
         for kind, api_version, spec in (
             ("Deployment", "apps/v1", {"template": template}),
             ("CronJob", "batch/v1", {"jobTemplate": {"spec": {"template": template}}}),
@@ -194,16 +196,16 @@ class TestPodSecurity:
             assert len(request.warnings) == 1
 
     def test_an_update_that_changes_nothing_of_it_is_let_through(self):
-        old = pod(containers=self.PRIVILEGED)
-        new = pod(containers=[{**self.PRIVILEGED[0], "image": "y"}], tolerations=[{"operator": "Exists"}])
+        old = pod(containers=PRIVILEGED)
+        new = pod(containers=[{**PRIVILEGED[0], "image": "y"}], tolerations=[{"operator": "Exists"}])
         admitted(asking(new, self.namespace(enforce="baseline"), old=old), *self.PLUGINS)
-        worse = pod(containers=self.PRIVILEGED, hostNetwork=True)
+        worse = pod(containers=PRIVILEGED, hostNetwork=True)
         refused(asking(worse, self.namespace(enforce="baseline"), old=old), *self.PLUGINS)
 
     def test_a_level_that_rises_tells_which_pods_break_it(self):
         owner = {"ownerReferences": [{"uid": "rs", "controller": True}]}
         there = [
-            made("Pod", f"p{number}", metadata=owner if number < 3 else {}, spec={"containers": self.PRIVILEGED})
+            made("Pod", f"p{number}", metadata=owner if number < 3 else {}, spec={"containers": PRIVILEGED})
             for number in range(5)
         ]
         fine = made("Pod", "fine", spec=pod()["spec"])
