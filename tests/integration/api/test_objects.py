@@ -354,6 +354,8 @@ async def test_no_object_is_created_without_a_name(admin: User, sent: dict[str, 
     for resource in scheme.served():
         if not {"create", "get"} <= set(resource.verbs):  # reviews and bindings are never kept
             continue
+        if resource.name == "limitranges":  # are given a UUID for a name, as upstream
+            continue
         answer = await admin("POST", resource.path(None, "default"), {"metadata": sent})
         assert (answer.status, answer.json["reason"]) == (422, "Invalid"), resource
         assert answer.json["details"]["causes"][0]["field"] == "metadata.name", resource
