@@ -22,7 +22,7 @@ class Command:
 
     def run(self, *arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [self.program, *arguments], input=stdin, env={**self._environment(), **environment},
+            [self.program, *arguments], input=stdin, env={**self.environment(), **environment},
             cwd=self.home, capture_output=True, text=True, timeout=_COMMAND_SECONDS,
         )  # fmt: skip
 
@@ -41,7 +41,7 @@ class Command:
     @contextmanager
     def background(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         process = subprocess.Popen(
-            [self.program, *arguments], env=self._environment(), cwd=self.home,
+            [self.program, *arguments], env=self.environment(), cwd=self.home,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
@@ -50,7 +50,7 @@ class Command:
             process.kill()
             process.communicate()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         fetched = _REPOSITORY / "build" / "bin"
         return {
             **os.environ,
