@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,18 +76,23 @@ class User:
         return await self.administrator(name)
 
     async def administrator(self, tenant: str) -> "User":
+        return await self.person(tenant, f"{tenant}-admin", "system:masters")
+
+    async def person(self, tenant: str, name: str, *groups: str) -> "User":
+        """Somebody of a tenant, by a certificate that the provider signs; who is to be closed."""
         key = new_key()
-        spec = {
-            "request": base64.b64encode(signing_request("x", key)).decode(),
-            "user": f"{tenant}-admin",
-            "groups": ["system:masters"],
-        }
+        encoded = base64.b64encode(signing_request("x", key)).decode()
         path = f"/apis/hypernetes.io/v1/tenants/{tenant}/certificate"
-        signed = await self("POST", path, {"spec": spec})
+        signed = await self("POST", path, {"spec": {"request": encoded, "user": name, "groups": list(groups)}})
         assert signed.status == 201, signed.body
-        certificate, private = self._directory / f"{tenant}.crt", self._directory / f"{tenant}.key"
-        certificate.write_bytes(base64.b64decode(signed.json["status"]["certificate"]))
-        write_private(private, key_pem(key))
+        return self.holder(base64.b64decode(signed.json["status"]["certificate"]), key_pem(key))
+
+    def holder(self, certificate_pem: bytes, private_key_pem: bytes) -> "User":
+        """Whoever has this certificate and its key; who is to be closed."""
+        name = secrets.token_hex(8)
+        certificate, private = self._directory / f"{name}.crt", self._directory / f"{name}.key"
+        certificate.write_bytes(certificate_pem)
+        write_private(private, private_key_pem)
         context = client_context(self._pki.ca_certificate, certificate, private)
         return User(_session(context), self.url, self._directory, self._pki)
 
