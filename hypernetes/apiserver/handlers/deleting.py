@@ -29,6 +29,7 @@ _MAX_COLLECTION = 5_000  # objects of one deletecollection; its answer holds the
 async def delete(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
     asked = await _options(call)
+    _warn(call, asked)
     written = await delete_object(call, call.route.name, asked)
     if call.resource.kind in ("Namespace", "Tenant"):
         # whoever has the answer can rely on it that nothing new is taken: admission looks at the mirror
@@ -38,13 +39,14 @@ async def delete(call: Call) -> web.StreamResponse:
     if not written.removed or registry.of(call.resource).returns_deleted:
         return answer(call, written, accepted)
     uid = orjson.loads(written.entry.data)["metadata"]["uid"]
-    return negotiation.answer(_success(call.resource, call.route.name, uid), 200, accepted.media_type)
+    return negotiation.answer(_success(call.resource, call.route.name, uid), 200, accepted.media_type, call.warnings)
 
 
 async def delete_collection(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call.http.headers.get("Accept"))
     selected = options.list_options(call.http.query, call.resource, watch=False)
     asked = await _options(call)
+    _warn(call, asked)
     await call.parts.freshness.now()
     mirror = call.parts.mirror
     prefix = mirror.keys.range(call.resource, call.one_tenant, call.route.namespace)
@@ -66,7 +68,9 @@ async def delete_collection(call: Call) -> web.StreamResponse:
         "metadata": {"resourceVersion": str(mirror.revision)},
     }
     items = b",".join(view.encode(entry, in_list=True) for entry in gone)
-    return negotiation.answer(orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type)
+    return negotiation.answer(
+        orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type, call.warnings
+    )
 
 
 async def delete_object(
@@ -102,6 +106,12 @@ async def delete_object(
         if error.reason != "NotFound":
             raise
         return replace(written, removed=True)  # whoever runs it was faster
+
+
+def _warn(call: Call, asked: DeleteOptions) -> None:
+    warning = registry.of(call.resource).delete_warning
+    if warning and not asked.propagation:
+        call.warnings.append(warning)
 
 
 async def _options(call: Call) -> DeleteOptions:

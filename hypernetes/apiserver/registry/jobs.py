@@ -24,6 +24,10 @@ _MANY_COMPLETIONS, _MAX_PARALLELISM_OF_MANY, _MAX_FAILED_OF_MANY = 100_000, 10_0
 _FIXED = (
     "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy",
 )  # fmt: skip
+_PODS_STAY = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+    "set propagationPolicy=Orphan to suppress this warning"
+)
 # What of the template of a job that was never started may still change.
 _SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
 
@@ -226,6 +230,7 @@ STRATEGY = Strategy(
     has_status=True,
     generation=True,
     default_propagation="Orphan",
+    delete_warning=_PODS_STAY,
     prepare_create=prepare_create,
     prepare_status=prepare_status,
     validate=validate,

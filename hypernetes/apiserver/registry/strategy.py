@@ -45,6 +45,7 @@ class Strategy:
     complete: bool = False  # its checks are all there are; else the schema asks for its required fields as well
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
     default_propagation: str = "Background"
+    delete_warning: str = ""  # for whoever deletes without saying what becomes of the dependents
     owns: bool = True  # may have dependents for the garbage collector to look after
     prepare_create: Callable[[Object], None] = nothing
     asked_by: Callable[[Object, Mapping[str, Any]], None] = nobody  # who makes the object, as a UserInfo
