@@ -39,7 +39,7 @@ class Follower:
         reload, delay = True, RETRY_SECONDS
         while True:
             try:
-                if reload:
+                if reload or await self._is_restored():
                     await self._load()
                     reload = False
                 # "" and not our root: a revision that only touches other keys counts, too
@@ -56,6 +56,18 @@ class Follower:
                 log.warning("the store does not answer", error=str(error), retry_seconds=round(delay, 1))
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(2 * delay, RETRY_MAX_SECONDS)
+
+    async def _is_restored(self) -> bool:
+        """Whether the store is at a revision before what we have seen of it: then it is not the one we knew.
+
+        That is an etcd restored from a backup. A watch of revisions that it hasn't reached would be silent, and then
+        tell other writes under revisions that we know already.
+        """
+        revision = await self._store.revision()
+        if revision >= self._mirror.revision:
+            return False
+        log.warning("the store went back; every watch starts over", revision=revision, seen=self._mirror.revision)
+        return True
 
     async def _load(self) -> None:
         """Takes in everything that is ours, page by page, at one revision."""

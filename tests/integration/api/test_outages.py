@@ -47,7 +47,7 @@ async def test_the_server_lives_through_an_outage_of_its_store(mortal: EtcdProce
             )
         assert [(answer.status, answer.json["reason"]) for answer in refused] == [(503, "ServiceUnavailable")] * 3
         cached = await admin("GET", CONFIG_MAPS, resourceVersion="0")  # a reader that takes what there is
-        assert (cached.status, (await admin("GET", "/readyz")).status) == (200, 200)
+        assert (cached.status, (await admin("GET", "/readyz")).status) == (200, 500)
         mortal.start()
         async with asyncio.timeout(60):
             while (await admin("POST", CONFIG_MAPS, {"metadata": {"name": "after"}})).status != 201:
@@ -60,3 +60,34 @@ async def test_the_server_lives_through_an_outage_of_its_store(mortal: EtcdProce
     listed = {item["metadata"]["name"] for item in (await admin("GET", CONFIG_MAPS)).json["items"]}
     assert {name for kind, name in seen if kind == "ADDED"} == listed - {"before", "kube-root-ca.crt"}
     assert (("DELETED", "before") in seen) is ("before" not in listed)
+
+
+async def test_a_store_restored_from_a_backup_is_read_anew(mortal: EtcdProcess, admin: User) -> None:
+    assert (await admin("POST", CONFIG_MAPS, {"metadata": {"name": "saved"}})).status == 201
+    mortal.stop()
+    mortal.save()
+    mortal.start()
+    lost = await _created(admin, "lost")
+    async with admin.watch(CONFIG_MAPS, resourceVersion=lost) as watch:
+        mortal.stop()
+        mortal.restore()
+        mortal.start()
+        event = await watch.next()
+        assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+        assert await watch.ended()
+    listed = {item["metadata"]["name"] for item in (await admin("GET", CONFIG_MAPS)).json["items"]}
+    assert "saved" in listed
+    assert "lost" not in listed
+    new = await _created(admin, "new")
+    assert int(new) <= int(lost)
+    assert (await admin("GET", f"{CONFIG_MAPS}/new")).status == 200
+
+
+async def _created(admin: User, name: str) -> str:
+    """The revision of a ConfigMap that is made as soon as the store answers."""
+    async with asyncio.timeout(60):
+        while True:
+            made = await admin("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+            if made.status in (201, 409):
+                return (await admin("GET", f"{CONFIG_MAPS}/{name}")).revision
+            await asyncio.sleep(0.2)

@@ -1,6 +1,7 @@
 """A real etcd on loopback, for tests."""
 
 import contextlib
+import shutil
 import socket
 import subprocess
 import time
@@ -55,6 +56,15 @@ class EtcdProcess:
             time.sleep(0.05)
         self.stop()
         raise RuntimeError(f"etcd did not start: {(self._directory / 'etcd.log').read_text()[-2000:]}")
+
+    def save(self) -> None:
+        """Keeps a backup of the data as they are. The process must be stopped."""
+        shutil.copytree(self._directory / "data", self._directory / "backup")
+
+    def restore(self) -> None:
+        """Puts the backup in place of the data. The process must be stopped."""
+        shutil.rmtree(self._directory / "data")
+        (self._directory / "backup").rename(self._directory / "data")
 
     def stop(self) -> None:
         """As a power cut would."""
