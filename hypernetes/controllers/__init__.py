@@ -23,5 +23,6 @@ only bridges the moment between a write and its return through the cache; after 
     garbagecollector.py           owner references
     networks.py, ports.py         networks by their provider; address claims nobody holds any more
     serviceaccounts.py            what every namespace has
+    clusterroleaggregation.py     ClusterRoles that are made up of others
     manager.py, main.py           runs them in the process that holds the Lease
 """

@@ -23,6 +23,7 @@ from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.models.policy_v1 import PodDisruptionBudget
+from hypernetes.api.models.rbac_v1 import ClusterRole
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.client import Client, Informer
@@ -82,6 +83,7 @@ def _port_pod(port: Port) -> Iterable[str]:
 
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
+    ClusterRole: {},
     CronJob: {},
     Deployment: {},
     EndpointSlice: {"service": _service},

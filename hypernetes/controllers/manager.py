@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from hypernetes.client import Client, EventRecorder, LeaderElector
+from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
 from hypernetes.controllers.deployments import Deployments
@@ -55,6 +56,7 @@ def controllers(
         ResourceQuotas(*shared),
         Namespaces(*shared),
         ServiceAccounts(*shared),
+        ClusterRoleAggregation(*shared),
         GarbageCollector(*shared),
         NodeLifecycle(*shared, settings.node),
         Evictions(*shared, settings.default_toleration),
