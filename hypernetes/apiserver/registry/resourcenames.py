@@ -65,6 +65,7 @@ def is_extended(name: str) -> bool:
 def amount(name: str, value: str, path: str) -> Causes:
     """What may be had of the resource: nothing below zero, and of what is counted no parts."""
     causes = validation.non_negative_quantity(value, path)
-    if not causes and (name in _OBJECTS or is_extended(name)) and quantity.parse(value) % 1:
-        causes += validation.invalid(path, value, "must be an integer")
-    return causes
+    if causes or not (name in _OBJECTS or is_extended(name)):
+        return causes
+    number = quantity.parse(value)
+    return [] if number == number.to_integral_value() else validation.invalid(path, value, "must be an integer")

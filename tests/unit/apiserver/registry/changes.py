@@ -52,7 +52,9 @@ def creating(obj: Object) -> Found:
     new = completed(obj)
     strategy = strategy_of(obj)
     causes = strategy.validate_create(new) + strategy.validate(new)
-    return found(causes + schema.for_kind(obj["apiVersion"], obj["kind"]).validate(new, causes))
+    if not strategy.complete:
+        causes += schema.for_kind(obj["apiVersion"], obj["kind"]).validate(new, causes)
+    return found(causes)
 
 
 def updating(old: Object, *changes: tuple[str, Any], subresource: str = "") -> Found:
