@@ -54,12 +54,10 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         raise StatusError("MethodNotAllowed", "an object of this kind is created in a namespace")
     if not generate and not obj["metadata"].get("name") and strategy.unnamed is not None:
         obj["metadata"]["name"] = strategy.unnamed()
-    if not generate and not obj["metadata"].get("name"):
-        _check(call, obj, metadata.validate(obj["metadata"], strategy, namespaced=resource.namespaced))
     for attempt in range(_NAME_ATTEMPTS if generate else 1):
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
-        name = obj["metadata"]["name"]
+        name = obj["metadata"].setdefault("name", "")  # none is told of with all else that is wrong
         check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
         new = _completed_new(call, clone(obj) if generate else obj, strategy)
         asked = admission.request(call, admission.CREATE, new)

@@ -79,7 +79,7 @@ def _generated_selector(job: Object) -> Causes:
         return []
     labels = templates.labels(spec["template"])
     causes: Causes = []
-    for name, value in ((UID_LABEL, metadata.get("uid")), (NAME_LABEL, metadata.get("name"))):
+    for name, value in ((UID_LABEL, metadata.get("uid") or ""), (NAME_LABEL, metadata.get("name") or "")):
         at = f"spec.template.metadata.labels[{name}]"
         if name not in labels:
             causes += validation.required(at, f"must be '{value}'")
