@@ -3,8 +3,8 @@
     python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] [--tenant] [--show N]
     python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] --write-differences
 
-The second form brings recordings/differences.yaml up to date, which test_recordings.py holds the server to: what
-differs no longer is struck off, what differs newly is put in as `open` and wants a reason.
+The second form brings recordings/differences.yaml and docs/api.md up to date: what differs no longer is struck off, what
+differs newly is put in as `open` and wants a reason. test_recordings.py holds the server to the list.
 
 A sequence counts only if all that it asks for is served. In a tenant its administrator sends the requests; what only
 the provider may do there (a pod's status, which is the agent's) the provider sends to the tenant's path.
@@ -24,18 +24,16 @@ from typing import Any, Protocol
 import orjson
 import yaml
 
-from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT, system_tenant_uid
-from hypernetes.apiserver import authn, discovery, routing
+from hypernetes.apiserver import authn, routing
 from hypernetes.apiserver.authz import may_ever
 from hypernetes.apiserver.storage.opening import open_store
-from tests.integration.api import differences
+from tests.integration.api import apidocs, differences, recorded
 from tests.integration.api.differences import SYSTEM, TENANT
 from tests.integration.api.servers import Answer, User, serving
 
 DROPPED = {"message", "description", "warning", "error", "evaluationError", "selfLink", "storageVersionHash"}
-NODES = scheme.by_name("v1", "nodes")
 PLACEHOLDER = re.compile(r"<(rv|uid|sfx|ip|port|cont|tok|lrv)(\d+)>|<(time|microtime|age|text)>")
 PATTERNS = {
     "rv": r"\d+", "lrv": r"\d+", "uid": r"[0-9a-f-]{36}", "sfx": r"[a-z0-9]{5}", "ip": r"[0-9.]+", "port": r"\d+",
@@ -91,27 +89,6 @@ class InTenant:
             if not may_ever(route.verb, resource.group, resource.name, route.subresource):
                 return await self._provider(method, self._root + path, body, headers=headers, **query)
         return await self._administrator(method, path, body, headers=headers, **query)
-
-
-def is_served(sequence: dict[str, Any], where: str) -> bool:
-    """Whether each resource it asks for is served there, but for those that upstream doesn't serve either."""
-    for step in sequence["steps"]:
-        path = PLACEHOLDER.sub("x", step["path"])
-        if step["expect"]["status"] == 404:
-            continue
-        try:
-            route = routing.parse(step["method"], path, {})
-        except StatusError:
-            return False
-        if (
-            route.resource is None
-            and path.startswith("/apis/")
-            and discovery.built_in().group(path.split("/")[2]) is None
-        ):
-            return False
-        if where == TENANT and route.resource == NODES and route.verb in ("create", "update", "patch", "delete"):
-            return False  # nodes are the provider's
-    return True
 
 
 class Replay:
@@ -260,8 +237,7 @@ class Result:
 
 async def replay(recordings: Path, topic: str, where: str) -> list[Result]:
     """Each sequence of a topic that is served, against a server of its own; `where` is SYSTEM or TENANT."""
-    lines = (recordings / f"{topic}.jsonl").read_bytes().splitlines()
-    sequences = [each for each in map(orjson.loads, lines) if is_served(each, where)]
+    sequences = recorded.sequences(recordings, topic, where)
     with tempfile.TemporaryDirectory() as directory:
         store = await open_store(str(Path(directory) / "state.db"))
         async with AsyncExitStack() as stack:
@@ -309,9 +285,9 @@ def main() -> None:
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--show", type=int, default=0, help="differences to print per topic")
     parser.add_argument("--tenant", action="store_true", help="in a tenant, not in that of the provider")
-    parser.add_argument("--write-differences", action="store_true", help="in both; writes differences.yaml")
+    parser.add_argument("--write-differences", action="store_true", help="in both; writes them down")
     arguments = parser.parse_args()
-    topics = arguments.topics or [file.stem for file in sorted(arguments.recordings.glob("*.jsonl"))]
+    topics = arguments.topics or recorded.topics(arguments.recordings)
     places = (SYSTEM, TENANT) if arguments.write_differences else (TENANT if arguments.tenant else SYSTEM,)
     file = arguments.recordings / differences.FILE
     listed = differences.read(file)
@@ -325,6 +301,7 @@ def main() -> None:
             listed = differences.replaced(listed, topic, where, {each.id: each.case for each in different})
     if arguments.write_differences:
         differences.write(file, listed)
+        apidocs.write_differences(listed)
 
 
 if __name__ == "__main__":
