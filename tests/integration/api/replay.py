@@ -144,7 +144,7 @@ class Replay:
         if isinstance(value, list):
             return [self._filled(item) for item in value]
         if isinstance(value, str):
-            repeated = re.fullmatch(r"<repeat:(.):(\d+)>", value, re.DOTALL)
+            repeated = re.fullmatch(r"<repeat:(.+):(\d+)>", value, re.DOTALL)
             if repeated:
                 return repeated[1] * int(repeated[2])
             text = PLACEHOLDER.sub(lambda m: self._bound.get(m[0], m[0]), value)
