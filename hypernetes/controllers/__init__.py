@@ -12,9 +12,12 @@ keeps nothing that a restart would miss: what it needs to know of its own past i
 only bridges the moment between a write and its return through the cache; after a restart the caches are fresh.
 
     pods.py, ownership.py         facts on pods; who controls whom, adoption and release
+    podcontroller.py              what all that own pods do alike
     replicas.py                   the core of replicasets.py and replicationcontrollers.py
     deployments.py                + rollout.py (how many of which), revisions.py (templates, hashes, history),
                                   conditions.py (status)
+    statefulsets/                 numbered pods with claims of their own; history.py: the templates they have had
+    daemonsets/                   a pod on each node that may have one
     jobs/                         Jobs: pods that are to succeed a number of times, each counted once
     cronjobs.py, ttlafterfinished.py    Jobs by schedule, and their end
     endpoints.py, endpointslices.py     + servicecontroller.py, addresses.py (which pods, which ports)

@@ -16,7 +16,7 @@ from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import conditions, ownership, pods, revisions, rollout
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, namespace_index, uid_index
-from hypernetes.controllers.replicas import pods_of
+from hypernetes.controllers.podcontroller import pods_of
 from hypernetes.controllers.writes import Create, Delete, Update, Write, carry_out_one
 
 

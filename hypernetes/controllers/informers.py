@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from hypernetes.api import scheme
-from hypernetes.api.models.apps_v1 import Deployment, ReplicaSet, StatefulSet
+from hypernetes.api.models.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
@@ -13,6 +13,8 @@ from hypernetes.api.models.core_v1 import (
     Endpoints,
     Namespace,
     Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
     Pod,
     ReplicationController,
     ResourceQuota,
@@ -84,7 +86,9 @@ def _port_pod(port: Port) -> Iterable[str]:
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
     ClusterRole: {},
+    ControllerRevision: {"controller": _controllers},
     CronJob: {},
+    DaemonSet: {},
     Deployment: {},
     EndpointSlice: {"service": _service},
     Endpoints: {},
@@ -93,6 +97,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Namespace: {},
     Network: {},
     Node: {},
+    PersistentVolumeClaim: {},
     Pod: {"controller": _controllers, "node": _node},
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},
@@ -100,6 +105,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     ConfigMap: {},
     ServiceAccount: {},
     ReplicationController: {},
+    PersistentVolume: {},
     PodDisruptionBudget: {},
     ResourceQuota: {},
     Service: {},

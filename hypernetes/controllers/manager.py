@@ -7,6 +7,7 @@ from hypernetes.client import Client, EventRecorder, LeaderElector
 from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
+from hypernetes.controllers.daemonsets import DaemonSets
 from hypernetes.controllers.deployments import Deployments
 from hypernetes.controllers.disruption import Disruption
 from hypernetes.controllers.endpoints import EndpointsController
@@ -23,6 +24,8 @@ from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
+from hypernetes.controllers.statefulsets import StatefulSets
+from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.providers.network.base import NetworkProvider
@@ -47,6 +50,8 @@ def controllers(
         Deployments(*shared),
         ReplicaSets(*shared),
         ReplicationControllers(*shared),
+        StatefulSets(*shared),
+        DaemonSets(*shared),
         Jobs(*shared),
         CronJobs(*shared),
         TtlAfterFinished(*shared),
@@ -54,6 +59,8 @@ def controllers(
         EndpointSlices(*shared),
         Disruption(*shared),
         ResourceQuotas(*shared),
+        ClaimProtection(*shared),
+        VolumeProtection(*shared),
         Namespaces(*shared),
         ServiceAccounts(*shared),
         ClusterRoleAggregation(*shared),

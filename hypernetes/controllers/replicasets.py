@@ -9,7 +9,8 @@ from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.object import tenant_of
 from hypernetes.controllers import ownership
 from hypernetes.controllers.informers import uid_index
-from hypernetes.controllers.replicas import ReplicaController, ReplicaCounts, ReplicaSpec, pods_of
+from hypernetes.controllers.podcontroller import pods_of
+from hypernetes.controllers.replicas import ReplicaController, ReplicaCounts, ReplicaSpec
 
 
 class ReplicaSets(ReplicaController[ReplicaSet]):

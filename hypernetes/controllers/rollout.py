@@ -30,12 +30,12 @@ def limits(deployment: Deployment) -> Limits:
         return Limits(0, 0)
     parameters = deployment.spec.strategy and deployment.spec.strategy.rolling_update
     wished = desired(deployment)
-    surge = _resolve(parameters.max_surge if parameters else None, wished, math.ceil)
-    unavailable = _resolve(parameters.max_unavailable if parameters else None, wished, math.floor)
+    surge = resolve(parameters.max_surge if parameters else None, wished, math.ceil)
+    unavailable = resolve(parameters.max_unavailable if parameters else None, wished, math.floor)
     return Limits(surge, min(wished, unavailable if surge or unavailable else 1))
 
 
-def _resolve(value: int | str | None, wished: int, rounded: Any) -> int:
+def resolve(value: int | str | None, wished: int, rounded: Any) -> int:
     if value is None:
         value = "25%"
     if isinstance(value, int):

@@ -1,30 +1,14 @@
 """Jobs on the real API server, with the real scheduler and controllers, on nodes without machines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypernetes.api.models.batch_v1 import Job
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client
-from hypernetes.nodeagent import hollow
-from tests.integration.control_plane import ControlPlane, running
-
-TENANT = "acme"
-Json = dict[str, Any]
-
-
-@asynccontextmanager
-async def cluster(directory: Path) -> AsyncIterator[tuple[ControlPlane, Client]]:
-    async with (
-        running(directory / "plane", "scheduler", "controllers", tenant=TENANT) as (plane, client),
-        asyncio.TaskGroup() as tasks,
-    ):
-        fleet = tasks.create_task(hollow.run(directory / "nodes", "hollow", 2, client))
-        yield plane, client
-        fleet.cancel()
+from tests.integration.controllers.hollow_cluster import TENANT, hollow_cluster
 
 
 def job(name: str, *args: str, **spec: Any) -> Job:
@@ -49,7 +33,7 @@ def ended(found: Job) -> bool:
 
 
 async def test_jobs_of_every_form_come_to_their_end(tmp_path: Path) -> None:
-    async with cluster(tmp_path) as (plane, client):
+    async with hollow_cluster(tmp_path) as (plane, client):
         fail_index = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [3]}}
         for each in (
             job("plain", "--exit-after=0.2", completions=5, parallelism=3),

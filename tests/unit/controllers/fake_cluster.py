@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 import pytest
 
 from hypernetes.api import scheme, times
+from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import already_exists, conflict, not_found
 from hypernetes.client import ClientConfig, EventRecorder, Key
 from hypernetes.client.rest import RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
 from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.daemonsets import placement
 from hypernetes.controllers.informers import Informers
 from tests.unit.client.fake_api import line
 
@@ -274,7 +276,7 @@ class Kubelet:
         if pod["metadata"].get("deletionTimestamp"):
             await self.cluster._delete((resource, key), {"grace_seconds": 0})
         elif "status" not in pod and pod["spec"]["containers"][0]["image"] not in self.broken_images:
-            spec = {**pod["spec"], "nodeName": pod["spec"].get("nodeName", "n1")}
+            spec = {**pod["spec"], "nodeName": placement.node_of(Pod.from_dict(pod)) or "n1"}
             status = {"phase": "Running", "podIP": next(iter(addresses)), "conditions": [ready()]}
             await self.cluster.change("Pod", key.name, key.tenant, spec=spec, status=status)
 
