@@ -26,6 +26,7 @@ from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
 from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
+from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.providers.network.base import NetworkProvider
@@ -59,6 +60,8 @@ def controllers(
         EndpointSlices(*shared),
         Disruption(*shared),
         ResourceQuotas(*shared),
+        ClaimProtection(*shared),
+        VolumeProtection(*shared),
         ClaimProtection(*shared),
         VolumeProtection(*shared),
         Namespaces(*shared),
