@@ -90,17 +90,22 @@ class Page:
 Match = Callable[[Entry], bool]
 
 
-class Mirror:
-    """See the module's docstring. `log_events` bounds the log; twice as many are kept at most."""
+def _size(event: Event) -> int:
+    return len(event.entry.data) if event.entry is not None else 0
 
-    def __init__(self, keys: Keys, *, log_events: int = 20_000) -> None:
+
+class Mirror:
+    """See the module's docstring. The log is bounded by twice `log_events`, and by the bytes of its objects."""
+
+    def __init__(self, keys: Keys, *, log_events: int = 20_000, log_bytes: int = 256 * 1024 * 1024) -> None:
         self.keys = keys
         self.revision = 0
         self._entries: SortedDict = SortedDict()
         self._labels = LabelIndex(keys.collection)
         self._log: list[Event] = []
         self._log_revisions: list[int] = []
-        self._log_limit = log_events
+        self._log_limit, self._log_bytes_limit = log_events, log_bytes
+        self._log_bytes = 0  # of the objects as they were written
         self._floor = 0  # the log holds every event after this revision
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = itertools.count()
@@ -111,7 +116,7 @@ class Mirror:
             (item.key, Entry(item.key, item.revision, item.value, self.keys.parse(item.key))) for item in items
         )
         self._labels.clear()
-        self._log, self._log_revisions, self._floor = [], [], revision
+        self._log, self._log_revisions, self._floor, self._log_bytes = [], [], revision, 0
         self._reached(revision)
 
     def apply(self, changes: Iterable[Change]) -> list[Event]:
@@ -134,6 +139,7 @@ class Mirror:
                 self._entries[change.key] = entry
             event = Event(change.revision, entry, previous)
             self._log.append(event)
+            self._log_bytes += _size(event)
             self._log_revisions.append(change.revision)
             if (entry or previous).name is not None:
                 self._labels.changed(previous, entry)
@@ -227,10 +233,18 @@ class Mirror:
         return int(now + sum(changed))
 
     def _trim(self) -> None:
+        """Forgets the older half where the log is over its bounds."""
+        surplus = 0
         if len(self._log) > 2 * self._log_limit:
+            surplus = len(self._log) - self._log_limit
+        elif self._log_bytes > self._log_bytes_limit:
+            held = itertools.accumulate(map(_size, self._log))
+            surplus = 1 + next(index for index, size in enumerate(held) if 2 * size >= self._log_bytes)
+        if surplus:
             # cut between revisions, never inside one
-            cut = bisect_right(self._log_revisions, self._log_revisions[len(self._log) - self._log_limit - 1])
+            cut = bisect_right(self._log_revisions, self._log_revisions[surplus - 1])
             self._floor = self._log_revisions[cut - 1]
+            self._log_bytes -= sum(map(_size, self._log[:cut]))
             del self._log[:cut], self._log_revisions[:cut]
 
     def _reached(self, revision: int) -> None:

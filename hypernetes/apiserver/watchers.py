@@ -21,6 +21,7 @@ from hypernetes.apiserver.mirror import Entry, Event
 from hypernetes.apiserver.views import View
 
 QUEUE_EVENTS = 10_000
+QUEUE_BYTES = 32 * 1024 * 1024
 _AT_ONCE = 128  # watchers that are written to before others have their turn: some 2 ms
 
 Match = Callable[[Entry], bool]
@@ -115,7 +116,7 @@ class Watcher:
     """One watch: a bounded queue of encoded events, oldest first."""
 
     __slots__ = (
-        "_limit", "_news", "_queue", "began", "cut_off", "due", "exact", "expired", "match", "outlet",
+        "_bytes", "_limit", "_news", "_queue", "began", "cut_off", "due", "exact", "expired", "match", "outlet",
         "revision", "scope", "view",
     )  # fmt: skip
 
@@ -128,6 +129,7 @@ class Watcher:
         self.due = False  # it is on the list of those to be flushed
         self._limit = limit
         self._queue: list[bytes] = []
+        self._bytes = 0  # of what is queued, but for the first
         self._news: asyncio.Future[None] | None = None  # what its task waits for
         self.cut_off = False  # it read too slowly
         self.expired = False  # what it would have to be told is gone
@@ -144,16 +146,18 @@ class Watcher:
         self.began = True
 
     def push(self, frame: bytes) -> None:
-        if len(self._queue) >= self._limit:
-            self.cut_off = True
-            self._queue.clear()
-        elif not self.cut_off:
+        if self._queue:  # the client is behind
+            self._bytes += len(frame)
+            if len(self._queue) >= self._limit or self._bytes > QUEUE_BYTES:
+                self.cut_off = True
+                self._queue.clear()
+        if not self.cut_off:
             self._queue.append(frame)
 
     def flush(self) -> None:
         """Writes what is queued, or lets its task do so where the client is behind or the task is at it already."""
         if self._queue and self._news is not None and self.outlet is not None and self.outlet.ready:
-            queued, self._queue = self._queue, []
+            queued, self._queue, self._bytes = self._queue, [], 0
             self.outlet.write(queued)
         elif self._queue or self.cut_off:
             self._wake()
@@ -190,7 +194,7 @@ class Watcher:
                 return None
             finally:
                 self._news = None
-        queued, self._queue = self._queue, []
+        queued, self._queue, self._bytes = self._queue, [], 0
         return b"".join(queued)
 
 

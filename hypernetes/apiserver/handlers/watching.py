@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
 import structlog
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 BOOKMARK_SECONDS = 10.0
 DEFAULT_TIMEOUT_SECONDS = 1800.0  # doubled at random, so that clients don't all come back at once; as upstream
+_PIECE_BYTES = 64 * 1024
 SEND_DEADLINE_SECONDS = 60.0  # for one piece: a client that takes none for this long is gone
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -38,10 +39,11 @@ async def watch(call: Call) -> web.StreamResponse:
     await _fresh_enough(call, asked)
     watcher = Watcher(_scope(call, asked), view, asked.matcher(call.shown_labels))
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    first: Iterable[bytes] = ()
     try:
         first = _begin(call, asked, watcher)
     except HistoryGone:
-        first = [_gone(asked.resource_version or 0)]
+        watcher.revision = asked.resource_version or 0
         watcher.expire()
     try:
         with call.parts.departures.told(call.http, watcher.end):
@@ -74,17 +76,19 @@ def _scope(call: Call, asked: ListOptions) -> Scope:
     )  # fmt: skip
 
 
-def _begin(call: Call, asked: ListOptions, watcher: Watcher) -> list[bytes]:
+def _begin(call: Call, asked: ListOptions, watcher: Watcher) -> Iterable[bytes]:
     """Registers the watcher and gives what it is told first. No await lies between, so nothing is lost or repeated."""
+    first: Iterable[bytes] = ()
     mirror = call.parts.mirror
     revision = asked.resource_version
     from_now = asked.send_initial_events is False and not revision
     if asked.send_initial_events or (not revision and not from_now):
-        first = list(_present(call, asked, watcher))
+        present = list(_present(call, watcher))
+        first = _added(watcher.view, present)
+        watcher.began = bool(present)
         if asked.send_initial_events and asked.bookmarks:
-            first.append(bookmark(watcher.view, mirror.revision, initial_end=True))
+            first = itertools.chain(first, [bookmark(watcher.view, mirror.revision, initial_end=True)])
     else:
-        first = []
         since = mirror.revision if from_now or revision is None else revision
         if not _tenant_existed(call, since):
             raise HistoryGone
@@ -104,16 +108,27 @@ def _tenant_existed(call: Call, revision: int) -> bool:
     return call.parts.lookups.tenant_existed(tenant, revision)
 
 
-def _present(call: Call, asked: ListOptions, watcher: Watcher) -> Iterator[bytes]:
-    """Everything that is there now, as if it had just been added."""
+def _present(call: Call, watcher: Watcher) -> Iterator[Entry]:
+    """Everything that is there now."""
     mirror = call.parts.mirror
     entries = mirror.range(mirror.keys.range(call.resource, call.owner, watcher.scope.namespace))
     if watcher.scope.shared:
         entries = itertools.chain(entries, sharing.present(mirror, call.resource, call.one_tenant))
-    for entry in entries:
-        if _in_scope(entry, watcher):
-            yield watcher.view.line("ADDED", entry, first=not watcher.began)
-            watcher.began = True
+    return (entry for entry in entries if _in_scope(entry, watcher))
+
+
+def _added(view: View, entries: list[Entry]) -> Iterator[bytes]:
+    """The entries as if they had just been added, in pieces of some size, each made when it is to be sent."""
+    lines: list[bytes] = []
+    size = 0
+    for index, entry in enumerate(entries):
+        lines.append(view.line("ADDED", entry, first=index == 0))
+        size += len(lines[-1])
+        if size > _PIECE_BYTES:
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
 
 
 def _in_scope(entry: Entry, watcher: Watcher) -> bool:
@@ -123,7 +138,7 @@ def _in_scope(entry: Entry, watcher: Watcher) -> bool:
 
 
 async def _serve(
-    call: Call, asked: ListOptions, watcher: Watcher, response: web.StreamResponse, first: list[bytes]
+    call: Call, asked: ListOptions, watcher: Watcher, response: web.StreamResponse, first: Iterable[bytes]
 ) -> None:
     """Sends until the client goes, its time is up or the watcher is cut off."""
     loop = asyncio.get_running_loop()
@@ -141,8 +156,7 @@ async def _serve(
         elif watcher.cut_off:
             return
         elif watcher.expired:
-            if not first:
-                await _send(call, response, _gone(watcher.revision))
+            await _send(call, response, _gone(watcher.revision))
             return
         if asked.bookmarks and watcher.idle and loop.time() >= next_bookmark:
             await _send(call, response, bookmark(watcher.view, call.parts.mirror.revision))

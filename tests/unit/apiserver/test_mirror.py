@@ -78,6 +78,19 @@ def test_the_log_is_bounded_and_forgets_whole_revisions() -> None:
         mirror.since(2)
 
 
+def test_the_log_is_bounded_by_the_bytes_of_its_objects_and_forgets_the_older_half() -> None:
+    mirror = Mirror(KEYS, log_bytes=20 * len(data(10)))
+    mirror.load([], 9)
+    mirror.apply([put("a", revision) for revision in range(10, 30)])
+    assert len(list(mirror.since(9))) == 20
+    mirror.apply([put("a", 30)])
+    assert [event.revision for event in mirror.since(20)] == list(range(21, 31))
+    with pytest.raises(HistoryGone):
+        mirror.since(19)
+    mirror.apply([put("a", 31), put("b", 31), gone("a", 32)] * 20)  # one revision is kept or forgotten as a whole
+    assert {event.revision for event in mirror.since(31)} == {32}
+
+
 async def test_a_reader_waits_for_its_revision() -> None:
     mirror = Mirror(KEYS)
     mirror.load([], 1)

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 import orjson
+import pytest
 
 from hypernetes.api import scheme
+from hypernetes.apiserver import watchers
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.storage.base import Change
@@ -152,6 +154,17 @@ async def test_who_reads_too_slowly_is_cut_off_and_costs_no_more_memory() -> Non
     assert slow.cut_off
     assert await slow.next(0) == b""
     assert len(await told(quick)) == 10
+
+
+async def test_who_reads_too_slowly_is_cut_off_for_the_bytes_that_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchers, "QUEUE_BYTES", 1000)
+    story = Story()
+    slow, quick = story.watch("acme"), story.watch("acme")
+    for number in range(20):
+        story.pod("acme", f"p{number}")
+        await quick.next(0)
+    assert (slow.cut_off, slow.idle) == (True, True)
+    assert not quick.cut_off
 
 
 async def test_an_event_is_encoded_once_for_all_its_watchers() -> None:
