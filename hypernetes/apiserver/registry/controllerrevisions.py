@@ -22,4 +22,4 @@ def validate_update(new: Object, old: Object) -> Causes:
     return []
 
 
-STRATEGY = Strategy(validate=validate, validate_update=validate_update)
+STRATEGY = Strategy(complete=True, validate=validate, validate_update=validate_update)

@@ -80,6 +80,7 @@ def _template(cron_job: Object | None) -> Object | None:
 
 
 STRATEGY = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     validate_create=validate_create,

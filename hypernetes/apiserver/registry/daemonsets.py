@@ -77,6 +77,7 @@ def validate_status(new: Object, old: Object) -> Causes:
 
 
 STRATEGY = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     prepare_create=prepare_create,

@@ -63,6 +63,7 @@ def keep_labels(new: Object, old: Object) -> None:
 
 
 STRATEGY = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     counts_annotations=True,

@@ -227,6 +227,7 @@ def _take(target: Object, source: Object, name: str) -> None:
 
 
 STRATEGY = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     default_propagation="Orphan",

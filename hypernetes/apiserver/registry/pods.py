@@ -123,6 +123,7 @@ def grace_seconds(pod: Object, asked: int | None) -> int:
 
 
 STRATEGY = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     returns_deleted=True,
@@ -136,6 +137,12 @@ STRATEGY = Strategy(
     grace_seconds=grace_seconds,
 )
 EPHEMERAL_CONTAINERS = Strategy(
-    generation=True, has_status=True, prepare_update=prepare_ephemeral, validate_update=validate_ephemeral
+    complete=True,
+    generation=True,
+    has_status=True,
+    prepare_update=prepare_ephemeral,
+    validate_update=validate_ephemeral,
 )
-RESIZE = Strategy(generation=True, has_status=True, prepare_update=prepare_resize, validate_update=validate_resize)
+RESIZE = Strategy(
+    complete=True, generation=True, has_status=True, prepare_update=prepare_resize, validate_update=validate_resize
+)

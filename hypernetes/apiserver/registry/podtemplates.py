@@ -16,4 +16,4 @@ def warn(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
     return warnings.of_template(new["template"], None if old is None else old["template"], "template")
 
 
-STRATEGY = Strategy(generation=True, validate=validate, warnings=warn)
+STRATEGY = Strategy(complete=True, generation=True, validate=validate, warnings=warn)

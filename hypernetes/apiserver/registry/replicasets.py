@@ -44,6 +44,7 @@ def validate_status(new: Object, old: Object) -> Causes:
 
 
 REPLICA_SETS = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     validate=validate,
@@ -52,6 +53,7 @@ REPLICA_SETS = Strategy(
     warnings=templates.warn,
 )
 REPLICATION_CONTROLLERS = Strategy(
+    complete=True,
     has_status=True,
     generation=True,
     default_propagation="Orphan",

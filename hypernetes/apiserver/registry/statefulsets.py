@@ -98,6 +98,7 @@ def validate_status(new: Object, old: Object) -> Causes:
 
 
 STRATEGY = Strategy(
+    complete=True,
     name_rule=validation.dns_label,
     has_status=True,
     generation=True,
