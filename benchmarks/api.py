@@ -1,88 +1,271 @@
-"""How fast hn-apiserver answers on SQLite, over TLS: `python -m benchmarks.api [--json FILE]`.
+"""How fast hn-apiserver answers: `python -m benchmarks.api [--quick] [--sketch] [--json FILE] [--only gets,…]`.
 
-Server and clients share one process here, so every figure includes what the client costs.
+One server process over TLS with everything on (authentication, authorisation, admission, validation, a real store), and
+beside it on the same cores what loads it (`benchmarks/load`), over ten thousand pods of about 3 KB. Each figure is the
+best of several runs, with the server's own CPU time per request, which neighbours on the machine disturb least.
 """
 
 import argparse
 import asyncio
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import aiohttp
+import orjson
 import uvloop
 
+from benchmarks.load import pods, servers, wrk
+from benchmarks.load.servers import TOKEN, Process
 from benchmarks.report import Figure, report
-from hypernetes.apiserver.storage.opening import open_store
-from tests.integration.api.servers import User, serving
 
-PATH = "/api/v1/namespaces/default/configmaps"
-OBJECTS = 1_000
-CLIENTS = 16
-WATCHERS = 100
-EVENTS = 50
-
-
-def _config_map(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v" * 500}}
+CONNECTIONS = 64
+_LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
+_PATCH_CONNECTIONS = 16
+_STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
+_SETTLE_SECONDS = 2.0  # for events under way once the last patch is answered
+_OPEN_SECONDS = 120.0  # for thousands of watches to be opened
 
 
-async def _spread(count: int, do: Callable[[int], Awaitable[Any]]) -> float:
-    """Calls per second of `count` calls by CLIENTS at a time."""
-    numbers = iter(range(count))
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of everything: the whole benchmark, or a look whether it runs."""
 
-    async def client() -> None:
-        for number in numbers:
-            await do(number)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return count / (time.perf_counter() - began)
+    pods: int = 10_000
+    rounds: int = 3
+    seconds: float = 4.0
+    watchers: tuple[int, ...] = (100, 1000)
+    idle: int = 3000
 
 
-async def _fan_out(admin: User) -> float:
-    """Events delivered per second to WATCHERS watches of one namespace."""
-    revision = (await admin("GET", PATH, limit="1")).revision
-    ready = asyncio.Barrier(WATCHERS + 1)
-
-    async def watcher() -> None:
-        async with admin.watch(PATH, resourceVersion=revision) as watch:
-            await ready.wait()
-            await watch.names(EVENTS)
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(WATCHERS):
-            tasks.create_task(watcher())
-        await ready.wait()
-        began = time.perf_counter()
-        for number in range(EVENTS):
-            await admin("POST", PATH, _config_map(f"event-{number}"))
-    return WATCHERS * EVENTS / (time.perf_counter() - began)
+QUICK = Size(pods=300, rounds=1, seconds=1.0, watchers=(10,), idle=100)
 
 
-async def measure() -> list[Figure]:
-    with tempfile.TemporaryDirectory() as directory:
-        store = await open_store(str(Path(directory) / "state.db"))
-        async with serving(store, Path(directory), "bench") as admin:
-            creates = await _spread(OBJECTS, lambda number: admin("POST", PATH, _config_map(f"c{number}")))
-            gets = await _spread(3 * OBJECTS, lambda number: admin("GET", f"{PATH}/c{number % OBJECTS}"))
-            lists = await _spread(60, lambda number: admin("GET", PATH))
-            events = await _fan_out(admin)
-        await store.close()
-    return [
-        Figure("create", creates, "objects/s"),
-        Figure("get", gets, "objects/s"),
-        Figure(f"list of {OBJECTS}", lists * OBJECTS, "objects/s"),
-        Figure(f"watch events to {WATCHERS} watchers", events, "events/s"),
-    ]
+@dataclass(slots=True)
+class Bench:
+    """One server with one store, and what was measured of it so far."""
+
+    name: str
+    server: Process
+    size: Size
+    directory: Path
+    goals: bool = True  # those of the whole size
+    figures: list[Figure] = field(default_factory=list)
+
+    def note(self, what: str, value: float, unit: str, goal: float | None = None, *, lower: bool = False) -> None:
+        self.figures.append(Figure(f"{self.name}: {what}", value, unit, goal if self.goals else None, lower))
+        print(f"  {self.figures[-1].name}: {value:,.1f} {unit}", file=sys.stderr, flush=True)
+
+    async def wrk(self, *arguments: str, connections: int = CONNECTIONS, rounds: int | None = None) -> "Best":
+        best = Best()
+        for _ in range(self.size.rounds if rounds is None else rounds):
+            before = self.server.cpu_seconds
+            run = await wrk.run(
+                self.server.url, TOKEN, list(arguments), seconds=self.size.seconds, connections=connections
+            )
+            best.take(run, (self.server.cpu_seconds - before) / run.requests)
+        return best
+
+    async def process(self, module: str, *arguments: object) -> asyncio.subprocess.Process:
+        ca = str(self.server.ca)
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"benchmarks.load.{module}", str(self.server.port), ca, TOKEN, *map(str, arguments),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Best:
+    """The best of several runs, each figure by itself."""
+
+    rate: float = 0.0
+    megabytes_per_second: float = 0.0
+    p50: float = float("inf")
+    p99: float = float("inf")
+    cpu: float = float("inf")  # of the server, seconds per request
+
+    def take(self, run: wrk.Run, cpu: float) -> None:
+        self.rate = max(self.rate, run.rate)
+        self.megabytes_per_second = max(self.megabytes_per_second, run.megabytes_per_second)
+        self.p50, self.p99, self.cpu = min(self.p50, run.p50), min(self.p99, run.p99), min(self.cpu, cpu)
+
+
+async def creates(bench: Bench) -> None:
+    """Fills the server; this is done once, since what is there slows down nothing."""
+    template = bench.directory / "pod-template.json"
+    template.write_bytes(orjson.dumps(pods.pod(f"pod-{pods.PLACEHOLDER}", pods.SLOT_PLACEHOLDER)))
+    before = bench.server.cpu_seconds
+    run = await wrk.run(
+        bench.server.url, TOKEN, ["create", pods.PATH, str(template), str(bench.size.pods), str(pods.SLOTS)],
+        seconds=60, connections=CONNECTIONS,
+    )  # fmt: skip
+    cpu = (bench.server.cpu_seconds - before) / run.requests
+    bench.note("creates", run.rate, "/s", 1500 if bench.name == "sqlite" else 1000)
+    bench.note("creates, p99", run.p99 * 1e3, "ms")
+    bench.note("creates, server CPU each", cpu * 1e6, "µs")
+    bench.note(f"RSS with {run.requests} pods", bench.server.rss_bytes / 1e6, "MB", 210, lower=True)
+
+
+async def gets(bench: Bench) -> None:
+    best = await bench.wrk("get", f"{pods.PATH}/pod", str(bench.size.pods))
+    bench.note("GETs", best.rate, "/s", 9000)
+    bench.note("GETs, p50", best.p50 * 1e3, "ms")
+    bench.note("GETs, p99", best.p99 * 1e3, "ms", 15, lower=True)
+    bench.note("GETs, server CPU each", best.cpu * 1e6, "µs")
+
+
+async def lists(bench: Bench) -> None:
+    for what, query, goal in (("LIST of all", "", 500), ("LIST limit=500", "?limit=500", None)):
+        best = await bench.wrk("list", pods.PATH + query, connections=_LIST_CONNECTIONS)
+        bench.note(what, best.rate, "/s")
+        bench.note(what, best.megabytes_per_second, "MB/s", goal)
+        bench.note(f"{what}, server CPU each", best.cpu * 1e3, "ms")
+    best = await bench.wrk("list", f"{pods.PATH}?labelSelector={quote('slot=7')}", connections=_LIST_CONNECTIONS)
+    bench.note("LIST by a label that 1 % has", best.rate, "/s", 760)
+    bench.note("LIST by a label, server CPU each", best.cpu * 1e6, "µs")
+
+
+async def patches(bench: Bench) -> None:
+    best = await bench.wrk("patch", f"{pods.PATH}/pod", str(bench.size.pods))
+    bench.note("patches", best.rate, "/s")
+    bench.note("patches, server CPU each", best.cpu * 1e6, "µs")
+
+
+async def events(bench: Bench) -> None:
+    for count in bench.size.watchers:
+        for rate in (_STEADY_RATE, 0.0) if count <= 100 else (_STEADY_RATE / 10, 0.0):
+            await _fan_out(bench, count, rate)
+
+
+async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
+    """What `watchers` watches of all pods are told while pods are patched."""
+    async with _watching(bench, watchers) as watching:
+        before = bench.server.cpu_seconds
+        patching = await bench.process(
+            "patching", bench.size.pods, rate, bench.size.seconds + 2 * bool(rate), _PATCH_CONNECTIONS
+        )
+        sent = json.loads((await patching.communicate())[0])
+        await asyncio.sleep(_SETTLE_SECONDS)
+        cpu = bench.server.cpu_seconds - before
+        seen = await _told(watching)
+    if seen["events"] != sent["patches"] * watchers:
+        raise wrk.LoadError(f"{sent['patches']} patches, {watchers} watchers, but {seen['events']} events")
+    speed = f"{rate:.0f} patches/s" if rate else "full speed"
+    what = f"{watchers} watchers, {speed}"
+    at_hundred = bench.goals and watchers == 100
+    bench.note(f"{what}: patches", sent["patches"] / sent["seconds"], "/s")
+    bench.note(f"{what}: events", seen["events"] / seen["seconds"], "/s", 75_000 if at_hundred and not rate else None)
+    bench.note(f"{what}: delay p50", seen["p50"] * 1e3, "ms")
+    bench.note(f"{what}: delay p99", seen["p99"] * 1e3, "ms", 40 if at_hundred and rate else None, lower=True)
+    bench.note(f"{what}: server CPU per event", cpu / seen["events"] * 1e6, "µs")
+    bench.note(f"{what}: reader's CPU per event", seen["cpu"] / seen["events"] * 1e6, "µs")
+
+
+async def idle(bench: Bench) -> None:
+    before = bench.server.rss_bytes
+    async with _watching(bench, bench.size.idle):
+        await asyncio.sleep(_SETTLE_SECONDS)
+        each = (bench.server.rss_bytes - before) / bench.size.idle
+        bench.note("memory per idle watch", each / 1e3, "KB", 10, lower=True)
+
+
+@contextlib.asynccontextmanager
+async def _watching(bench: Bench, count: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with `count` watches that are open, from now on."""
+    revision = await _revision(bench.server)
+    query = f"resourceVersion={revision}&allowWatchBookmarks=true&timeoutSeconds=600"
+    process = await bench.process("watching", count, query)
+    try:
+        async with asyncio.timeout(_OPEN_SECONDS):
+            assert process.stdout is not None
+            if await process.stdout.readline() != b"ready\n":
+                raise wrk.LoadError("the watches could not be opened")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _told(watching: asyncio.subprocess.Process) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await watching.communicate(b""))[0])
+    return found
+
+
+async def _revision(server: Process) -> str:
+    context = servers.client_context(server.ca)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"{server.url}{pods.PATH}?limit=1"
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(url, ssl=context) as answer:
+        revision: str = (await answer.json())["metadata"]["resourceVersion"]
+        return revision
+
+
+PARTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "creates": creates,
+    "gets": gets,
+    "lists": lists,
+    "patches": patches,
+    "events": events,
+    "idle": idle,
+}
+
+
+async def of_store(store: str, size: Size, parts: list[str], directory: Path) -> list[Figure]:
+    async with contextlib.AsyncExitStack() as stack:
+        location = store if store == "sqlite" else await stack.enter_async_context(servers.etcd(directory / "etcd"))
+        server = await stack.enter_async_context(servers.apiserver(directory, location))
+        bench = Bench(store, server, size, directory, goals=size is not QUICK)
+        for part in ["creates", *parts]:
+            await PARTS[part](bench)
+        bench.note("RSS at the end", server.rss_bytes / 1e6, "MB")
+        return bench.figures
+
+
+async def of_sketch(size: Size, directory: Path) -> list[Figure]:
+    """The same requests to the least that a server can do; needs the certificate of a server that ran before."""
+    body = orjson.dumps(pods.pod("pod-1", "1"))
+    async with servers.sketch(directory, body.ljust(3000), size.pods) as server:
+        bench = Bench("sketch", server, size, directory, goals=False)
+        best = await bench.wrk("get", f"{pods.PATH}/pod", str(size.pods))
+        bench.note("GETs", best.rate, "/s")
+        bench.note("GETs, p99", best.p99 * 1e3, "ms")
+        bench.note("GETs, server CPU each", best.cpu * 1e6, "µs")
+        best = await bench.wrk("list", pods.PATH, connections=_LIST_CONNECTIONS)
+        bench.note("LIST of 500", best.megabytes_per_second, "MB/s")
+        return bench.figures
+
+
+async def measure(stores: list[str], size: Size, parts: list[str], *, sketch: bool) -> list[Figure]:
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for store in stores:
+            figures += await of_store(store, size, parts, Path(scratch) / store)
+        if sketch:
+            figures += await of_sketch(size, Path(scratch) / stores[0])
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="little of everything, in some seconds")
+    parser.add_argument("--sketch", action="store_true", help="the yardstick, too")
+    parser.add_argument("--store", action="append", choices=("sqlite", "etcd"), help="default: both")
+    parser.add_argument("--only", help=f"some of {','.join(list(PARTS)[1:])}; pods are always created")
     arguments = parser.parse_args()
-    report(uvloop.run(measure()), arguments.json)
+    parts = [part for part in PARTS if part != "creates" and part in (arguments.only or ",".join(PARTS)).split(",")]
+    figures = measure(
+        arguments.store or ["sqlite", "etcd"], QUICK if arguments.quick else Size(), parts, sketch=arguments.sketch
+    )
+    report(uvloop.run(figures), arguments.json)
 
 
 if __name__ == "__main__":

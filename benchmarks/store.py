@@ -7,8 +7,6 @@ The figures are those of the disk that DIR is on. etcd is started from the Debia
 
 import asyncio
 import contextlib
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +16,7 @@ from shutil import which
 import click
 import uvloop
 
+from benchmarks.load import servers
 from benchmarks.report import Figure, report
 from hypernetes.apiserver.storage.base import Store, Unavailable
 from hypernetes.apiserver.storage.opening import open_store
@@ -56,30 +55,18 @@ async def measure(name: str, store: Store, goals: tuple[float | None, float | No
 
 @contextlib.asynccontextmanager
 async def etcd(directory: Path) -> AsyncIterator[Store]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        client, peer = (f"127.0.0.1:{probe.getsockname()[1]}" for probe in (one, two))
-    process = await asyncio.create_subprocess_exec(
-        "etcd", "--data-dir", str(directory), "--name", "one",
-        "--listen-client-urls", f"http://{client}", "--advertise-client-urls", f"http://{client}",
-        "--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}",
-        "--initial-cluster", f"one=http://{peer}",
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    store = await open_store(f"etcd://{client}")
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            while True:
-                with contextlib.suppress(Unavailable):
-                    await store.revision()
-                    break
-                await asyncio.sleep(0.1)
-        yield store
-    finally:
-        await store.close()
-        process.kill()
-        await process.wait()
+    async with servers.etcd(directory) as location:
+        store = await open_store(location)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while True:
+                    with contextlib.suppress(Unavailable):
+                        await store.revision()
+                        break
+                    await asyncio.sleep(0.1)
+            yield store
+        finally:
+            await store.close()
 
 
 async def run(directory: Path) -> list[Figure]:

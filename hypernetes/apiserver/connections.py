@@ -113,6 +113,11 @@ class Server(web.Server):
         self._idle.pop(handler, None)
         self._departures.lost(handler)
 
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Lets requests under way end within `timeout` seconds; connections without one are closed at once."""
+        self.pre_shutdown()
+        await super().shutdown(timeout)
+
     async def sweep(self) -> None:
         """Until cancelled: cuts off who doesn't take the rest of an answer."""
         while True:
