@@ -20,6 +20,7 @@ from hypernetes.apiserver.handlers import (
     deleting,
     documents,
     evicting,
+    namespaces,
     negotiation,
     probing,
     proxies,
@@ -31,6 +32,7 @@ from hypernetes.apiserver.handlers import (
 )
 from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
 from hypernetes.apiserver.limits import Limits
+from hypernetes.apiserver.mirror import Match
 from hypernetes.apiserver.observing import Seen
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Unavailable
@@ -126,17 +128,24 @@ class Application:
         user = await self._parts.authenticator.authenticate(_certificate(request), shown)
         user = seen.user = self._impersonated(user, request)
         route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
-        await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
+        visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
         tenant = await self._tenant(user, route)
         self._check_ending(user, route, tenant)
-        call = Call(request, route, user, self._parts, tenant)
+        call = Call(request, route, user, self._parts, tenant, visible=visible)
         if route.resource is None:
             return await self._limits.carry_out(call, documents.serve)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
         if request.method == "HEAD" and route.subresource != "proxy":
             raise _not_allowed()
-        return await self._limits.carry_out(call, _handler(route))
+        if visible is not None:
+            call.warnings.append("the list is filtered: it shows the namespaces that you may get")
+        try:
+            return await self._limits.carry_out(call, _handler(route))
+        except StatusError as error:  # what was warned of before holds all the same
+            refused = negotiation.status_answer(error)
+            negotiation.warn(refused, call.warnings)
+            return refused
 
     def _impersonated(self, user: User, request: web.BaseRequest) -> User:
         """Whom the request's headers name, if its sender may be taken for them. Raises StatusError."""
@@ -153,16 +162,23 @@ class Application:
                 raise forbidden(user, asked, decision)
         return named.of(user)
 
-    async def _check_allowed(self, user: User, route: Route, field_selector: str) -> None:
-        """Raises StatusError (Forbidden). A refusal counts once the mirror is known to be up to date: what allows the
-        request may have been written just now, through another server."""
+    async def _check_allowed(self, user: User, route: Route, field_selector: str) -> Match | None:
+        """Which objects the user may see, where that isn't all. Raises StatusError (Forbidden).
+
+        A refusal counts once the mirror is known to be up to date: what allows the request may have been written just
+        now, through another server.
+        """
         try:
             check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
         except StatusError:
             if not user.tenant:
                 raise
             await self._parts.freshness.now()
+            visible = namespaces.visible(self._parts, user, route)
+            if visible is not None:
+                return visible
             check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
+        return None
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""

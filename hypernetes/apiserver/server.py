@@ -26,6 +26,7 @@ from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
 from hypernetes.apiserver.observing import Handle, Observer
+from hypernetes.apiserver.reauthorization import Reauthorization
 from hypernetes.apiserver.serving import ServingCertificate, own_addresses
 from hypernetes.apiserver.signing import Signing
 from hypernetes.apiserver.storage.base import Store
@@ -65,7 +66,9 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing])
+    authorizer = Authorizer(rbac, node_graph)
+    reauthorization = Reauthorization(authorizer, lookups)
+    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization])
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
@@ -85,10 +88,11 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
+            owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
-                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), Authorizer(rbac, node_graph),
-                token_keys, pki.authority, contents, dialer, departures, health, observer,
+                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), authorizer,
+                token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

@@ -21,10 +21,11 @@ from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
-from hypernetes.apiserver.mirror import Mirror
+from hypernetes.apiserver.mirror import Match, Mirror
 from hypernetes.apiserver.objects import Objects
 from hypernetes.apiserver.observing import Observer
 from hypernetes.apiserver.quota import Turns
+from hypernetes.apiserver.reauthorization import Reauthorization
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
@@ -51,6 +52,7 @@ class Parts:
     contents: Contents
     dialer: Dialer
     departures: Departures
+    reauthorization: Reauthorization
     health: Health
     observer: Observer
     clock: Callable[[], datetime] = times.now
@@ -76,6 +78,7 @@ class Call:
     tenant: str | None
     warnings: list[str] = field(default_factory=list)  # sent as Warning headers
     taken_claims: set[str] = field(default_factory=set)  # keys that this request found to be another's
+    visible: Match | None = None  # where the user may see some of what a list or watch would show; None: all
 
     @property
     def resource(self) -> Resource:
@@ -98,6 +101,13 @@ class Call:
     def shown_labels(self) -> Callable[[Labels], Labels] | None:
         """What selectors may see of the labels; None for all of them."""
         return nodes.shown_labels if self.reads_shared else None
+
+    def seen(self, match: Match | None) -> Match | None:
+        """What a selector matches, of what the user may see."""
+        visible = self.visible
+        if visible is None or match is None:
+            return match or visible
+        return lambda entry: visible(entry) and match(entry)
 
     @property
     def owner(self) -> str | None:

@@ -135,10 +135,10 @@ async def answer_list(
     """The entries in the form that the client likes best."""
     if view.shape == views.TABLE:
         table = view.table(entries)
-        return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type)
+        return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type, call.warnings)
     pieces = _pieces(view, entries, metadata)
     if accepted.media_type != negotiation.JSON:
-        return negotiation.answer(b"".join(pieces), 200, accepted.media_type)
+        return negotiation.answer(b"".join(pieces), 200, accepted.media_type, call.warnings)
     return await _stream(call, pieces)
 
 
@@ -170,7 +170,7 @@ async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
 
 def _page_of_mirror(call: Call, asked: ListOptions, prefix: str, start: str | None, revision: int | None) -> Page:
     mirror, resource, tenant = call.parts.mirror, call.resource, call.tenant
-    match = asked.matcher(call.shown_labels)
+    match = call.seen(asked.matcher(call.shown_labels))
     if tenant is not None and sharing.concerns(resource, tenant):
         return sharing.page(mirror, resource, tenant, limit=asked.limit, start=start, revision=revision, match=match)
     return mirror.page(
@@ -207,7 +207,7 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
     """A page of a revision before the log, from the store's own history. Raises StatusError 410."""
     if sharing.concerns(call.resource, call.tenant):
         raise StatusError("Expired", f"The resourceVersion for the provided list is too old: {revision}")
-    match = asked.matcher(call.shown_labels)
+    match = call.seen(asked.matcher(call.shown_labels))
     found: list[Entry] = []
     try:
         while True:
@@ -253,8 +253,9 @@ async def _stream(call: Call, pieces: Iterator[bytes]) -> web.StreamResponse:
     """Short lists in one piece; long ones chunk by chunk, so that they cost a chunk of memory."""
     chunk = _take(pieces, _WHOLE_BYTES)
     if len(chunk) < _WHOLE_BYTES:
-        return negotiation.answer(chunk)
+        return negotiation.answer(chunk, warnings=call.warnings)
     response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
+    negotiation.warn(response, call.warnings)
     await response.prepare(call.http)
     while chunk:
         await response.write(chunk)

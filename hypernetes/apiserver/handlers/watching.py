@@ -5,6 +5,7 @@ import functools
 import itertools
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 
 import orjson
 import structlog
@@ -13,6 +14,7 @@ from aiohttp import web
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import chunks, sharing, views
+from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import ListOptions
@@ -37,8 +39,9 @@ async def watch(call: Call) -> web.StreamResponse:
     asked = options.list_options(call.http.query, call.resource, watch=True)
     view = view_for(call, accepted.shape, accepted.version)
     await _fresh_enough(call, asked)
-    watcher = Watcher(_scope(call, asked), view, asked.matcher(call.shown_labels))
+    watcher = Watcher(_scope(call, asked), view, call.seen(asked.matcher(call.shown_labels)))
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    negotiation.warn(response, call.warnings)
     first: Iterable[bytes] = ()
     try:
         first = _begin(call, asked, watcher)
@@ -46,7 +49,7 @@ async def watch(call: Call) -> web.StreamResponse:
         watcher.revision = asked.resource_version or 0
         watcher.expire()
     try:
-        with call.parts.departures.told(call.http, watcher.end):
+        with call.parts.departures.told(call.http, watcher.end), _authorized(call, watcher):
             await response.prepare(call.http)
             await _serve(call, asked, watcher, response, first)
             await response.write_eof()
@@ -55,6 +58,14 @@ async def watch(call: Call) -> web.StreamResponse:
     finally:
         call.parts.watchers.remove(watcher)
     return response
+
+
+def _authorized(call: Call, watcher: Watcher) -> AbstractContextManager[None]:
+    """The watch goes on for as long as its user may watch."""
+    selector = call.http.query.get("fieldSelector", "")
+    permission = attributes(call.user, call.route, call.route.name, selector)
+    filtered = call.visible is not None
+    return call.parts.reauthorization.of(call.user, permission, watcher, filtered=filtered)
 
 
 async def _fresh_enough(call: Call, asked: ListOptions) -> None:
