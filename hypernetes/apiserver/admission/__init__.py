@@ -7,6 +7,7 @@ One module a plugin, named as upstream names it. ResourceQuota comes last and be
 is counted in the same transaction: resourcequota.py decides, handlers/quotas.py writes.
 """
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,9 @@ from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE, Hook,
 if TYPE_CHECKING:
     from hypernetes.apiserver.handlers.context import Call
 
-__all__ = ["CREATE", "DELETE", "ORDER", "UPDATE", "Request", "admit", "check", "complete", "prepare", "request"]
+__all__ = [
+    "CREATE", "DELETE", "ORDER", "UPDATE", "Request", "admit", "check", "complete", "prepare", "relied_on", "request",
+]  # fmt: skip
 
 ORDER: tuple[Plugin, ...] = (
     namespacelifecycle.PLUGIN,
@@ -70,6 +73,12 @@ ORDER: tuple[Plugin, ...] = (
 # Kinds whose updates depend on other objects: the mirror must be up to date before they are decided.
 _LOOK_AROUND = frozenset(
     {"Namespace", "PersistentVolumeClaim", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+)
+
+
+# What plugins go by.
+_RULES = frozenset(
+    {"IngressClass", "LimitRange", "Namespace", "PriorityClass", "ResourceQuota", "RuntimeClass", "StorageClass"}
 )
 
 
@@ -118,6 +127,16 @@ def _hooks(resource: Resource, subresource: str, operation: str, *, validating: 
     concerned = [plugin for plugin in ORDER if plugin.concerns(resource, subresource, operation)]
     hooks = [plugin.validate if validating else plugin.mutate for plugin in concerned]
     return tuple(hook for hook in hooks if hook is not None)
+
+
+async def relied_on(call: "Call", revision: int) -> None:
+    """Returns when this server's admission sees a write: whoever has the answer can rely on the new rules.
+
+    Where the mirror lags for long, the answer doesn't wait for it: the write has happened.
+    """
+    if call.resource.kind in _RULES:
+        with suppress(StatusError):
+            await call.parts.freshness.at_least(revision)
 
 
 async def prepare(call: "Call") -> None:

@@ -69,7 +69,9 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         await admission.admit(call, asked, validating=True)
         place = Place(resource, tenant, call.route.namespace, new["metadata"]["name"])
         try:
-            return await quotas.write(call, _creation(call, place, new, dry_run), dry_run=dry_run)
+            written = await quotas.write(call, _creation(call, place, new, dry_run), dry_run=dry_run)
+            await admission.relied_on(call, written.entry.revision)
+            return written
         except StatusError as error:
             if error.reason != "AlreadyExists" or not generate or attempt == _NAME_ATTEMPTS - 1:
                 raise
@@ -273,7 +275,9 @@ async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
     async def write() -> Written:
         return await claims.claiming(call, None, lambda: call.parts.objects.change(place, decide, dry_run=dry_run))
 
-    return await quotas.write(call, write, dry_run=dry_run)
+    written = await quotas.write(call, write, dry_run=dry_run)
+    await admission.relied_on(call, written.entry.revision)
+    return written
 
 
 def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:
