@@ -31,6 +31,9 @@ class Freshness:
 
     async def now(self) -> None:
         """Returns when the mirror holds everything acknowledged before this call. Raises StatusError."""
+        known = self._store.known_revision()
+        if known is not None and known <= self._mirror.revision:
+            return
         try:
             async with asyncio.timeout(READ_DEADLINE_SECONDS):
                 await self._mirror.wait_for(await self._current())

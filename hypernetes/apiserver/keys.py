@@ -4,6 +4,7 @@ The order makes every list one range: of a resource in all tenants, in one tenan
 (address claims, signing keys) begin with `~`, so that no object's range ever meets them.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,7 +65,9 @@ class Keys:
         parts = key[len(self.root) :].split("/")
         if len(parts) != 5 or parts[0].startswith("~"):
             return None
-        group, resource, tenant, namespace, name = parts
+        # there are many keys and few of these: each once in memory
+        group, resource, tenant, namespace = map(sys.intern, parts[:4])
+        name = parts[4]
         return ObjectKey(group, resource, tenant, "" if namespace == "-" else namespace, name)
 
 

@@ -229,6 +229,7 @@ class Watchers:
                         if not watcher.due:
                             watcher.due = True
                             self._due.append(watcher)
+            event.frames.clear()  # the log would keep them for long; who resumes a watch makes them again
         if self._due and not self._scheduled:
             self._flush()
 

@@ -34,7 +34,12 @@ NEVER_UNCONDITIONALLY = frozenset(
 
 
 def random_suffix() -> str:
-    return "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(_SUFFIX_LENGTH))
+    number = secrets.randbits(64)  # in one system call: each costs more than all that is done with it
+    letters = []
+    for _ in range(_SUFFIX_LENGTH):
+        number, letter = divmod(number, len(_SUFFIX_LETTERS))
+        letters.append(_SUFFIX_LETTERS[letter])
+    return "".join(letters)
 
 
 def generated_name(prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from typing import Any
 
@@ -14,6 +15,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 MAX_DEPTH = 128  # of nested objects and arrays; the deepest field of a built-in kind lies at 20, orjson writes 254
 _MAX_YAML_NODES = 50_000  # with aliases expanded; some 0.5 s of parsing, for which all others wait
+_SPACE_BEFORE_COLON = re.compile(rb'"\s+:')
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
@@ -40,7 +42,7 @@ def parse(body: bytes, content_type: str = JSON, *, find_duplicates: bool = Fals
 
 def _json(body: bytes, find_duplicates: bool) -> tuple[Any, list[str]]:
     value = load_json(body)
-    return value, _duplicates(body) if find_duplicates else []
+    return value, _duplicates(body) if find_duplicates and _may_have_duplicates(body, value) else []
 
 
 def load_json(body: bytes) -> Any:
@@ -74,6 +76,17 @@ class _Pairs(dict[str, Any]):
 
     __slots__ = ("twice",)
     twice: list[str]
+
+
+def _may_have_duplicates(body: bytes, value: Any) -> bool:
+    """Whether some key of the body isn't in the value; False is certain.
+
+    Each key is written with `":` behind it, and so is what looks like that inside of strings, as long as nobody writes
+    quotes and colons as \\u0022 and \\u003a, or space before the colon. Ten times as fast as to look at each object.
+    """
+    if b"\\u" in body or _SPACE_BEFORE_COLON.search(body):
+        return True
+    return body.count(b'":') != orjson.dumps(value).count(b'":')
 
 
 def _duplicates(body: bytes) -> list[str]:

@@ -111,6 +111,9 @@ class Store(Protocol):
     async def revision(self) -> int:
         """The revision of the latest write that was acknowledged before this call, or a later one."""
 
+    def known_revision(self) -> int | None:
+        """What `revision()` would answer, where that is known without waiting; None where others write, too."""
+
     def watch(self, prefix: str, after: int) -> AsyncIterator[list[Change]]:
         """Every change with a revision above `after`, each revision whole and once, in order; never ends by itself.
 

@@ -42,6 +42,9 @@ class EtcdStore:
         revision: int = answer.header.revision
         return revision
 
+    def known_revision(self) -> int | None:
+        return None
+
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[list[Change], None]:
         async with aclosing(etcd_watch.follow(self._cluster, prefix, after)) as batches:
             async for batch in batches:

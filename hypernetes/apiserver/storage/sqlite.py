@@ -31,7 +31,7 @@ _GROUP_WRITES = 128  # transactions per commit: some ms on the event loop's thre
 _GROUP_BYTES = 8 * 1024 * 1024  # of new values; all of them are in memory until the commit
 _MAX_PENDING = 20_000  # transactions and reads that wait; beyond, the caller is told at once
 _DEADLINE_SECONDS = 60.0  # a disk that takes longer is broken
-_LOG_BYTES = 64 * 1024 * 1024
+_LOG_BYTES = 8 * 1024 * 1024  # for a watch that keeps up; another reads the file
 _LOG_REVISIONS = 50_000
 _REPLAY_CHANGES = 2_000
 _BATCH_REVISIONS = 500  # per step of a watch, so that a long way to catch up doesn't hold the loop
@@ -85,6 +85,9 @@ class SqliteStore:
         if self._closing:
             raise Unavailable("the store is closed")
         return self._revision
+
+    def known_revision(self) -> int | None:
+        return None if self._closing else self._revision
 
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[list[Change], None]:
         self._database.check_watchable(prefix, after)
