@@ -63,7 +63,20 @@ def validate(pod: Object) -> Causes:
     for part in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(part) or ()):
             causes += containers.padded_image(container.get("image") or "", f"spec.{part}[{index}]")
-    return causes
+    return causes if spec.get("serviceAccountName") else causes + _tokens_of_nobody(spec)
+
+
+def _tokens_of_nobody(spec: Object) -> Causes:
+    why = "must not be specified when serviceAccountName is not set"
+    return [
+        cause
+        for index, volume in enumerate(spec.get("volumes") or ())
+        for position, source in enumerate((volume.get("projected") or {}).get("sources") or ())
+        if "serviceAccountToken" in source
+        for cause in validation.forbidden(
+            f"spec.volumes[{index}].projected.sources[{position}].serviceAccountToken", why
+        )
+    ]
 
 
 def validate_update(new: Object, old: Object) -> Causes:

@@ -31,8 +31,8 @@ def validate_forever(template: Object, path: str) -> Causes:
     """Also that its pods run until they are deleted: those of everything but jobs."""
     spec = template.get("spec") or {}
     causes = validate(template, path)
-    if spec.get("restartPolicy") in ("OnFailure", "Never"):
-        causes += validation.not_supported(f"{path}.spec.restartPolicy", spec["restartPolicy"], ("Always",))
+    if spec.get("restartPolicy") != "Always":
+        causes += validation.not_supported(f"{path}.spec.restartPolicy", spec.get("restartPolicy") or "", ("Always",))
     if spec.get("activeDeadlineSeconds") is not None:
         why = "activeDeadlineSeconds is not supported for pods that are replaced when they end"
         causes += validation.forbidden(f"{path}.spec.activeDeadlineSeconds", why)
