@@ -17,7 +17,6 @@ Causes = list[Cause]
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS1123_LABEL = re.compile(rf"{_LABEL}\Z")
-_DNS1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _DNS1123_SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
@@ -70,17 +69,11 @@ def not_found(path: str, value: Any) -> Causes:
 
 
 def dns_label(value: str, path: str) -> Causes:
-    """RFC 1123 label: what namespaces, containers and volumes are called."""
+    """RFC 1123 label: what namespaces, services, containers and volumes are called."""
     if len(value) <= DNS_LABEL_MAX and _DNS1123_LABEL.match(value):
         return []
     why = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', start and end with one"
     return _text_causes(value, path, DNS_LABEL_MAX, _DNS1123_LABEL, why)
-
-
-def dns_1035_label(value: str, path: str) -> Causes:
-    """RFC 1035 label: what services are called; it starts with a letter."""
-    why = "a DNS-1035 label must consist of lower case alphanumeric characters or '-' and start with a letter"
-    return _text_causes(value, path, DNS_LABEL_MAX, _DNS1035_LABEL, why)
 
 
 def dns_subdomain(value: str, path: str) -> Causes:
@@ -360,7 +353,7 @@ def finalizer(value: str, path: str) -> Causes:
 
 
 def object_name(name: str | None, rule: Callable[[str, str], Causes], path: str = "metadata.name") -> Causes:
-    """metadata.name by the rule of its kind (dns_label, dns_1035_label, dns_subdomain, path_segment)."""
+    """metadata.name by the rule of its kind (dns_label, dns_subdomain, path_segment)."""
     return rule(name, path) if name else required(path, "name or generateName is required")
 
 

@@ -100,7 +100,7 @@ def _backend(backend: Object, path: str) -> Causes:
         return validation.invalid(path, "", "resource or service backend is required")
     name = service.get("name") or ""
     at = f"{path}.service.name"
-    causes = validation.dns_1035_label(name, at) if name else validation.required(at)
+    causes = validation.dns_label(name, at) if name else validation.required(at)
     port = service.get("port") or {}
     if port.get("name") and port.get("number"):
         causes += validation.invalid(path, "", "cannot set both port name & port number")

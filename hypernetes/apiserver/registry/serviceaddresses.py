@@ -60,7 +60,9 @@ def _families(families: list[str]) -> Causes:
 
 
 def _configured(spec: Object, policy: str | None) -> Causes:
-    """Services of ours have addresses of IPv4 only."""
+    """Services of ours have addresses of IPv4 only; those of a headless one without a selector are nobody's here."""
+    if spec.get("clusterIP") == _NONE and not spec.get("selector"):
+        return []
     families = spec.get("ipFamilies") or []
     several = len(families) > 1 or len(spec.get("clusterIPs") or ()) > 1
     if policy == "RequireDualStack" or (several and policy != "PreferDualStack"):

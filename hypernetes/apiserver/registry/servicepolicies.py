@@ -11,12 +11,18 @@ _DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _MAX_AFFINITY_SECONDS = 86400
 
 
+def reached_from_outside(spec: dict[str, Any]) -> bool:
+    """Whether traffic comes to the service from without the cluster."""
+    kind = spec.get("type")
+    return kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
+
+
 def validate(spec: dict[str, Any]) -> Causes:
     causes: Causes = []
     kind = spec.get("type")
     external = spec.get("externalTrafficPolicy")
     if external:
-        if kind not in ("NodePort", "LoadBalancer") and not (kind == "ClusterIP" and spec.get("externalIPs")):
+        if not reached_from_outside(spec):
             causes += validation.invalid(
                 "spec.externalTrafficPolicy", external, "may only be set for externally-accessible services"
             )

@@ -10,14 +10,16 @@ from hypernetes.apiserver.validation import Causes
 Object = dict[str, Any]
 
 HEADLESS = "None"  # as a clusterIP
+FAMILY = "IPv4"  # of the addresses that services have here
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "NetworkProvider")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _KUBELET_PORT = 10250
 _ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 _BALANCED = ("NodePort", "LoadBalancer")
+_REACHED = ("LoadBalancer", "NetworkProvider")  # types with addresses outside, in their status
 # fields that only services of these types have
 _OF_TYPES = {
-    "externalTrafficPolicy": _BALANCED, "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",),
     "loadBalancerClass": ("LoadBalancer",), "externalName": ("ExternalName",),
 }  # fmt: skip
 
@@ -52,43 +54,61 @@ def prepare_create(service: Object) -> None:
     spec = service["spec"]
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-    _complete_addresses(spec)
+    _complete_families(spec, {})
 
 
 def prepare_update(new: Object, old: Object) -> None:
-    """What the server once chose stays chosen where an update doesn't speak of it."""
+    """What the server once chose stays chosen where an update doesn't speak of it, and goes where it makes no sense."""
     spec, before = new["spec"], old["spec"]
     nodeports.carry_over(spec, before)
-    for name, types in _OF_TYPES.items():
-        fits = spec.get("type") in types or (name == "externalTrafficPolicy" and spec.get("externalIPs"))
-        if before.get("type") in types and not fits and spec.get(name) == before.get(name):
-            spec.pop(name, None)
+    _drop_what_other_types_have(spec, before)
+    if spec.get("type") not in _REACHED:
+        new["status"] = {**(new.get("status") or {}), "loadBalancer": {}}
     if spec.get("type") == "ExternalName":
-        if before.get("type") != "ExternalName":
-            for name in (*_ALLOCATED, "internalTrafficPolicy"):
-                if spec.get(name) == before.get(name):
-                    spec.pop(name, None)
         return
     if before.get("type") != "ExternalName":
-        if not spec.get("clusterIP") and spec.get("clusterIPs") in (None, [], before.get("clusterIPs")):
-            for name in ("clusterIP", "clusterIPs"):
-                if name in before:
-                    spec[name] = before[name]
-        for name in ("ipFamilies", "ipFamilyPolicy"):
-            if name in before:
-                spec.setdefault(name, before[name])
-        if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
-    _complete_addresses(spec)
+        _keep_addresses(spec, before)
+    elif spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+    _complete_families(spec, before)
 
 
-def _complete_addresses(spec: Object) -> None:
+def _drop_what_other_types_have(spec: Object, before: Object) -> None:
+    """A field that only the former type had goes, unless the client changed it: then it is to be told."""
+    for name, types in _OF_TYPES.items():
+        if before.get("type") in types and spec.get("type") not in types and spec.get(name) == before.get(name):
+            spec.pop(name, None)
+    policy = "externalTrafficPolicy"
+    outside = servicepolicies.reached_from_outside
+    if outside(before) and not outside(spec) and spec.get(policy) == before.get(policy):
+        spec.pop(policy, None)
+    if spec.get("type") == "ExternalName" != before.get("type"):
+        for name in (*_ALLOCATED, "internalTrafficPolicy"):
+            if spec.get(name) == before.get(name):
+                spec.pop(name, None)
+
+
+def _keep_addresses(spec: Object, before: Object) -> None:
+    for name in ("clusterIP", "clusterIPs"):
+        if not spec.get(name) and before.get(name):
+            spec[name] = before[name]
+    if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]  # whoever changes the one means the other
+
+
+def _complete_families(spec: Object, before: Object) -> None:
+    """Without a selector, who makes the endpoints of a headless service may give it any: it has both families."""
     if spec.get("type") == "ExternalName":
         return
-    if spec.get("clusterIP") and not spec.get("clusterIPs"):
-        spec["clusterIPs"] = [spec["clusterIP"]]
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    for name in ("ipFamilies", "ipFamilyPolicy"):
+        if name in before:
+            spec.setdefault(name, before[name])
+    anything = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
+    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if anything else "SingleStack")
+    families = spec.get("ipFamilies") or [FAMILY]
+    if anything and spec["ipFamilyPolicy"] != "SingleStack" and len(families) == 1:
+        families = [*families, "IPv6" if families == [FAMILY] else FAMILY]
+    spec["ipFamilies"] = families
 
 
 def validate(service: Object) -> Causes:
@@ -161,6 +181,9 @@ def validate_update(new: Object, old: Object) -> Causes:
     if balanced and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
         path = "spec.loadBalancerClass"
         causes += validation.invalid(path, spec.get("loadBalancerClass") or "", "may not change once set")
+    path, both = "spec.healthCheckNodePort", nodeports.needs_health_check(spec) and nodeports.needs_health_check(before)
+    if both and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
+        causes += validation.invalid(path, spec.get("healthCheckNodePort"), "field is immutable")
     if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
         return causes
     if spec.get("clusterIP") == before["clusterIP"]:
@@ -171,7 +194,7 @@ def validate_update(new: Object, old: Object) -> Causes:
 def validate_status(new: Object, old: Object) -> Causes:
     entries = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     path = "status.loadBalancer.ingress"
-    if entries and new["spec"].get("type") not in ("LoadBalancer", "NetworkProvider"):
+    if entries and new["spec"].get("type") not in _REACHED:
         return validation.forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
     return validation.balancer_addresses(entries, path)
 
@@ -190,7 +213,7 @@ def warnings(service: Object, old: Object | None) -> list[str]:
 
 
 STRATEGY = Strategy(
-    name_rule=validation.dns_1035_label,
+    name_rule=validation.dns_label,
     complete=True,
     has_status=True,
     create_on_update=True,

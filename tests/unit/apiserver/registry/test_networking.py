@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hypernetes.apiserver.registry import ingresses
+from hypernetes.apiserver.registry import ingresses, services
 from tests.unit.apiserver.registry.changes import Found, Object, changed, completed, creating, updating
 
 
@@ -51,7 +51,7 @@ CREATES: list[tuple[Object, str, Any, Found]] = [
     (INGRESS, f"{PATH}.path", "/a/..", [(f"{AT}.path", "Invalid")]),
     (INGRESS, PATH, {"pathType": "ImplementationSpecific", "backend": SERVICE}, []),
     (INGRESS, f"{PATH}.backend", {}, [(f"{AT}.backend", "Invalid")]),
-    (INGRESS, f"{PATH}.backend.service.name", "1s", [(f"{AT}.backend.service.name", "Invalid")]),
+    (INGRESS, f"{PATH}.backend.service.name", "s.t", [(f"{AT}.backend.service.name", "Invalid")]),
     (INGRESS, f"{PATH}.backend.service.port", {"number": 80, "name": "http"}, [(f"{AT}.backend", "Invalid")]),
     (INGRESS, f"{PATH}.backend", {"resource": {"apiGroup": "A_b", "kind": "K", "name": "n"}},
      [(f"{AT}.backend.resource.apiGroup", "Invalid")]),
@@ -142,6 +142,39 @@ def test_only_a_balanced_service_is_reached_from_outside(kind: str, entry: Objec
     found = updating(service, ("status", {"loadBalancer": {"ingress": [entry]}}), subresource="status")
     path = "status.loadBalancer.ingress"
     assert found == [(f"{path}[0].{field}" if field else path, reason) for field, reason in causes]
+
+
+def test_a_headless_service_without_a_selector_has_both_families() -> None:
+    headless = made("v1", "Service", spec={"clusterIP": "None", "ports": [{"port": 80}]})
+    spec = completed(headless)["spec"]
+    assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv4", "IPv6"], "RequireDualStack")
+    assert creating(headless) == []
+    selecting = completed(changed(headless, "spec.selector", {"a": "b"}))["spec"]
+    assert (selecting["ipFamilies"], selecting["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
+
+
+def test_a_service_that_is_balanced_no_longer_loses_what_it_was_reached_by() -> None:
+    old = completed(made("v1", "Service", spec={"type": "LoadBalancer", "ports": [{"port": 80}]}))
+    old["status"] = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}
+    new = changed(changed(old, "spec.type", "ClusterIP"), "spec.selector", {"a": "b"})
+    services.prepare_update(new, old)
+    assert new["status"] == {"loadBalancer": {}}
+    assert not new["spec"].keys() & {"allocateLoadBalancerNodePorts", "externalTrafficPolicy"}
+    same = changed(old, "spec.selector", {"a": "b"})
+    services.prepare_update(same, old)
+    assert same["status"] == old["status"]
+
+
+def test_the_port_for_health_checks_stays() -> None:
+    spec = {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": 31000,
+        "clusterIP": "1.1.1.1",
+    }
+    balanced = made("v1", "Service", spec={**spec, "ports": [{"port": 80}]})
+    assert updating(balanced, ("spec.healthCheckNodePort", 31001)) == [("spec.healthCheckNodePort", "Invalid")]
+    assert updating(balanced, ("spec.externalTrafficPolicy", "Cluster")) == []
 
 
 def test_an_ingress_that_names_its_class_in_the_old_way_is_warned_of() -> None:

@@ -110,7 +110,8 @@ BAD_PODS = [
     ("spec.hostname", "a.b", [("spec.hostname", INVALID)]),
 ]  # fmt: skip
 BAD_SERVICES = [
-    ("metadata.name", "1a", [("metadata.name", INVALID)]),
+    ("metadata.name", "a.b", [("metadata.name", INVALID)]),
+    ("metadata.name", "1a", []),
     ("spec.ports", [], [("spec.ports", REQUIRED)]),
     ("spec.ports.0.port", 0, [("spec.ports[0].port", INVALID), ("spec.ports[0].targetPort", INVALID)]),
     ("spec.ports.0.protocol", "ICMP", [("spec.ports[0].protocol", UNSUPPORTED)]),
