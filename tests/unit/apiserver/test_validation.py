@@ -4,7 +4,6 @@ from hypernetes.apiserver import validation
 
 GOOD = [
     (validation.dns_label, "a-1"),
-    (validation.dns_1035_label, "a1"),
     (validation.dns_subdomain, "a.b-c.d"),
     (validation.path_segment, "Anything:at all"),
     (validation.qualified_name, "app.kubernetes.io/Name_1"),
@@ -19,7 +18,6 @@ BAD = [
     (validation.dns_label, "A"),
     (validation.dns_label, "a" * 64),
     (validation.dns_label, "a\n"),
-    (validation.dns_1035_label, "1a"),
     (validation.dns_subdomain, "a..b"),
     (validation.dns_subdomain, "a" * 254),
     (validation.path_segment, "a/b"),
