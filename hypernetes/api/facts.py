@@ -5,6 +5,17 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
+import yaml
+
+# What all kinds have in common.
+_OF_KINDS = {
+    "apiVersion": "The group and version in which the object is written.",
+    "kind": "What the object is.",
+    "metadata": "What every object has in common: name, labels and so on.",
+    "spec": "What is wanted.",
+    "status": "What is the case, as far as those know who see to it. Read-only for everybody else.",
+    "items": "The objects.",
+}
 
 Schema = dict[str, Any]
 Column = dict[str, Any]
@@ -39,8 +50,15 @@ def resources() -> list[dict[str, Any]]:
 @cache
 def descriptions() -> dict[str, dict[str, str]]:
     """What types and fields are for, in our own words: full type name -> field ("" for the type itself) -> text."""
-    texts: dict[str, dict[str, str]] = _read("descriptions.json")
-    return texts
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted((files("hypernetes.api") / "facts" / "descriptions").iterdir(), key=lambda each: each.name):
+        for package, types in yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader).items():
+            for name, texts in types.items():
+                found[f"{package}.{name}"] = texts
+    for name, schema in schemas().items():
+        if "x-kubernetes-group-version-kind" in schema:
+            found[name] = {**_OF_KINDS, **found.get(name, {})}
+    return found
 
 
 @cache

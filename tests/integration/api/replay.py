@@ -3,8 +3,8 @@
     python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] [--tenant] [--show N]
     python -m tests.integration.api.replay tests/integration/api/recordings [TOPIC ...] --write-differences
 
-The second form brings recordings/differences.yaml and docs/api.md up to date: what differs no longer is struck off, what
-differs newly is put in as `open` and wants a reason. test_recordings.py holds the server to the list.
+The second form brings recordings/differences.yaml and docs/api.md up to date: what differs no longer is struck off,
+what differs newly is put in as `open` and wants a reason. test_recordings.py holds the server to the list.
 
 A sequence counts only if all that it asks for is served. In a tenant its administrator sends the requests; what only
 the provider may do there (a pod's status, which is the agent's) the provider sends to the tenant's path.
