@@ -24,6 +24,7 @@ STALLED_SECONDS = 60.0  # for the rest of an answer
 HANDSHAKE_SECONDS = 10.0
 CLOSING_SECONDS = 5.0  # for the other side to say that it has closed, too
 _LINGERING_SECONDS = 2.0  # for the rest of a body that nobody reads, so that its sender sees the answer
+_BUFFER_BYTES = 128 * 1024  # of an answer that its client hasn't taken yet
 _SWEEP_SECONDS = 15.0
 _MAX_CONNECTIONS = 20_000
 _OTHER_FILES = 512  # file descriptors that are no client's connection
@@ -107,6 +108,7 @@ class Server(web.Server):
         if len(self._connections) > self._limit:
             self._make_room(transport)
         self._idle[handler] = self._loop.time()
+        transport.set_write_buffer_limits(high=_BUFFER_BYTES)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)

@@ -10,16 +10,20 @@ last and have no place.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeGuard
 
 from aiohttp import web
 
 from hypernetes.api.durations import parse_duration
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn.users import User
 from hypernetes.apiserver.handlers import negotiation
 from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.largebodies import is_large
 from hypernetes.apiserver.routing import Route
 
 READING_PLACES, WRITING_PLACES = 400, 200  # --max-requests-inflight and --max-mutating-requests-inflight of upstream
@@ -95,6 +99,9 @@ class Limits:
         try:
             if size:
                 await _receive(call.http, seconds)
+            if is_large(size, call.http.headers.get("Content-Type", "")):
+                async with _turn(call, seconds):
+                    return await self._in_place(call, handler, self._writing, seconds)
             return await self._in_place(call, handler, self._writing, seconds)
         finally:
             self._bodies.leave(call.user.tenant, size)
@@ -139,6 +146,21 @@ def _body_size(request: web.BaseRequest) -> int:
     return negotiation.MAX_BODY_BYTES if said is None else min(said, negotiation.MAX_BODY_BYTES)
 
 
+@asynccontextmanager
+async def _turn(call: Call, seconds: float) -> AsyncIterator[None]:
+    """The tenant's turn among its large bodies. Raises StatusError 429 where it doesn't come in time."""
+    lock = call.parts.large_bodies.turn(call.user.tenant)
+    try:
+        async with asyncio.timeout(seconds):
+            await lock.acquire()
+    except TimeoutError as error:
+        raise _too_many("too many large requests are under way, please try again later") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 async def _receive(request: web.BaseRequest, seconds: float) -> None:
     """Reads the body ahead, for `negotiation.read_body`. Raises StatusError 413; 408 where the client is too slow."""
     try:
@@ -154,12 +176,12 @@ async def _answered(call: Call, handler: Handler, seconds: float) -> web.StreamR
     if verb in _BODIES or (verb == "get" and seconds == REQUEST_SECONDS):
         response = await handler(call)
         if _is_large(response):
-            await _within(call.http, REQUEST_SECONDS, _sent(call.http, response))
+            return await _within(call.http, REQUEST_SECONDS, sending.send(call.http, response))
         return response
 
     async def read() -> web.StreamResponse:
         response = await handler(call)
-        return await _sent(call.http, response) if _is_large(response) else response
+        return await sending.send(call.http, response) if _is_large(response) else response
 
     return await _within(call.http, seconds, read())
 
@@ -176,15 +198,10 @@ async def _within(request: web.BaseRequest, seconds: float, work: Awaitable[web.
         return web.Response()
 
 
-def _is_large(response: web.StreamResponse) -> bool:
-    return (response.content_length or 0) > _WHOLE_BYTES and not response.prepared
-
-
-async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
-    """Returns when the client has taken the answer, but for what a connection's buffer holds."""
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+def _is_large(response: web.StreamResponse) -> TypeGuard[web.Response]:
+    if not isinstance(response, web.Response) or response.prepared:
+        return False
+    return isinstance(response.body, bytes) and len(response.body) > _WHOLE_BYTES
 
 
 def _too_many(message: str) -> StatusError:

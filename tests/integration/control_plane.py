@@ -51,6 +51,9 @@ class ControlPlane:
         finally:
             os.close(log)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         process = self._processes.pop(name)
         if process.returncode is None:

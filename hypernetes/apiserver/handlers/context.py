@@ -20,6 +20,7 @@ from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.largebodies import LargeBodies
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Match, Mirror
 from hypernetes.apiserver.objects import Objects
@@ -57,6 +58,7 @@ class Parts:
     observer: Observer
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
+    large_bodies: LargeBodies = field(default_factory=LargeBodies)
 
 
 def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, field_selector: str = "") -> None:

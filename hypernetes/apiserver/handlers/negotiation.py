@@ -83,8 +83,11 @@ async def _read(request: web.BaseRequest) -> bytes:
 
 async def read_payload(request: web.BaseRequest) -> tuple[bytes | dict[str, Any], str]:
     """The body and its content type, as a schema's `decode` takes them. Raises StatusError."""
-    body = await read_body(request)
-    content_type = request.headers.get("Content-Type", "")
+    return payload(await read_body(request), request.headers.get("Content-Type", ""))
+
+
+def payload(body: bytes, content_type: str) -> tuple[bytes | dict[str, Any], str]:
+    """A body and its content type, as a schema's `decode` takes them. Raises StatusError."""
     if body and content_type.partition(";")[0].strip().lower() == protobuf.MEDIA_TYPE:
         return protobuf.decode(body), JSON
     return body, content_type

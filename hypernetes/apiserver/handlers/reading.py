@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import sharing, views
+from hypernetes.apiserver import sending, sharing, views
 from hypernetes.apiserver.freshness import too_large
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
@@ -258,7 +258,7 @@ async def _stream(call: Call, pieces: Iterator[bytes]) -> web.StreamResponse:
     negotiation.warn(response, call.warnings)
     await response.prepare(call.http)
     while chunk:
-        await response.write(chunk)
+        await sending.write(response, chunk)
         chunk = _take(pieces, _CHUNK_BYTES)
     await response.write_eof()
     return response

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import chunks, sharing, views
+from hypernetes.apiserver import chunks, sending, sharing, views
 from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
@@ -177,7 +177,7 @@ async def _serve(
 async def _send(call: Call, response: web.StreamResponse, frames: bytes) -> None:
     try:
         async with asyncio.timeout(SEND_DEADLINE_SECONDS):
-            await response.write(frames)
+            await sending.write(response, frames)
             call.parts.observer.metrics.watched(call.resource, frames.count(b"\n"))
     except TimeoutError as error:
         if call.http.transport is not None:

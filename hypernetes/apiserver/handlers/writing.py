@@ -1,4 +1,4 @@
-"""POST, PUT and PATCH: decode, complete, admit, check, write."""
+"""POST and PUT: decode, complete, admit, check, write."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ from hypernetes.apiserver import (
     codec,
     contents,
     deletion,
-    patch,
     registry,
     schema,
     validation,
@@ -21,6 +20,7 @@ from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call, check_allowed
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
+from hypernetes.apiserver.largebodies import is_large
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import Strategy, metadata
 from hypernetes.apiserver.validation import Causes
@@ -85,17 +85,24 @@ def _creation(call: Call, place: Place, obj: Object, dry_run: bool) -> quotas.Wr
 async def read_object(call: Call, field_validation: str, *, new: bool = False) -> Object:
     """The object of a request's body, decoded and pruned, in the form it is stored in. Raises StatusError."""
     resource = call.resource
-    body, content_type = await negotiation.read_payload(call.http)
+    body = await negotiation.read_body(call.http)
     kind = schema.for_kind(resource.api_version, resource.kind)
-    obj, warnings = kind.decode(body, field_validation, content_type)
+
+    def decoded() -> tuple[Object, list[str]]:
+        payload, content_type = negotiation.payload(body, sent_as)
+        return kind.decode(payload, field_validation, content_type)
+
+    sent_as = call.http.headers.get("Content-Type", "")
+    large = is_large(len(body), sent_as)
+    obj, warnings = await call.parts.large_bodies.read(decoded) if large else decoded()
     call.warnings += warnings
     obj = versions.stored(call.resource, obj)
-    _check_place(call, obj, new)
+    check_place(call, obj, new)
     call.warnings += metadata.drop_equal_owners(obj["metadata"])
     return obj
 
 
-def _check_place(call: Call, obj: Object, new: bool) -> None:
+def check_place(call: Call, obj: Object, new: bool) -> None:
     """The body must not name another place than the URL; what it leaves out is filled in."""
     found, route = obj.setdefault("metadata", {}), call.route
     if not call.resource.namespaced:
@@ -169,31 +176,6 @@ async def update(call: Call) -> web.StreamResponse:
             return answer(call, await create_object(call, sent, dry_run=asked.dry_run), accepted, 201)
     written = await change(call, changed, dry_run=asked.dry_run)
     return answer(call, written, accepted)
-
-
-async def patch_(call: Call) -> web.StreamResponse:
-    """PATCH of an object, or of its status, on the object as it is when it is written."""
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    content_type = call.http.headers.get("Content-Type", "")
-    patch.check_content_type(content_type)
-    asked = options.write_options(call.http.query, "patch")
-    body = await negotiation.read_body(call.http)
-    await admission.prepare(call)
-    resource, strategy = call.resource, registry.of(call.resource, call.route.subresource)
-    kind = schema.for_kind(resource.api_version, resource.kind)
-
-    def changed(old: Object | None) -> Decision:
-        if old is None:
-            raise missing(place_of(call))
-        shown = versions.served(call.resource, old)
-        patched = patch.apply(content_type, shown, body, kind)
-        obj, warnings = patch.decode(kind, patched, asked.field_validation)
-        obj = versions.stored(call.resource, obj)
-        _check_place(call, obj, False)
-        call.warnings[:] = warnings + metadata.drop_equal_owners(obj["metadata"])
-        return decide_update(call, strategy, obj, old)
-
-    return answer(call, await change(call, changed, dry_run=asked.dry_run), accepted)
 
 
 def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> Decision:

@@ -22,6 +22,9 @@ class Transport:
     def close(self):
         self.closed = True
 
+    def set_write_buffer_limits(self, high):
+        pass
+
     def get_write_buffer_size(self):
         return self.buffered
 

@@ -1,0 +1,92 @@
+"""PATCH: of an object, or of its status, on the object as it is when it is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from hypernetes.api.status import StatusError, conflict
+from hypernetes.apiserver import admission, codec, patch, registry, schema, versions
+from hypernetes.apiserver.handlers import negotiation, options, writing
+from hypernetes.apiserver.handlers.context import Call
+from hypernetes.apiserver.jsonvalues import clone
+from hypernetes.apiserver.largebodies import LARGE_PATCH_BYTES
+from hypernetes.apiserver.objects import Decision, missing
+from hypernetes.apiserver.registry import metadata
+
+Object = dict[str, Any]
+Patched = tuple[Object, list[str]]  # the object, and warnings for the client
+
+_ATTEMPTS = 5  # to apply a large patch to an object that others change meanwhile
+
+
+class _Changed(Exception):
+    """The object is no longer the one that the patch was applied to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What a large patch makes of the object at one revision."""
+
+    revision: str
+    outcome: Patched | StatusError
+
+    def of(self, old: Object) -> Patched:
+        """Raises StatusError as the patch did, _Changed."""
+        if old["metadata"]["resourceVersion"] != self.revision:
+            raise _Changed
+        if isinstance(self.outcome, StatusError):
+            raise self.outcome
+        obj, warnings = self.outcome
+        return clone(obj), warnings
+
+
+async def patch_(call: Call) -> web.StreamResponse:
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    content_type = call.http.headers.get("Content-Type", "")
+    patch.check_content_type(content_type)
+    asked = options.write_options(call.http.query, "patch")
+    body = await negotiation.read_body(call.http)
+    await admission.prepare(call)
+    strategy = registry.of(call.resource, call.route.subresource)
+    kind = schema.for_kind(call.resource.api_version, call.resource.kind)
+
+    def patched(old: Object) -> Patched:
+        shown = versions.served(call.resource, old)
+        return patch.decode(kind, patch.apply(content_type, shown, body, kind), asked.field_validation)
+
+    for _ in range(_ATTEMPTS):
+        result = patched if len(body) <= LARGE_PATCH_BYTES else await _ahead(call, patched)
+
+        def changed(old: Object | None, result: Callable[[Object], Patched] = result) -> Decision:
+            if old is None:
+                raise missing(writing.place_of(call))
+            obj, warnings = result(old)
+            obj = versions.stored(call.resource, obj)
+            writing.check_place(call, obj, False)
+            call.warnings[:] = warnings + metadata.drop_equal_owners(obj["metadata"])
+            return writing.decide_update(call, strategy, obj, old)
+
+        try:
+            return writing.answer(call, await writing.change(call, changed, dry_run=asked.dry_run), accepted)
+        except _Changed:
+            await call.parts.freshness.now()
+    raise conflict(call.resource.group_resource, call.route.name, writing.MODIFIED)
+
+
+async def _ahead(call: Call, patched: Callable[[Object], Patched]) -> Callable[[Object], Patched]:
+    """`patched`, done before the object is written, since then nothing may be waited for."""
+    place = writing.place_of(call)
+    entry = call.parts.mirror.object(call.resource, place.tenant, place.namespace, place.name)
+    if entry is None:
+        await call.parts.freshness.now()
+        entry = call.parts.mirror.object(call.resource, place.tenant, place.namespace, place.name)
+        if entry is None:
+            raise missing(place)
+    old = codec.decode(entry.data, entry.revision)
+    try:
+        outcome: Patched | StatusError = await call.parts.large_bodies.read(patched, old)
+    except StatusError as error:
+        outcome = error
+    return _Ahead(str(entry.revision), outcome).of
