@@ -7,8 +7,11 @@ Its size is bounded by the number of keys there are.
 """
 
 import asyncio
+import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from hypernetes.client.backoff import Backoff
@@ -18,16 +21,49 @@ K = TypeVar("K", bound=Hashable)
 _BACKOFF = Backoff(first=0.01, longest=60.0)  # seconds
 
 
+# Upper bounds of buckets in seconds, as upstream's.
+DURATIONS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+@dataclass(slots=True)
+class Durations:
+    """A histogram over DURATIONS; the last bucket has what is longer."""
+
+    seconds: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(DURATIONS) + 1))
+
+    def add(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.buckets[bisect_left(DURATIONS, seconds)] += 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a queue has seen since it was made."""
+
+    adds: int = 0
+    retries: int = 0
+    waited: Durations = field(default_factory=Durations)
+    worked: Durations = field(default_factory=Durations)
+
+
 class WorkQueue(Generic[K]):
     def __init__(self, name: str, backoff: Backoff = _BACKOFF) -> None:
         self.name = name
         self._backoff = backoff
         self._waiting: deque[K] = deque()
         self._dirty: set[K] = set()  # waiting, or to be put back when done
-        self._processing: set[K] = set()
+        self._processing: dict[K, float] = {}  # since when, by time.monotonic()
+        self._added: dict[K, float] = {}  # those that wait
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
+        self.counts = Counts()
+
+    def under_way(self) -> list[float]:
+        """For how many seconds each key is being worked on."""
+        now = time.monotonic()
+        return [now - since for since in self._processing.values()]
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
@@ -45,6 +81,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self.counts.adds += 1
         if key not in self._processing:
             self._enqueue(key)
 
@@ -65,6 +102,7 @@ class WorkQueue(Generic[K]):
         """Adds the key after a time that doubles with each failure in a row; returns it (seconds)."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.counts.retries += 1
         delay = self._backoff.delay(failures)
         self.add_after(key, delay)
         return delay
@@ -90,11 +128,15 @@ class WorkQueue(Generic[K]):
                     self._getters.remove(getter)
         key = self._waiting.popleft()
         self._dirty.discard(key)
-        self._processing.add(key)
+        now = time.monotonic()
+        self._processing[key] = now
+        self.counts.waited.add(now - self._added.pop(key, now))
         return key
 
     def done(self, key: K) -> None:
-        self._processing.discard(key)
+        since = self._processing.pop(key, None)
+        if since is not None:
+            self.counts.worked.add(time.monotonic() - since)
         if key in self._dirty:
             self._enqueue(key)
 
@@ -110,6 +152,7 @@ class WorkQueue(Generic[K]):
 
     def _enqueue(self, key: K) -> None:
         self._waiting.append(key)
+        self._added[key] = time.monotonic()
         self._wake()
 
     def _wake(self) -> None:

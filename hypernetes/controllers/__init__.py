@@ -24,8 +24,13 @@ only bridges the moment between a write and its return through the cache; after 
     namespaces.py                 tear-down, to the last object (+ contents.py)
     nodelifecycle.py              + taints.py; evictions.py
     garbagecollector.py           owner references
+    disruption.py                 what disruption budgets allow (+ disruptionbudgets.py)
+    resourcequotas.py             which quotas are in force; the API server counts
+    storageprotection.py          claims and volumes that are deleted in use
     networks.py, ports.py         networks by their provider; address claims nobody holds any more
     serviceaccounts.py            what every namespace has
     clusterroleaggregation.py     ClusterRoles that are made up of others
-    manager.py, main.py           runs them in the process that holds the Lease
+    podgarbage.py                 pods that ended and that nobody cleans up
+    manager.py, main.py           runs them in the process that holds the Lease: those that selection.py chooses
+    observing.py                  health and metrics
 """

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from hypernetes.client.kubeconfig import KubeconfigError
 from hypernetes.controllers import manager
 from hypernetes.controllers.manager import Settings
 from hypernetes.controllers.nodelifecycle import NodeTiming
+from hypernetes.controllers.observing import Observed, serving
 from hypernetes.providers import loading
 from hypernetes.providers.network.base import NetworkProvider
 
@@ -29,31 +31,42 @@ _log = structlog.get_logger(__name__)
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), default=None, help="For the provider.")
 @click.option("--node-grace-seconds", type=float, default=40.0, show_default=True, help="Silence until a node is lost.")
 @click.option("--eviction-seconds", type=float, default=300.0, show_default=True, help="Until pods leave a lost node.")
+@click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Where health and metrics are told.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="For /healthz and /metrics; 0 for none.")
 @click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
 def main(
     kubeconfig: Path, network_provider: str, state_dir: Path | None, node_grace_seconds: float,
-    eviction_seconds: float, log_level: str,
+    eviction_seconds: float, controllers: str, bind: str, port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
-    settings = Settings(NodeTiming(grace=node_grace_seconds), eviction_seconds)
+    settings = Settings(NodeTiming(grace=node_grace_seconds), eviction_seconds, controllers=controllers)
     try:
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
     except (KubeconfigError, loading.NoSuchProviderError, click.ClickException) as error:
         raise click.ClickException(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(_serve(config, provider, settings)))
+        try:
+            sys.exit(runner.run(_serve(config, provider, settings, bind, port)))
+        except (OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
 
 
-async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Settings) -> int:
-    """The exit code: 0 after SIGTERM or SIGINT, 1 when another process has taken over."""
+async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Settings, bind: str, port: int) -> int:
+    """The exit code: 0 after SIGTERM or SIGINT, 1 when another process has taken over. Raises OSError for a port that
+    is taken, ValueError for a selection of controllers that names one that isn't there."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with Client(config) as client:
-        working = asyncio.ensure_future(manager.run(client, provider, settings))
+    observed = Observed()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(config))
+        if port:
+            await stack.enter_async_context(serving(observed, bind, port))
+        working = asyncio.ensure_future(manager.run(client, provider, settings, observed))
         stopping = asyncio.ensure_future(stopped.wait())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

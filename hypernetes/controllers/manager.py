@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from hypernetes.client import Client, EventRecorder, LeaderElector
+from hypernetes.controllers import selection
 from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
@@ -19,13 +20,14 @@ from hypernetes.controllers.jobs import Jobs
 from hypernetes.controllers.namespaces import Namespaces
 from hypernetes.controllers.networks import Networks
 from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
+from hypernetes.controllers.observing import Observed
+from hypernetes.controllers.podgarbage import PodGarbage
 from hypernetes.controllers.ports import Ports
 from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
 from hypernetes.controllers.statefulsets import StatefulSets
-from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
@@ -41,6 +43,7 @@ class Settings:
     node: NodeTiming = field(default_factory=NodeTiming)
     default_toleration: float = DEFAULT_TOLERATION
     port_grace: float = 60.0
+    controllers: str = selection.ALL  # see selection.py
 
 
 def controllers(
@@ -62,8 +65,6 @@ def controllers(
         ResourceQuotas(*shared),
         ClaimProtection(*shared),
         VolumeProtection(*shared),
-        ClaimProtection(*shared),
-        VolumeProtection(*shared),
         Namespaces(*shared),
         ServiceAccounts(*shared),
         ClusterRoleAggregation(*shared),
@@ -72,20 +73,33 @@ def controllers(
         Evictions(*shared, settings.default_toleration),
         Networks(*shared, provider),
         Ports(*shared, settings.port_grace),
+        PodGarbage(*shared),
     ]
 
 
-async def run_controllers(client: Client, provider: NetworkProvider, settings: Settings) -> None:
+async def run_controllers(
+    client: Client, provider: NetworkProvider, settings: Settings, observed: Observed | None = None
+) -> None:
     """Until cancelled. Everything is made anew: a process that leads again starts from fresh caches."""
     informers, recorder = Informers(client), EventRecorder(client, COMPONENT)
-    running = controllers(client, informers, recorder, provider, settings)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(recorder.run())
-        group.create_task(informers.run())
-        for controller in running:
-            group.create_task(controller.run())
+    known = controllers(client, informers, recorder, provider, settings)
+    selected = selection.select([each.name for each in known], settings.controllers)
+    running = [each for each in known if each.name in selected]
+    observed = observed or Observed()
+    observed.controllers = running
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(recorder.run())
+            group.create_task(informers.run())
+            for controller in running:
+                group.create_task(controller.run())
+    finally:
+        observed.controllers = ()
 
 
-async def run(client: Client, provider: NetworkProvider, settings: Settings) -> None:
-    """Waits for the Lease, then works. Raises LeadershipLost, upon which the process should start again."""
-    await LeaderElector(client, COMPONENT).run(lambda: run_controllers(client, provider, settings))
+async def run(client: Client, provider: NetworkProvider, settings: Settings, observed: Observed) -> None:
+    """Waits for the Lease, then works. Raises LeadershipLost, upon which the process should start again, and ValueError
+    for a selection of controllers that names one that isn't there."""
+    known = controllers(client, Informers(client), EventRecorder(client, COMPONENT), provider, settings)
+    selection.select([each.name for each in known], settings.controllers)  # told now, and not once it leads
+    await LeaderElector(client, COMPONENT).run(lambda: run_controllers(client, provider, settings, observed))

@@ -39,6 +39,7 @@ class Delete:
 
     obj: Object
     propagation: str = "Background"
+    grace_seconds: int | None = None  # None: as long as the object says
 
 
 Write = Create | Update | UpdateStatus | Patch | Delete
@@ -65,16 +66,18 @@ async def carry_out_one(client: Client, tenant: str, write: Write) -> Any:
             return await client.patch(
                 type(obj), metadata.name, body, namespace=metadata.namespace, tenant=tenant, kind="strategic"
             )
-        case Delete(obj, propagation):
-            return await _delete(client, tenant, obj, propagation)
+        case Delete(obj, propagation, grace_seconds):
+            return await _delete(client, tenant, obj, propagation, grace_seconds)
 
 
-async def _delete(client: Client, tenant: str, obj: Any, propagation: str) -> dict[str, Any] | None:
+async def _delete(
+    client: Client, tenant: str, obj: Any, propagation: str, grace_seconds: int | None
+) -> dict[str, Any] | None:
     metadata = obj.metadata
     try:
         return await client.delete(
             type(obj), metadata.name, namespace=metadata.namespace, tenant=tenant, uid=metadata.uid,
-            propagation=propagation,
+            propagation=propagation, grace_seconds=grace_seconds,
         )  # fmt: skip
     except Exception as error:
         # Conflict: another object has the name by now.
