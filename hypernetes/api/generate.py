@@ -48,7 +48,12 @@ _SCALARS = {
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": "dict[str, Any]",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "dict[str, Any]",
 }
-_NULLABLE_LISTS = {("EndpointSlice", "endpoints"), ("EndpointSlice", "ports")}
+# Lists that upstream's server, and so ours, writes as null where they are empty.
+_NULLABLE_LISTS = {
+    ("CSINodeDriver", "topologyKeys"), ("CSINodeSpec", "drivers"), ("ClusterRole", "rules"),
+    ("EndpointSlice", "endpoints"), ("EndpointSlice", "ports"), ("HorizontalPodAutoscalerStatus", "currentMetrics"),
+    ("LimitRangeSpec", "limits"), ("Role", "rules"),
+}  # fmt: skip
 _PRIMITIVES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict[str, Any]"}
 _ZEROS = {"str": '""', "Quantity": '"0"', "int": "0", "bool": "False"}
 _TAKEN = frozenset(dir(BaseModel)) | {"api_version", "kind"}

@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
+from pydantic import ValidationError
+
 from hypernetes.api.object import Object
 from hypernetes.client.keys import Key
 
 T = TypeVar("T", bound=Object)
 IndexFunction = Callable[[T], Iterable[str]]
+
+_log = structlog.get_logger(__name__)
 
 PARSED_LIMIT = 8192  # parsed objects kept per informer; a parsed pod takes some 20 kB, its bytes 3
 
@@ -80,13 +85,21 @@ class Cache(Generic[T]):
         return found
 
     def put(self, key: Key, data: bytes, resource_version: str) -> Change | None:
-        """None where this very version is known already."""
+        """None where this very version is known already.
+
+        An object that the model can't read is left out, and gone if it was there: whatever somebody has got into one
+        object must not end a process that works for all tenants.
+        """
         old = self._entries.get(key)
         if old is not None and old.resource_version == resource_version:
             return None
         entry = Entry(data, resource_version, ())
         if self._functions:
-            obj = self.parse(key, entry)
+            try:
+                obj = self.parse(key, entry)
+            except ValidationError as error:
+                _log.error("an object can't be read", key=str(key), kind=self._model.KIND, error=str(error))
+                return self.remove(key)
             indexed = tuple(tuple(function(obj)) for function in self._functions.values())
             entry = Entry(data, resource_version, indexed)
         self._unindex(key, old)

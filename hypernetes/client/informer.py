@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import orjson
 import structlog
+from pydantic import ValidationError
 
 from hypernetes.api.object import Object
 from hypernetes.api.scheme import Resource
@@ -173,7 +174,11 @@ class Informer(Generic[T]):
             key_handler(change.key)
         if not self._change_handlers:
             return
-        old = None if change.old is None else self._cache.parse(change.key, change.old)
-        new = None if change.new is None else self._cache.parse(change.key, change.new)
+        try:
+            old = None if change.old is None else self._cache.parse(change.key, change.old)
+            new = None if change.new is None else self._cache.parse(change.key, change.new)
+        except ValidationError as error:  # of an informer without an index: else the cache has left it out
+            _log.error("an object can't be read", key=str(change.key), kind=self.resource.kind, error=str(error))
+            return
         for handler in self._change_handlers:
             handler(change.key, old, new)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import meta_v1
-from hypernetes.api.object import Model, Object, Quantity
+from hypernetes.api.object import Model, NullableList, Object, Quantity
 
 
 class MetricTarget(Model):
@@ -140,7 +140,7 @@ class MetricStatus(Model):
 
 class HorizontalPodAutoscalerStatus(Model):
     conditions: list[HorizontalPodAutoscalerCondition] = []
-    current_metrics: list[MetricStatus] = Field([], alias="currentMetrics")
+    current_metrics: NullableList[MetricStatus] = Field([], alias="currentMetrics")
     current_replicas: int | None = Field(None, alias="currentReplicas")
     desired_replicas: int = Field(alias="desiredReplicas")
     last_scale_time: str | None = Field(None, alias="lastScaleTime")

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import meta_v1
-from hypernetes.api.object import IntOrString, Model, Object, Quantity
+from hypernetes.api.object import IntOrString, Model, NullableList, Object, Quantity
 
 
 class AWSElasticBlockStoreVolumeSource(Model):
@@ -866,7 +866,7 @@ class LimitRangeItem(Model):
 
 
 class LimitRangeSpec(Model):
-    limits: list[LimitRangeItem] = []
+    limits: NullableList[LimitRangeItem] = []
 
 
 class LimitRange(Object):

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import meta_v1
-from hypernetes.api.object import Model, Object
+from hypernetes.api.object import Model, NullableList, Object
 
 
 class AggregationRule(Model):
@@ -26,7 +26,7 @@ class ClusterRole(Object):
 
     aggregation_rule: AggregationRule | None = Field(None, alias="aggregationRule")
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    rules: list[PolicyRule] = []
+    rules: NullableList[PolicyRule] = []
 
 
 class RoleRef(Model):
@@ -72,7 +72,7 @@ class Role(Object):
     KIND: ClassVar[str] = "Role"
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    rules: list[PolicyRule] = []
+    rules: NullableList[PolicyRule] = []
 
 
 class RoleBinding(Object):

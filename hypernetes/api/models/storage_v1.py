@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import core_v1, meta_v1
-from hypernetes.api.object import Model, Object, Quantity
+from hypernetes.api.object import Model, NullableList, Object, Quantity
 
 
 class TokenRequest(Model):
@@ -51,11 +51,11 @@ class CSINodeDriver(Model):
     allocatable: VolumeNodeResources | None = None
     name: str
     node_id: str = Field(alias="nodeID")
-    topology_keys: list[str] = Field([], alias="topologyKeys")
+    topology_keys: NullableList[str] = Field([], alias="topologyKeys")
 
 
 class CSINodeSpec(Model):
-    drivers: list[CSINodeDriver] = []
+    drivers: NullableList[CSINodeDriver] = []
 
 
 class CSINode(Object):

@@ -1,5 +1,5 @@
 from hypernetes.api import generate, scheme
-from hypernetes.api.models import apps_v1, core_v1, hypernetes_v1
+from hypernetes.api.models import apps_v1, core_v1, hypernetes_v1, rbac_v1
 
 
 def test_the_models_are_what_the_facts_say() -> None:
@@ -56,3 +56,9 @@ def test_a_cluster_scoped_path_has_no_namespace() -> None:
     nodes = scheme.by_kind("v1", "Node")
     assert nodes.path("*", "ignored", "n1", "status") == "/tenants/*/api/v1/nodes/n1/status"
     assert scheme.by_kind("apps/v1", "Deployment").path(None, "web") == "/apis/apps/v1/namespaces/web/deployments"
+
+
+def test_empty_lists_that_the_server_writes_as_null_are_read_as_empty() -> None:
+    role = rbac_v1.ClusterRole.from_dict({"metadata": {"name": "r"}, "rules": None})
+    assert role.rules == []
+    assert "rules" not in role.to_dict()

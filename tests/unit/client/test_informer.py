@@ -125,3 +125,16 @@ async def test_objects_are_shared_while_unchanged_and_complete() -> None:
         assert obj is not None
         assert obj.data == {"color": "red"}
         assert story.informer.get(B) is None
+
+
+@pytest.mark.parametrize("indexes", [None, {"name": lambda obj: [obj.metadata.name]}])
+async def test_an_object_that_cannot_be_read_is_left_out_and_the_rest_goes_on(indexes: Any) -> None:
+    bad = {**config_map("a", 6), "data": "no map"}
+    api = FakeApi([(5, [config_map("a", 3)])], [[line("MODIFIED", bad), line("ADDED", config_map("b", 7))]])
+    async with running(api, indexes=indexes) as story:
+        assert [told for told in story.told if told[0] == "b"] == [("b", None, "7")]
+        assert ("a", "3", "6") not in story.told
+        assert story.informer.resource_version == "7"
+        if indexes:
+            assert story.informer.keys() == [B]
+            assert [obj.metadata.name for obj in story.informer.by_index("name", "b")] == ["b"]
