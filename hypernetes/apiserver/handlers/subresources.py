@@ -1,6 +1,7 @@
 """Subresources that are neither the object nor its status: each is a small request of its own."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from hypernetes.api import scheme, times
 from hypernetes.api.models.authentication_v1 import TokenRequestSpec
 from hypernetes.api.status import StatusError, cause, conflict, invalid, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT, TenantSAN
-from hypernetes.apiserver import codec, deletion, patch, registry, schema, streaming
+from hypernetes.apiserver import codec, deletion, patch, registry, schema, streaming, tables, views
 from hypernetes.apiserver.authn import certificates, serviceaccounts
 from hypernetes.apiserver.authn.serviceaccounts import BoundObject, ServiceAccountToken
 from hypernetes.apiserver.authz.nodes import node_of
@@ -30,7 +31,22 @@ _MAX_CERTIFICATE_REQUEST_BYTES = 64 * 1024
 async def get_scale(call: Call) -> web.StreamResponse:
     await call.parts.freshness.now()
     entry = find(call)
-    return negotiation.answer(scales.of(codec.decode(entry.data, entry.revision)))
+    return _answer_scale(call, scales.of(codec.decode(entry.data, entry.revision)))
+
+
+def _answer_scale(call: Call, scale: Object) -> web.Response:
+    """In the form that the client asks for: `kubectl get --subresource=scale` prints a table."""
+    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    if accepted.shape == views.TABLE:
+        resource = dataclasses.replace(call.resource, kind="Scale")
+        include = call.http.query.get("includeObject") or tables.INCLUDE_METADATA
+        body = tables.table(resource, [scale], include, version=accepted.version)
+        body["metadata"] = {"resourceVersion": scale["metadata"]["resourceVersion"]}
+    elif accepted.shape == views.METADATA:
+        body = tables.partial_metadata(scale, accepted.version)
+    else:
+        body = scale
+    return negotiation.answer(body, 200, accepted.media_type)
 
 
 async def put_scale(call: Call) -> web.StreamResponse:
@@ -53,7 +69,7 @@ async def put_scale(call: Call) -> web.StreamResponse:
         return writing.decide_update(call, strategy, new, old)
 
     written = await writing.change(call, changed, dry_run=asked.dry_run)
-    return negotiation.answer(scales.of(codec.decode(written.entry.data, written.entry.revision)))
+    return _answer_scale(call, scales.of(codec.decode(written.entry.data, written.entry.revision)))
 
 
 async def bind(call: Call) -> web.StreamResponse:

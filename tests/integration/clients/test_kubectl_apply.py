@@ -179,6 +179,8 @@ def test_a_patch_goes_to_a_subresource(kubectl: Kubectl, web: str) -> None:
     answer = kubectl("patch", web, "--subresource=scale", "--type=merge", "-p", '{"spec":{"replicas":1}}')
     assert answer == "scale.autoscaling/web patched\n"
     assert kubectl("get", web, "--subresource=scale", "-o", "jsonpath={.kind} {.spec}") == 'Scale {"replicas":1}'
+    shown = kubectl("get", web, "--subresource=scale").splitlines()
+    assert [line.split()[:2] for line in shown] == [["NAME", "DESIRED"], ["web", "1"]]
     assert "NotFound" in kubectl.fails("patch", web, "--subresource=status", "-p", "{}", "-n", "nowhere")
 
 

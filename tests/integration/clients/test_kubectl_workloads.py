@@ -66,13 +66,18 @@ def test_set_changes_selectors_and_subjects(kubectl: Kubectl) -> None:
     ]  # fmt: skip
 
 
-def test_autoscale_makes_an_autoscaler(kubectl: Kubectl, web: str) -> None:
+def test_autoscale_makes_an_autoscaler_that_both_versions_read(kubectl: Kubectl, web: str) -> None:
     made = kubectl("autoscale", web, "--min=2", "--max=5", "--cpu-percent=80")
     assert made == "horizontalpodautoscaler.autoscaling/web autoscaled\n"
-    newer = kubectl.get("hpa.v2.autoscaling", "web")["spec"]
+    newer = kubectl.get("horizontalpodautoscalers.v2.autoscaling", "web")["spec"]
     assert newer["metrics"] == [
         {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
     ]
+    older = kubectl.get("horizontalpodautoscalers.v1.autoscaling", "web")["spec"]
+    assert older == {
+        "minReplicas": 2, "maxReplicas": 5, "targetCPUUtilizationPercentage": 80,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+    }  # fmt: skip
     name, target, metric, *rest = kubectl.rows("hpa", "web")[0]
     assert (name, target, metric) == ("web", "Deployment/web", "cpu:")
     assert rest[:4] == ["<unknown>/80%", "2", "5", "0"]
