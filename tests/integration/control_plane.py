@@ -98,12 +98,15 @@ class ControlPlane:
 
 @asynccontextmanager
 async def running(
-    directory: Path, *names: str, tenant: str | None = None
+    directory: Path, *names: str, tenant: str | None = None, options: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[ControlPlane, Client]]:
-    """An API server that is ready, `names` beside it, and a tenant with its kubeconfig if asked for."""
+    """An API server that is ready, `names` beside it, and a tenant with its kubeconfig if asked for.
+
+    `options` are the API server's.
+    """
     plane = ControlPlane(directory)
     plane.prepare()
-    await plane.start("apiserver")
+    await plane.start("apiserver", *options)
     try:
         async with plane.client() as client:
             await plane.wait_ready(client)

@@ -8,5 +8,8 @@ watching.py      watch
 writing.py       create, update, patch
 components.py    componentstatuses, which are found out when asked for
 deleting.py      delete, deletecollection
+evicting.py      a pod's deletion, as its disruption budget allows
+claims.py        addresses and ports that are written with their service
+quotas.py        usage that is written with what uses it
 subresources.py  scale, binding, finalize, token, certificate, log, exec, attach
 """
