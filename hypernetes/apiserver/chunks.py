@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import hdrs, web
 
+_AHEAD_BYTES = 64 * 1024  # of encrypted copies that wait for a client; what is behind them is shared between watchers
+
 
 class Chunks:
     """The answer to `request`, which has been prepared. `written` is told how many pieces were sent."""
@@ -32,5 +34,7 @@ class Chunks:
 
 def of(request: web.BaseRequest, response: web.StreamResponse, written: Callable[[int], None]) -> Chunks | None:
     """None where the answer isn't chunked (HTTP/1.0), or nobody is there any more."""
-    chunked = response.headers.get(hdrs.TRANSFER_ENCODING) == "chunked"
-    return Chunks(request, written) if chunked and request.transport is not None else None
+    if request.transport is None or response.headers.get(hdrs.TRANSFER_ENCODING) != "chunked":
+        return None
+    request.transport.set_write_buffer_limits(high=_AHEAD_BYTES)
+    return Chunks(request, written)

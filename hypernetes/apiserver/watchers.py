@@ -22,6 +22,7 @@ from hypernetes.apiserver.views import View
 
 QUEUE_EVENTS = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
+_PIECE_BYTES = 64 * 1024  # that a task takes at a time: a copy for each client that is behind
 _AT_ONCE = 128  # watchers that are written to before others have their turn: some 2 ms
 
 Match = Callable[[Entry], bool]
@@ -129,7 +130,7 @@ class Watcher:
         self.due = False  # it is on the list of those to be flushed
         self._limit = limit
         self._queue: list[bytes] = []
-        self._bytes = 0  # of what is queued, but for the first
+        self._bytes = 0  # of what is queued
         self._news: asyncio.Future[None] | None = None  # what its task waits for
         self.cut_off = False  # it read too slowly
         self.expired = False  # what it would have to be told is gone
@@ -146,13 +147,12 @@ class Watcher:
         self.began = True
 
     def push(self, frame: bytes) -> None:
-        if self._queue:  # the client is behind
-            self._bytes += len(frame)
-            if len(self._queue) >= self._limit or self._bytes > QUEUE_BYTES:
-                self.cut_off = True
-                self._queue.clear()
-        if not self.cut_off:
+        if self._queue and (len(self._queue) >= self._limit or self._bytes + len(frame) > QUEUE_BYTES):
+            self.cut_off = True  # the client is too far behind
+            self._queue, self._bytes = [], 0
+        elif not self.cut_off:
             self._queue.append(frame)
+            self._bytes += len(frame)
 
     def flush(self) -> None:
         """Writes what is queued, or lets its task do so where the client is behind or the task is at it already."""
@@ -181,7 +181,7 @@ class Watcher:
         return not self._queue
 
     async def next(self, timeout: float) -> bytes | None:
-        """All that is queued, as one piece; None after `timeout` seconds without anything.
+        """What is queued, as one piece of some size; None after `timeout` seconds without anything.
 
         b"" tells that the watch is over: see `cut_off` and `expired`.
         """
@@ -194,8 +194,14 @@ class Watcher:
                 return None
             finally:
                 self._news = None
-        queued, self._queue, self._bytes = self._queue, [], 0
-        return b"".join(queued)
+        size = count = 0
+        while count < len(self._queue) and size < _PIECE_BYTES:
+            size += len(self._queue[count])
+            count += 1
+        piece = b"".join(self._queue[:count])
+        del self._queue[:count]
+        self._bytes -= size
+        return piece
 
 
 class Watchers:

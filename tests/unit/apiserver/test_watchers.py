@@ -110,6 +110,18 @@ async def test_a_client_that_is_behind_is_left_to_its_task() -> None:
     assert client.writes == []
 
 
+async def test_a_task_takes_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchers, "_PIECE_BYTES", 200)
+    story = Story()
+    watcher = story.watch("acme")
+    for number in range(5):
+        story.pod("acme", f"p{number}")
+    pieces = []
+    while not watcher.idle:
+        pieces.append([name for _, name, _ in await told(watcher)])
+    assert pieces == [["p0", "p1"], ["p2", "p3"], ["p4"]]
+
+
 async def test_many_watchers_are_told_a_part_at_a_time() -> None:
     story = Story()
     watchers = [story.watch("acme") for _ in range(300)]
