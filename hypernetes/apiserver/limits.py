@@ -21,6 +21,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn.users import User
+from hypernetes.apiserver.compression import compressed
 from hypernetes.apiserver.handlers import negotiation
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.largebodies import is_large
@@ -174,13 +175,13 @@ async def _answered(call: Call, handler: Handler, seconds: float) -> web.StreamR
     """What is read is given up when its time is over. A write is carried out: all that it waits for has a deadline."""
     verb = call.route.verb
     if verb in _BODIES or (verb == "get" and seconds == REQUEST_SECONDS):
-        response = await handler(call)
+        response = await compressed(call.http, await handler(call))
         if _is_large(response):
             return await _within(call.http, REQUEST_SECONDS, sending.send(call.http, response))
         return response
 
     async def read() -> web.StreamResponse:
-        response = await handler(call)
+        response = await compressed(call.http, await handler(call))
         return await sending.send(call.http, response) if _is_large(response) else response
 
     return await _within(call.http, seconds, read())

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import sending, sharing, views
+from hypernetes.apiserver import compression, sending, sharing, views
 from hypernetes.apiserver.freshness import too_large
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
@@ -254,12 +254,15 @@ async def _stream(call: Call, pieces: Iterator[bytes]) -> web.StreamResponse:
     chunk = _take(pieces, _WHOLE_BYTES)
     if len(chunk) < _WHOLE_BYTES:
         return negotiation.answer(chunk, warnings=call.warnings)
-    response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
+    gzip = compression.Stream() if negotiation.takes_gzip(call.http) else None
+    response = web.StreamResponse(headers={"Content-Type": negotiation.JSON, **(compression.HEADERS if gzip else {})})
     negotiation.warn(response, call.warnings)
     await response.prepare(call.http)
     while chunk:
-        await sending.write(response, chunk)
+        await sending.write(response, await gzip.add(chunk) if gzip else chunk)
         chunk = _take(pieces, _CHUNK_BYTES)
+    if gzip:
+        await sending.write(response, await gzip.end())
     await response.write_eof()
     return response
 
