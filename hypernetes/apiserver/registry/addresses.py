@@ -4,6 +4,7 @@ import ipaddress
 from typing import Any
 
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import conditions
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -65,10 +66,20 @@ def validate_range_update(new: Object, old: Object) -> Causes:
     return causes
 
 
+def validate_range_status(new: Object, old: Object) -> Causes:
+    return conditions.validate((new.get("status") or {}).get("conditions"), "status.conditions")
+
+
 ADDRESSES = Strategy(
     name_rule=name_rule,
     complete=True,
     validate=validate_address,
     validate_update=validate_address_update,
 )
-RANGES = Strategy(complete=True, has_status=True, validate=validate_range, validate_update=validate_range_update)
+RANGES = Strategy(
+    complete=True,
+    has_status=True,
+    validate=validate_range,
+    validate_update=validate_range_update,
+    validate_status=validate_range_status,
+)

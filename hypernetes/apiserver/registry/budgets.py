@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import amounts
+from hypernetes.apiserver.registry import amounts, conditions
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -30,7 +30,8 @@ def validate(budget: Object) -> Causes:
 
 def validate_status(new: Object, old: Object) -> Causes:
     status = new.get("status") or {}
-    return [cause for name in _COUNTS for cause in validation.non_negative(status.get(name), f"status.{name}")]
+    causes = conditions.validate(status.get("conditions"), "status.conditions")
+    return causes + [cause for name in _COUNTS for cause in validation.non_negative(status.get(name), f"status.{name}")]
 
 
 STRATEGY = Strategy(

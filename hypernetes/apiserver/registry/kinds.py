@@ -1,6 +1,7 @@
 """Which strategy belongs to which resource."""
 
 from hypernetes.apiserver.registry import (
+    accounts,
     addresses,
     autoscalers,
     budgets,
@@ -55,7 +56,7 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "replicationcontrollers"): replicasets.REPLICATION_CONTROLLERS,
     ("", "resourcequotas"): quotas.STRATEGY,
     ("", "secrets"): configs.SECRETS,
-    ("", "serviceaccounts"): Strategy(returns_deleted=True),
+    ("", "serviceaccounts"): accounts.STRATEGY,
     ("", "services"): services.STRATEGY,
     ("apps", "controllerrevisions"): controllerrevisions.STRATEGY,
     ("apps", "daemonsets"): daemonsets.STRATEGY,

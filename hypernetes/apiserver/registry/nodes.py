@@ -124,6 +124,12 @@ def validate_status(new: Object, old: Object) -> Causes:
     return causes
 
 
+def warnings(node: Object, old: Object | None) -> list[str]:
+    if node["spec"].get("externalID"):
+        return ["spec.externalID: this field is deprecated, and is unused"]
+    return []
+
+
 STRATEGY = Strategy(
     complete=True,
     has_status=True,
@@ -133,4 +139,5 @@ STRATEGY = Strategy(
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
+    warnings=warnings,
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypernetes.api import quantity
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import claimspecs
+from hypernetes.apiserver.registry import claimspecs, oldnames
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -124,6 +124,17 @@ def validate_status(new: Object, old: Object) -> Causes:
     return causes
 
 
+def warnings(claim: Object, old: Object | None) -> list[str]:
+    found: list[str] = []
+    if CLASS_ANNOTATION in (claim["metadata"].get("annotations") or {}):
+        found.append(f"metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use storageClassName instead")
+    resources = claim["spec"].get("resources") or {}
+    for part in ("requests", "limits"):
+        amount = (resources.get(part) or {}).get("storage")
+        found += oldnames.fraction(amount, f"spec.resources.{part}[storage]")
+    return found
+
+
 STRATEGY = Strategy(
     complete=True,
     has_status=True,
@@ -133,4 +144,5 @@ STRATEGY = Strategy(
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
+    warnings=warnings,
 )

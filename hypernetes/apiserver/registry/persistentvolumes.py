@@ -6,7 +6,7 @@ from typing import Any
 
 from hypernetes.api import quantity, times
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import persistentvolumesources
+from hypernetes.apiserver.registry import oldnames, persistentvolumesources
 from hypernetes.apiserver.registry.podrules import affinity as affinities
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
+_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"  # how a class was named before there was a field
 _RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
 
 
@@ -124,9 +125,13 @@ def warnings(volume: Object, old: Object | None) -> list[str]:
     spec, found = volume["spec"], list[str]()
     if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
         found.append("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated; use provisioning")
-    annotations = volume["metadata"].get("annotations") or {}
-    if "volume.beta.kubernetes.io/storage-class" in annotations:
-        found.append("metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated; use storageClassName")
+    if _CLASS_ANNOTATION in (volume["metadata"].get("annotations") or {}):
+        found.append(f"metadata.annotations[{_CLASS_ANNOTATION}]: deprecated since v1.8; use storageClassName instead")
+    found += oldnames.volume((name for name in spec if name not in ("flocker", "quobyte")), "spec")
+    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
+    for index, term in enumerate(terms):
+        for rule in term.get("matchExpressions") or ():
+            found += oldnames.label(rule.get("key") or "", f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
     return found
 
 

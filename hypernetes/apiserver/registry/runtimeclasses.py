@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import resourcenames
+from hypernetes.apiserver.registry import oldnames, resourcenames
 from hypernetes.apiserver.registry.podrules import tolerations as tolerating
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
@@ -39,4 +39,9 @@ def validate_update(new: Object, old: Object) -> Causes:
     return validation.immutable(new, old, "handler")
 
 
-STRATEGY = Strategy(complete=True, validate=validate, validate_update=validate_update)
+def warnings(runtime_class: Object, old: Object | None) -> list[str]:
+    selector = (runtime_class.get("scheduling") or {}).get("nodeSelector") or {}
+    return [warning for key in selector for warning in oldnames.label(key, "scheduling.nodeSelector")]
+
+
+STRATEGY = Strategy(complete=True, validate=validate, validate_update=validate_update, warnings=warnings)

@@ -207,6 +207,8 @@ def warnings(service: Object, old: Object | None) -> list[str]:
                 found.append(f"spec.{name} is ignored when spec.clusterIP is 'None'")
         if spec.get("sessionAffinity") not in (None, "None"):
             found.append("spec.SessionAffinity is ignored for headless services")
+    elif spec.get("externalIPs"):
+        found.append("spec.externalIPs: deprecated since v1.36; use a load balancer's address instead")
     if spec.get("trafficDistribution") == "PreferClose":
         found.append("spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone")
     return found

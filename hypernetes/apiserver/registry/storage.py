@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import csinames, parameters
+from hypernetes.apiserver.registry import csinames, oldnames, parameters
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -52,6 +52,15 @@ def _topology(term: Object, path: str) -> Causes:
 
 def validate_class_update(new: Object, old: Object) -> Causes:
     return validation.immutable(new, old, "parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
+
+
+def class_warnings(storage_class: Object, old: Object | None) -> list[str]:
+    found: list[str] = []
+    for index, term in enumerate(storage_class.get("allowedTopologies") or ()):
+        for position, rule in enumerate(term.get("matchLabelExpressions") or ()):
+            path = f"allowedTopologies[{index}].matchLabelExpressions[{position}].key"
+            found += oldnames.label(rule.get("key") or "", path)
+    return found
 
 
 def validate_attributes_class(attributes_class: Object) -> Causes:
@@ -103,6 +112,7 @@ CLASSES = Strategy(
     returns_deleted=True,
     validate=validate_class,
     validate_update=validate_class_update,
+    warnings=class_warnings,
 )
 ATTRIBUTES_CLASSES = Strategy(
     complete=True,

@@ -3,29 +3,12 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.registry import oldnames
 from hypernetes.apiserver.registry.podrules import affinity, annotations
 from hypernetes.apiserver.registry.podrules.containers import PARTS
 
 Object = dict[str, Any]
 
-_OLD_LABELS = {
-    "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
-    "beta.kubernetes.io/os": ("v1.14", "kubernetes.io/os"),
-    "failure-domain.beta.kubernetes.io/region": ("v1.17", "topology.kubernetes.io/region"),
-    "failure-domain.beta.kubernetes.io/zone": ("v1.17", "topology.kubernetes.io/zone"),
-    "beta.kubernetes.io/instance-type": ("v1.17", "node.kubernetes.io/instance-type"),
-}
-_OLD_SOURCES = {
-    "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
-    "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
-    "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
-    "flocker": "deprecated in v1.22, non-functional in v1.25+",
-    "storageos": "deprecated in v1.22, non-functional in v1.25+",
-    "quobyte": "deprecated in v1.22, non-functional in v1.25+",
-    "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
-    "cephfs": "deprecated in v1.28, non-functional in v1.31+",
-    "rbd": "deprecated in v1.28, non-functional in v1.31+",
-}
 _OLD_ANNOTATIONS = (
     (annotations.APPARMOR, 'deprecated since v1.30; use the "appArmorProfile" field instead'),
     ("seccomp.security.alpha.kubernetes.io/pod", 'non-functional in v1.27+; use the "seccompProfile" field instead'),
@@ -35,7 +18,6 @@ _OLD_ANNOTATIONS = (
     ),
 )
 _WHOLE = ("memory", "ephemeral-storage")
-_FRACTIONS = ("m", "u", "n")  # how an amount below 1, or with a fraction, is written
 
 
 def of_pod(new: Object, old: Object | None) -> list[str]:
@@ -87,12 +69,12 @@ def of_spec(spec: Object, path: str) -> list[str]:
     _amounts(spec.get("overhead") or {}, f"{path}.overhead", found)
     if "nodeSelector" in spec:
         for key in spec["nodeSelector"]:
-            _old_label(key, f"{path}.nodeSelector[{key}]", found)
+            found += oldnames.label(key, f"{path}.nodeSelector[{key}]")
     if "affinity" in spec:
         _affinity(spec, f"{path}.affinity", found)
     for index, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         at = f"{path}.topologySpreadConstraints[{index}]"
-        _old_label(constraint.get("topologyKey") or "", f"{at}.topologyKey", found)
+        found += oldnames.label(constraint.get("topologyKey") or "", f"{at}.topologyKey")
         if constraint.get("labelSelector") is None:
             found.append(f"{at}.labelSelector: a null labelSelector results in matching no pod")
     return found
@@ -129,9 +111,7 @@ def _ports(ports: Any, path: str, found: list[str]) -> None:
 
 def _amounts(amounts: Object, path: str, found: list[str]) -> None:
     for name in _WHOLE:
-        amount = amounts.get(name)
-        if amount is not None and amount.endswith(_FRACTIONS):
-            found.append(f'{path}[{name}]: fractional byte value "{amount}" is invalid, must be an integer')
+        found += oldnames.fraction(amounts.get(name), f"{path}[{name}]")
 
 
 def _repeated(entries: Any, key: str, path: str, found: list[str]) -> None:
@@ -146,23 +126,13 @@ def _repeated(entries: Any, key: str, path: str, found: list[str]) -> None:
 
 
 def _volume(volume: Object, path: str, found: list[str]) -> None:
-    for source in volume:
-        if source in _OLD_SOURCES:
-            found.append(f"{path}.{source}: {_OLD_SOURCES[source]}")
+    found += oldnames.volume(volume, path)
     for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
         if not source:
             found.append(f"{path}.projected.sources[{index}]: no sources provided")
     claim = ((volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}).get("spec") or {}
-    storage = ((claim.get("resources") or {}).get("requests") or {}).get("storage", "")
-    if storage.endswith(_FRACTIONS):
-        at = f"{path}.ephemeral.volumeClaimTemplate.spec.resources.requests[storage]"
-        found.append(f'{at}: fractional byte value "{storage}" is invalid, must be an integer')
-
-
-def _old_label(key: str, path: str, found: list[str]) -> None:
-    if key in _OLD_LABELS:
-        since, instead = _OLD_LABELS[key]
-        found.append(f'{path}: deprecated since {since}; use "{instead}" instead')
+    storage = ((claim.get("resources") or {}).get("requests") or {}).get("storage")
+    found += oldnames.fraction(storage, f"{path}.ephemeral.volumeClaimTemplate.spec.resources.requests[storage]")
 
 
 def _affinity(spec: Object, path: str, found: list[str]) -> None:
@@ -171,7 +141,7 @@ def _affinity(spec: Object, path: str, found: list[str]) -> None:
     terms += [term.get("preference") or {} for term in nodes.get(affinity.PREFERRED) or ()]
     for term in terms:
         for rule in term.get("matchExpressions") or ():
-            _old_label(rule.get("key") or "", f"{path}.nodeAffinity", found)
+            found += oldnames.label(rule.get("key") or "", f"{path}.nodeAffinity")
 
     def look(term: Object) -> None:
         if term.get("labelSelector") is None:

@@ -127,9 +127,26 @@ UPDATES: list[tuple[Object, str, Any, Found]] = [
     (changed(NODE, "spec", {}), "spec.podCIDRs", ["10.0.1.0/24"], []),
     (NODE, "spec.providerID", "p://y", [("spec.providerID", "Forbidden")]),
 ]  # fmt: skip
+CONDITION = {"type": "A", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "R", "message": ""}
 STATUSES: list[tuple[Object, Any, Found]] = [
     (QUOTA, {"hard": {"pods": "5"}, "used": {"pods": "-1"}}, [("status.used[pods]", "Invalid")]),
     (BUDGET, {"disruptionsAllowed": -1}, [("status.disruptionsAllowed", "Invalid")]),
+    (BUDGET, {"conditions": [CONDITION]}, []),
+    (BUDGET, {"conditions": [CONDITION, CONDITION]}, [("status.conditions[1].type", "Duplicate")]),
+    (
+        BUDGET,
+        {"conditions": [{**CONDITION, "status": "Maybe", "reason": "a b"}]},
+        [("status.conditions[0].status", "NotSupported"), ("status.conditions[0].reason", "Invalid")],
+    ),
+    (
+        BUDGET,
+        {"conditions": [{"type": "A"}]},
+        [
+            ("status.conditions[0].status", "NotSupported"),
+            ("status.conditions[0].lastTransitionTime", "Required"),
+            ("status.conditions[0].reason", "Required"),
+        ],
+    ),
     (SCALER, {"desiredReplicas": -1}, [("status.desiredReplicas", "Invalid")]),
     (NODE, {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}] * 2}, [("status.addresses[1]", "Duplicate")]),
     (NAMESPACE, {"phase": "Terminating"}, [("status.Phase", "Invalid")]),
