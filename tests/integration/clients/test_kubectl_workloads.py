@@ -131,6 +131,48 @@ def test_a_rollout_is_followed_paused_resumed_restarted_and_undone(kubectl: Kube
     kubectl("delete", "deployment/site")
 
 
+def test_stateful_and_daemon_sets_are_rolled_out_and_undone(kubectl: Kubectl) -> None:
+    labels = {"app": "numbered"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x:1"}]}}
+    selector = {"matchLabels": labels}
+    for kind, spec in (("StatefulSet", {"serviceName": "numbered"}), ("DaemonSet", {})):
+        body = {
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "numbered"},
+            "spec": {**spec, "selector": selector, "template": template},
+        }  # fmt: skip
+        kubectl("create", "-f", "-", stdin=json.dumps(body))
+        name = f"{kind.lower()}/numbered"
+        kubectl("rollout", "status", name, WAIT)
+        kubectl("set", "image", name, "x=x:2")
+        kubectl("rollout", "status", name, WAIT)
+        pods = "jsonpath={.items[*].spec.containers[0].image}"
+        assert kubectl("get", "pods", "-l", "app=numbered", "-o", pods) == "x:2"
+        history = kubectl("rollout", "history", name).splitlines()
+        assert [line.split() for line in history[2:] if line] == [["1", "<none>"], ["2", "<none>"]]
+        assert "x:1" in kubectl("rollout", "history", name, "--revision=1")
+        assert kubectl("rollout", "undo", name) == f"{kind.lower()}.apps/numbered rolled back\n"
+        kubectl("rollout", "status", name, WAIT)
+        assert kubectl("get", "pods", "-l", "app=numbered", "-o", pods) == "x:1"
+        kubectl("delete", name, "--cascade=foreground", WAIT)
+
+
+def test_jobs_are_waited_for_and_cron_jobs_triggered_and_suspended(kubectl: Kubectl) -> None:
+    kubectl("create", "cronjob", "nightly", "--image=x", "--schedule=0 3 * * *", "--", "true")
+    kubectl("create", "job", "tonight", "--from=cronjob/nightly")
+    assert kubectl("wait", "job/tonight", "--for=condition=Complete", WAIT) == "job.batch/tonight condition met\n"
+    assert kubectl.rows("job", "tonight")[0][:3] == ["tonight", "Complete", "1/1"]
+    kubectl("create", "job", "hopeless", "--image=x", "--", "false")
+    kubectl("patch", "job", "hopeless", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
+    kubectl("wait", "job/hopeless", "--for=condition=Failed", WAIT)
+    assert kubectl.rows("job", "hopeless")[0][:3] == ["hopeless", "Failed", "0/1"]
+    kubectl("patch", "cronjob", "nightly", "-p", '{"spec":{"suspend":true}}')
+    name, *schedule, zone, suspended, active, last, _ = kubectl.rows("cronjob", "nightly")[0]
+    assert (name, schedule, zone, suspended, active, last) == (
+        "nightly", ["0", "3", "*", "*", "*"], "<none>", "True", "0", "<none>",
+    )  # fmt: skip
+    kubectl("delete", "cronjob,job", "--all", WAIT)
+
+
 def test_a_rollout_that_does_not_come_up_is_seen_to_wait(kubectl: Kubectl) -> None:
     kubectl("create", "deployment", "stuck", "--image=broken:1")
     done = kubectl.run("rollout", "status", "deployment/stuck", "--timeout=1s")
@@ -161,6 +203,20 @@ def test_a_pod_that_ends_is_waited_for_and_shown_as_completed(kubectl: Kubectl) 
     assert kubectl.rows("pod", "short")[0][:4] == ["short", "0/1", "Completed", "0"]
     assert kubectl("get", "pods", "--field-selector=status.phase=Succeeded", "-o", "name") == "pod/short\n"
     kubectl("delete", "pods", "--field-selector=status.phase=Succeeded")
+
+
+def test_a_pod_is_debugged_by_another_container_or_a_copy(kubectl: Kubectl) -> None:
+    kubectl("run", "sick", "--image=sick:1")
+    kubectl("wait", "--for=condition=Ready", "pod/sick", WAIT)
+    kubectl("debug", "pod/sick", "--image=tools:1", "-c", "tools", "--attach=false", "--profile=general")
+    (added,) = kubectl.get("pod/sick")["spec"]["ephemeralContainers"]
+    assert (added["name"], added["image"], added["securityContext"]) == (
+        "tools", "tools:1", {"capabilities": {"add": ["SYS_PTRACE"]}},
+    )  # fmt: skip
+    copied = ("--copy-to=copy", "--set-image=sick=sick:debug", "--attach=false", "--profile=general")
+    kubectl("debug", "pod/sick", *copied)
+    assert [container["image"] for container in kubectl.get("pod/copy")["spec"]["containers"]] == ["sick:debug"]
+    kubectl("delete", "pod", "sick", "copy", "--now")
 
 
 def test_delete_lets_go_of_or_takes_along_what_it_owns(kubectl: Kubectl) -> None:
