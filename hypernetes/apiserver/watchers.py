@@ -22,7 +22,7 @@ from hypernetes.apiserver.views import View
 
 QUEUE_EVENTS = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
-_PIECE_BYTES = 64 * 1024  # that a task takes at a time: a copy for each client that is behind
+_PIECE_BYTES = 32 * 1024  # that are written at a time: two TLS records, which each connection keeps room for
 _AT_ONCE = 128  # watchers that are written to before others have their turn: some 2 ms
 
 Match = Callable[[Entry], bool]
@@ -156,10 +156,10 @@ class Watcher:
 
     def flush(self) -> None:
         """Writes what is queued, or lets its task do so where the client is behind or the task is at it already."""
-        if self._queue and self._news is not None and self.outlet is not None and self.outlet.ready:
-            queued, self._queue, self._bytes = self._queue, [], 0
-            self.outlet.write(queued)
-        elif self._queue or self.cut_off:
+        if self._news is not None and self.outlet is not None:
+            while self._queue and self.outlet.ready:
+                self.outlet.write(self._take())
+        if self._queue or self.cut_off:
             self._wake()
 
     def expire(self) -> None:
@@ -194,14 +194,21 @@ class Watcher:
                 return None
             finally:
                 self._news = None
+        return b"".join(self._take())
+
+    def _take(self) -> list[bytes]:
+        """A piece of what is queued."""
+        if self._bytes <= _PIECE_BYTES:
+            taken, self._queue, self._bytes = self._queue, [], 0
+            return taken
         size = count = 0
-        while count < len(self._queue) and size < _PIECE_BYTES:
+        while size < _PIECE_BYTES:
             size += len(self._queue[count])
             count += 1
-        piece = b"".join(self._queue[:count])
+        taken = self._queue[:count]
         del self._queue[:count]
         self._bytes -= size
-        return piece
+        return taken
 
 
 class Watchers:
