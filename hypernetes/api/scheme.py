@@ -17,9 +17,6 @@ _NOT_SERVED = frozenset(
     {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"}
 )
 
-# Subresources of facts/ that are not served yet.
-_SUBRESOURCES_NOT_SERVED = frozenset({"portforward"})
-
 # Two API versions or groups of the same stored objects: served name -> stored name.
 _STORED_AS = {
     ("autoscaling/v1", "horizontalpodautoscalers"): ("autoscaling/v2", "horizontalpodautoscalers"),
@@ -118,7 +115,7 @@ def _table() -> dict[tuple[str, str], Resource]:
             )  # fmt: skip
     for row in rows:
         parent, _, name = row["name"].partition("/")
-        if name and name not in _SUBRESOURCES_NOT_SERVED and (row["groupVersion"], parent) in table:
+        if name and (row["groupVersion"], parent) in table:
             group, version = _SUBRESOURCE_KINDS.get(name, ("", ""))
             owner = table[row["groupVersion"], parent]
             owner.subresources[name] = Subresource(name, row["kind"], tuple(row["verbs"]), group, version)

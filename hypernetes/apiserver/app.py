@@ -23,6 +23,7 @@ from hypernetes.apiserver.handlers import (
     namespaces,
     negotiation,
     patching,
+    portforwarding,
     probing,
     proxies,
     reading,
@@ -78,6 +79,8 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("exec", "create"): subresources.execute,
     ("attach", "get"): subresources.attach,
     ("attach", "create"): subresources.attach,
+    ("portforward", "get"): portforwarding.forward,
+    ("portforward", "create"): portforwarding.forward,
     **{("proxy", verb): proxies.proxy for verb in ("get", "create", "update", "patch", "delete")},
 }
 # Of resources of which nothing is stored; reviews have a table of their own.

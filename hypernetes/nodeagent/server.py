@@ -109,12 +109,13 @@ class AgentServer:
         return socket
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
-        """A connection to a port of the pod's own address."""
+        """A connection to a port of the pod's own address, or of its loopback."""
         worker, port = self._worker(request), request.match_info["port"]
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise StatusError("BadRequest", f"{port[:64]!r} is no port")
         if worker.machine is None or worker.record.claim is None:
             raise StatusError("ServiceUnavailable", f"pod {worker.record.name!r} is not running")
+        address = "127.0.0.1" if request.query.get("to") == "loopback" else worker.record.claim.address
         socket = web.WebSocketResponse(
             protocols=(forwards.PROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=channels.MAX_MESSAGE_BYTES
         )
@@ -122,7 +123,7 @@ class AgentServer:
             raise StatusError("BadRequest", "Upgrade request required: connections are WebSockets")
         try:
             async with asyncio.timeout(START_SECONDS):
-                stream = await worker.machine.forward(int(port), worker.record.claim.address)
+                stream = await worker.machine.forward(int(port), address)
         except MachineError as error:
             why = f"port {port} of pod {worker.record.name!r} can't be reached: {error.message}"
             raise StatusError("ServiceUnavailable", why) from error

@@ -2,20 +2,24 @@
 guest's side is a TCP connection of this machine."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
 from hypernetes.api import times
+from hypernetes.apiserver.portforward import PROTOCOL
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.nodeagent import server as agent_server
 from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.pki import ADMIN
 from hypernetes.pki.contexts import server_context
 from hypernetes.pki.roles import node_role
 from tests.integration.api.servers import User, serving
@@ -254,3 +258,91 @@ async def test_a_node_answers_for_its_health_and_takes_no_writes(stage: Stage) -
     answer = await stage.admin("GET", "/api/v1/nodes/n1/proxy/healthz")
     assert (answer.status, answer.body) == (200, b"ok")
     assert (await stage.admin("POST", "/api/v1/nodes/n1/proxy/healthz")).status == 405
+
+
+class Forwarded:
+    """`kubectl port-forward` in the background; `port` is the local one."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.process, self.port = process, port
+
+
+@asynccontextmanager
+async def port_forward(stage: Stage, remote: int) -> AsyncIterator[Forwarded]:
+    pki = stage.admin._pki
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", "--server", stage.admin.url, "--certificate-authority", str(pki.ca_certificate),
+        "--client-certificate", str(pki.certificate(ADMIN)), "--client-key", str(pki.key(ADMIN)),
+        "port-forward", "pod/web", f":{remote}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r"127\.0\.0\.1:(\d+) ->", line)
+        assert found, line
+        yield Forwarded(process, int(found[1]))
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_kubectl_forwards_a_port_for_many_connections_at_once(stage: Stage) -> None:
+    async with port_forward(stage, stage.port) as forwarded, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{forwarded.port}"
+
+        async def post(number: int) -> str:
+            async with session.post(f"{url}/x", data=f"hello {number}") as answer:
+                body: str = (await answer.json())["body"]
+                return body
+
+        assert await asyncio.gather(*map(post, range(12))) == [f"hello {number}" for number in range(12)]
+        async with session.get(f"{url}/large") as answer:
+            assert len(await answer.read()) == 512 * 65536
+    assert {address for _, address in stage.machine.asked} == {"127.0.0.1"}, "as from inside the pod"
+
+
+async def test_a_port_where_nobody_listens_is_told_by_kubectl(stage: Stage) -> None:
+    async with port_forward(stage, 1) as forwarded:
+        reader, writer = await asyncio.open_connection("127.0.0.1", forwarded.port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        async with asyncio.timeout(30):
+            assert await reader.read() == b""
+            assert forwarded.process.stdout is not None
+            said = b""
+            while b"error forwarding port 1" not in said:
+                piece = await forwarded.process.stdout.read(4096)
+                assert piece, said
+                said += piece
+        assert b"Connection refused" in said
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, 400),
+        ({"Upgrade": "SPDY/3.1", "Connection": "Upgrade"}, 400),
+        ({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": "v9"}, 400),
+    ],
+)
+async def test_another_way_to_forward_is_refused(stage: Stage, headers: dict[str, str], code: int) -> None:
+    answer = await stage.admin("POST", f"{PODS}/web/portforward", headers=headers)
+    assert (answer.status, answer.json["kind"]) == (code, "Status")
+
+
+async def test_a_pod_that_does_not_run_forwards_nothing(stage: Stage) -> None:
+    pod = {"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "main", "image": "web"}]}}
+    assert (await stage.admin("POST", PODS, pod)).status == 201
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": PROTOCOL}
+    answer = await stage.admin("GET", f"{PODS}/waits/portforward", headers=headers)
+    assert (answer.status, "is not running" in answer.json["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("noise", [b"", b"\x00" * 64, b"\x80\x03\x00\x01\x00\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_noise_instead_of_frames_ends_the_session_and_nothing_else(stage: Stage, noise: bytes) -> None:
+    url = f"{stage.admin.url}{PODS}/web/portforward"
+    async with stage.admin._session.ws_connect(url, protocols=(PROTOCOL,)) as far:
+        await far.send_bytes(noise)
+        await far.close()
+    assert (await stage.admin("GET", f"{PODS}/web/proxy/x")).status == 418
