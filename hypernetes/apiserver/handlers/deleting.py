@@ -1,5 +1,6 @@
 """DELETE of one object, or of all that a list would show."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from hypernetes.apiserver import admission, codec, contents, deletion, registry,
 from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import DeleteOptions
-from hypernetes.apiserver.handlers.reading import view_for
+from hypernetes.apiserver.handlers.reading import answer_list, view_for
 from hypernetes.apiserver.handlers.writing import answer
 from hypernetes.apiserver.mirror import Entry
 from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
@@ -23,7 +24,7 @@ Object = dict[str, Any]
 Mark = Callable[[Object], Object]
 
 _OPTIONS_KIND = "DeleteOptions"
-_MAX_COLLECTION = 5_000  # objects of one deletecollection; its answer holds them all
+_AT_ONCE = 32  # objects of one deletecollection whose removal is under way; the store writes them together
 
 
 async def delete(call: Call) -> web.StreamResponse:
@@ -43,34 +44,40 @@ async def delete(call: Call) -> web.StreamResponse:
 
 
 async def delete_collection(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    """Deletes all that the selectors match, or the first `limit` of them; answers with them as they were found."""
+    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
     selected = options.list_options(call.http.query, call.resource, watch=False)
     asked = await _options(call)
     _warn(call, asked)
     await call.parts.freshness.now()
     mirror = call.parts.mirror
     prefix = mirror.keys.range(call.resource, call.one_tenant, call.route.namespace)
-    page = mirror.page(prefix, limit=selected.limit or _MAX_COLLECTION, match=selected.matcher())
+    found = mirror.page(prefix, limit=selected.limit, match=selected.matcher()).entries
     gone: list[Entry] = []
-    for entry in page.entries:
+    for start in range(0, len(found), _AT_ONCE):
+        gone += await _delete_all(call, found[start : start + _AT_ONCE], asked)
+    view = view_for(call, accepted.shape, accepted.version)
+    return await answer_list(call, accepted, view, gone, {"resourceVersion": str(mirror.revision)})
+
+
+async def _delete_all(call: Call, entries: list[Entry], asked: DeleteOptions) -> list[Entry]:
+    """Those that this request has deleted. Raises what one of them is refused for, once all have been tried."""
+
+    async def one(entry: Entry) -> bool:
         assert entry.name is not None
         try:
             await delete_object(call, entry.name.name, asked, namespace=entry.name.namespace)
         except StatusError as error:
-            if error.reason != "NotFound":  # somebody else was faster
-                raise
-        else:
-            gone.append(entry)  # as it was: upstream answers with what it found
-    view = view_for(call, "object")
-    head = {
-        "kind": f"{call.resource.kind}List",
-        "apiVersion": call.resource.api_version,
-        "metadata": {"resourceVersion": str(mirror.revision)},
-    }
-    items = b",".join(view.encode(entry, in_list=True) for entry in gone)
-    return negotiation.answer(
-        orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}", 200, accepted.media_type, call.warnings
-    )
+            if error.reason == "NotFound":  # somebody else was faster
+                return False
+            raise
+        return True
+
+    results = await asyncio.gather(*(one(entry) for entry in entries), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [entry for entry, deleted in zip(entries, results, strict=True) if deleted]
 
 
 async def delete_object(
