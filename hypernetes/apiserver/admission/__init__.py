@@ -4,7 +4,7 @@
     object ──┴────────────────────────┴─ the kind's own rules ┴──────────────────────────┴─ write
 
 One module a plugin, named as upstream names it. ResourceQuota comes last and belongs to the write itself, since usage
-is counted in the same transaction: resourcequota.py decides, handlers/quotas.py writes.
+is counted in the same transaction: quota/ decides, handlers/quotas.py writes.
 """
 
 from contextlib import suppress

@@ -36,14 +36,24 @@ _COUNTED_AT_ONCE = 200  # objects, between two looks at what else there is to do
 log = structlog.get_logger()
 
 
+class NeedsTurn(Exception):
+    """The write changes what a quota counts, so it has to wait for its turn."""
+
+
 class Exceeded(StatusError):
     """A refusal for a quota's sake, which others may have made room in meanwhile."""
 
 
 async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written:
-    """What `writing` writes, with what it changes in ledgers. Raises StatusError."""
-    if not _concerns(call):
-        return await writing()
+    """What `writing` writes, with what it changes in ledgers. Raises StatusError.
+
+    Most updates change nothing that a quota counts: they find out before they wait for anybody.
+    """
+    if not _will_charge(call):
+        try:
+            return await writing()
+        except NeedsTurn:
+            log.debug("a write is counted", resource=call.resource.name, namespace=call.route.namespace)
     with call.parts.turns.of(call.one_tenant, call.route.namespace) as turn:
         await _take(turn)
         try:
@@ -62,22 +72,36 @@ async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written
 
 
 def charges(call: Call, new: Object | None, old: Object | None) -> Sequence[SideWrite]:
-    """The ledgers that a write within `write` changes. Raises StatusError where a quota doesn't allow it.
-
-    A quota that has appeared since the write began counts from the next one on.
-    """
+    """The ledgers that a write within `write` changes. Raises StatusError where a quota doesn't allow it; NeedsTurn."""
+    if not _is_counted(call):
+        return ()
     turn = call.parts.turns.held(call.one_tenant, call.route.namespace, call)
     if turn is None:
+        resource = call.resource.stored
+        if any(quota.is_changed(orjson.loads(entry.data), resource, new, old) for entry in _quotas(call)):
+            raise NeedsTurn
         return ()
     if call.resource.stored == QUOTAS and old is not None:
         return _charges_of_quota(call, turn, new, old)
     return list(_charges(call, turn, new, old))
 
 
-def _concerns(call: Call) -> bool:
-    if not call.resource.namespaced or not call.route.namespace:
+def _is_counted(call: Call) -> bool:
+    """Whether quotas can have to do with the request."""
+    return call.resource.namespaced and bool(call.route.namespace)
+
+
+def _will_charge(call: Call) -> bool:
+    """Whether the write changes a ledger for sure, or nearly so."""
+    if not _is_counted(call):
         return False
-    return call.resource.stored == QUOTAS or next(_quotas(call), None) is not None
+    if call.resource.stored == QUOTAS:
+        return True
+    if call.route.verb in ("update", "patch"):
+        return False
+    resource = call.resource.stored
+    hard = (orjson.loads(entry.data).get("status", {}).get("hard") or {} for entry in _quotas(call))
+    return any(usage.names(resource, names) for names in hard)
 
 
 async def _take(turn: Turn) -> None:

@@ -10,7 +10,7 @@ place. `status.used` shows the ledger, a moment later. handlers/quotas.py does t
 https://kubernetes.io/docs/concepts/policy/resource-quotas/
 """
 
-from hypernetes.apiserver.quota.ledger import Ledger, Refused, charged, counted, is_ledger, ledger_key
+from hypernetes.apiserver.quota.ledger import Ledger, Refused, charged, counted, is_changed, is_ledger, ledger_key
 from hypernetes.apiserver.quota.turns import Turn, Turns
 
-__all__ = ["Ledger", "Refused", "Turn", "Turns", "charged", "counted", "is_ledger", "ledger_key"]
+__all__ = ["Ledger", "Refused", "Turn", "Turns", "charged", "counted", "is_changed", "is_ledger", "ledger_key"]

@@ -57,15 +57,19 @@ def charged(
     if not bounded:
         return used
     name = quota["metadata"]["name"]
-    before = _used_by(old, quota, resource, bounded)
-    after = _used_by(new, quota, resource, bounded)
-    if new is not None and old is None and after:
+    if new is not None and old is None and scopes.matches(quota, resource, new):
         _check_stated(name, resource, new, bounded)
-    delta = amounts.without_zeros(amounts.subtract(after, before))
+    delta = _delta(quota, resource, bounded, new, old)
     grown = {key: amount for key, amount in delta.items() if amounts.value(amount) > 0}
     if grown and not free:
         _check(name, hard, used, grown, bounded)
     return {**used, **_added(used, delta)}
+
+
+def is_changed(quota: Object, resource: Resource, new: Object | None, old: Object | None) -> bool:
+    """Whether what is used will be another amount."""
+    bounded = usage.names(resource, (quota.get("status") or {}).get("hard") or {})
+    return bool(bounded) and bool(_delta(quota, resource, bounded, new, old))
 
 
 def counted(quota: Object, bounded: Iterable[str], resource: Resource, objects: Iterable[Object]) -> Amounts:
@@ -73,6 +77,13 @@ def counted(quota: Object, bounded: Iterable[str], resource: Resource, objects: 
     wanted = usage.names(resource, bounded)
     total = amounts.total(_used_by(obj, quota, resource, wanted) for obj in objects)
     return {**dict.fromkeys(wanted, amounts.ZERO), **total}
+
+
+def _delta(
+    quota: Object, resource: Resource, bounded: Iterable[str], new: Object | None, old: Object | None
+) -> Amounts:
+    before, after = (_used_by(obj, quota, resource, bounded) for obj in (old, new))
+    return amounts.without_zeros(amounts.subtract(after, before))
 
 
 def _used_by(obj: Object | None, quota: Object, resource: Resource, bounded: Iterable[str]) -> Amounts:
