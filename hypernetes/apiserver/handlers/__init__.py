@@ -3,6 +3,9 @@
 context.py       what every handler is given
 options.py       query parameters and DeleteOptions, checked
 negotiation.py   Accept headers; bodies in and out
+plaintext.py     answers that are no object
+probing.py       /livez, /readyz, /healthz
+documents.py     discovery, OpenAPI, the version, metrics
 reading.py       get, list
 watching.py      watch
 writing.py       create, update, patch

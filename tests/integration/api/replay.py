@@ -40,6 +40,7 @@ PATTERNS = {
     "cont": r".+", "tok": r".+", "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "microtime": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "age": r".+", "text": r".*",
 }  # fmt: skip
+RECORDED_HOST = "127.0.0.1:16443"  # as whom the recorded server was addressed; discovery repeats it
 POLL_SECONDS = 3
 SEQUENCE_SECONDS = 60
 SIDE_BY_SIDE = 16
@@ -112,7 +113,7 @@ class Replay:
                     await asyncio.sleep(0.25)
 
     async def _step(self, step: dict[str, Any], keep: set[str]) -> None:
-        headers = {"Accept": "application/json", "User-Agent": "replay"}
+        headers = {"Accept": "application/json", "User-Agent": "replay", "Host": RECORDED_HOST}
         headers |= {key.title(): value for key, value in self._filled(step.get("headers") or {}).items()}
         user = self._anonymous if "Authorization" in headers else self._user
         body = self._filled(step.get("body"))
