@@ -97,10 +97,11 @@ class NodeGraph:
         return any((key.tenant, key.namespace) == (tenant, namespace) for key in self._of(node))
 
     def names_secret(self, node: str, tenant: str, namespace: str, name: str) -> bool:
-        for found in self._references(node, tenant, namespace):
-            if name in found.secrets or name in self._pull_secrets(tenant, namespace, found.account):
-                return True
-        return False
+        found = list(self._references(node, tenant, namespace))
+        if any(name in each.secrets for each in found):
+            return True
+        accounts = {each.account for each in found}
+        return any(name in self._pull_secrets(tenant, namespace, account) for account in accounts)
 
     def names_config_map(self, node: str, tenant: str, namespace: str, name: str) -> bool:
         return self._names(node, tenant, namespace, lambda found: name in found.config_maps)

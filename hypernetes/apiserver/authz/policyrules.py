@@ -98,17 +98,18 @@ class RuleSet:
 
     def __init__(self, rules: Iterable[PolicyRule]) -> None:
         self.rules = tuple(rules)
-        self._resources: dict[tuple[str, str, str], Names] = {}
+        self._resources: dict[str, dict[tuple[str, str], Names]] = {}  # verb -> (group, resource) -> names
         self._urls: list[tuple[str, str]] = []
         for rule in self.rules:
             names: Names = frozenset(rule.resource_names) or None
-            for key in product(rule.verbs, rule.api_groups, rule.resources):
-                self._add(key, names)
+            for verb, group, resource in product(rule.verbs, rule.api_groups, rule.resources):
+                self._add(verb, (group, resource), names)
             self._urls.extend(product(rule.verbs, rule.non_resource_urls))
 
-    def _add(self, key: tuple[str, str, str], names: Names) -> None:
-        known = self._resources.get(key, frozenset())
-        self._resources[key] = None if names is None or known is None else known | names
+    def _add(self, verb: str, key: tuple[str, str], names: Names) -> None:
+        of_verb = self._resources.setdefault(verb, {})
+        known = of_verb.get(key, frozenset())
+        of_verb[key] = None if names is None or known is None else known | names
 
     def allows(self, asked: Attributes) -> bool:
         if not asked.resource:
@@ -116,14 +117,16 @@ class RuleSet:
                 verb in (asked.verb, ANY) and (url == asked.path or _is_below(url, asked.path))
                 for verb, url in self._urls
             )
-        found = self._resources
         resources: tuple[str, ...] = (asked.resource, ANY)
         if asked.subresource:
             resources = (f"{asked.resource}/{asked.subresource}", ANY, _ANY_RESOURCE_PREFIX + asked.subresource)
         for verb in (asked.verb, ANY):
+            of_verb = self._resources.get(verb)
+            if of_verb is None:
+                continue
             for group in (asked.group, ANY):
                 for resource in resources:
-                    names = found.get((verb, group, resource), _NO_NAMES)
+                    names = of_verb.get((group, resource), _NO_NAMES)
                     if names is None or asked.name in names:
                         return True
         return False

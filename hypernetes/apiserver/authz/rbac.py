@@ -73,7 +73,8 @@ class TenantPolicy:
     def derive_again(self) -> None:
         """What was derived from roles and bindings no longer holds."""
         self._by_subject: dict[Subject, dict[str, list[RoleName]]] | None = None
-        self._rule_sets: dict[tuple[Subject, str], RuleSet | None] = {}
+        self._rule_sets: dict[tuple[Subject, str], RuleSet] = {}
+        self._sets_of_users: dict[tuple[str, tuple[str, ...], str], tuple[RuleSet, ...]] = {}
         self._decisions: dict[object, bool] = {}
 
     def allows(self, user: User, asked: Attributes) -> bool:
@@ -95,13 +96,18 @@ class TenantPolicy:
         """What a role allows; None where there is no such role."""
         return self._rules(role, frozenset())
 
-    def _rule_sets_of(self, user: User, namespace: str) -> Iterator[RuleSet]:
-        subjects: list[Subject] = [("User", user.name), *(("Group", group) for group in user.groups)]
-        for subject in subjects:
-            for place in ("", namespace) if namespace else ("",):
-                found = self._rule_set(subject, place)
-                if found is not None:
-                    yield found
+    def _rule_sets_of(self, user: User, namespace: str) -> tuple[RuleSet, ...]:
+        known = (user.name, user.groups, namespace)
+        found = self._sets_of_users.get(known)
+        if found is None:
+            subjects: list[Subject] = [("User", user.name), *(("Group", group) for group in user.groups)]
+            places = ("", namespace) if namespace else ("",)
+            sets = (self._rule_set(subject, place) for subject in subjects for place in places)
+            found = tuple(each for each in sets if each is not None)
+            if len(self._sets_of_users) >= _KEPT_DECISIONS:
+                self._sets_of_users.clear()
+            self._sets_of_users[known] = found
+        return found
 
     def _rule_set(self, subject: Subject, namespace: str) -> RuleSet | None:
         key = (subject, namespace)
