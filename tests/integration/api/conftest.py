@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hypernetes.apiserver.storage.base import Store
+from tests.integration.api import fuzzing
 from tests.integration.api.servers import User, serving
 from tests.integration.storage.conftest import etcd, store
 
@@ -16,3 +17,7 @@ async def admin(store: Store, tmp_path: Path) -> AsyncIterator[User]:
     """The provider's administrator, at a server of its own; once per store."""
     async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as user:
         yield user
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"to repeat the fuzzing: {fuzzing.SEED_VARIABLE}={fuzzing.SEED}")
