@@ -12,7 +12,7 @@ import orjson
 import structlog
 import uvloop
 
-from hypernetes.apiserver import requestlog
+from hypernetes.apiserver import memory, requestlog
 from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
@@ -56,6 +56,7 @@ def main(directory: Path, bind: str, port: int, store: str, log_level: str, requ
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     _allow_files()
+    memory.tune()
     try:
         uvloop.run(_serve(directory, bind, port, store, request_log))
     except* (CannotStart, CannotOpen, OSError, CertificateError, static_tokens.TokenFileError) as errors:

@@ -21,7 +21,7 @@ from hypernetes.apiserver.mirror import Entry, HistoryGone, Page
 from hypernetes.apiserver.storage.base import Compacted, Unavailable
 from hypernetes.apiserver.views import View
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 96 * 1024
 _WHOLE_BYTES = 256 * 1024  # what is smaller is sent in one piece, with its length
 
 
