@@ -239,8 +239,8 @@ def _keep_all_but_status(new: Object, old: Object) -> None:
 
 def _counts(new: Object, old: Object, strategy: Strategy) -> bool:
     """Whether metadata.generation counts this change."""
-    metadata_too = [name for name in strategy.counts_metadata if new["metadata"].get(name) != old["metadata"].get(name)]
-    return bool(metadata_too) or _content(new) != _content(old)
+    annotations = [obj["metadata"].get("annotations") or {} for obj in (new, old)]
+    return _content(new) != _content(old) or (strategy.counts_annotations and annotations[0] != annotations[1])
 
 
 def _content(obj: Object) -> Object:
