@@ -45,4 +45,16 @@ def _constraint(constraint: Object, path: str) -> Causes:
     for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
         if constraint.get(name) is not None and constraint[name] not in _POLICIES:
             causes += validation.not_supported(f"{path}.{name}", constraint[name], _POLICIES)
+    causes += _label_keys(constraint, f"{path}.matchLabelKeys")
     return causes + validation.label_selector(constraint.get("labelSelector"), f"{path}.labelSelector")
+
+
+def _label_keys(constraint: Object, path: str) -> Causes:
+    """Labels whose values are the pod's own (KEP-3243)."""
+    keys = constraint.get("matchLabelKeys") or ()
+    causes: Causes = []
+    if keys and constraint.get("labelSelector") is None:
+        causes += validation.forbidden(path, "must not be specified when labelSelector is not set")
+    for index, key in enumerate(keys):
+        causes += validation.qualified_name(key, f"{path}[{index}]")
+    return causes
