@@ -5,6 +5,7 @@ request ─► route ─► authenticate ─► tenant ─► authorize ─► h
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -89,6 +90,7 @@ _NOT_STORED: dict[tuple[str, str], Handler] = {
     ("componentstatuses", "get"): components.get,
     ("componentstatuses", "list"): components.list_,
 }
+_ENTERING = frozenset({"attach", "exec", "portforward"})  # subresources that open a pod
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 _MAKING = frozenset({"create", "update", "patch"})
 
@@ -173,7 +175,7 @@ class Application:
         now, through another server.
         """
         try:
-            check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
+            self._check_all(user, route, field_selector)
         except StatusError:
             if not user.tenant:
                 raise
@@ -181,8 +183,14 @@ class Application:
             visible = namespaces.visible(self._parts, user, route)
             if visible is not None:
                 return visible
-            check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
+            self._check_all(user, route, field_selector)
         return None
+
+    def _check_all(self, user: User, route: Route, field_selector: str) -> None:
+        check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
+        if route.subresource in _ENTERING and route.verb == "get":
+            # a WebSocket begins with a GET, and is no reading all the same: both are asked for, as upstream
+            check_allowed(self._parts.authorizer, user, replace(route, verb="create"), route.name)
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""

@@ -1,7 +1,7 @@
 """What every handler is given: the request, read and authorized, and the parts of the server it may use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from aiohttp import web
@@ -67,6 +67,11 @@ def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, f
     decision = authorizer.authorize(user, asked)
     if not decision.allowed:
         raise forbidden(user, asked, decision)
+
+
+def check_may_create(call: "Call", name: str) -> None:
+    """Of an object whose name is known from its body; a PUT that creates is a create, too. Raises StatusError."""
+    check_allowed(call.parts.authorizer, call.user, replace(call.route, verb="create"), name)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from hypernetes.apiserver import (
     views,
 )
 from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
-from hypernetes.apiserver.handlers.context import Call, check_allowed
+from hypernetes.apiserver.handlers.context import Call, check_may_create
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.largebodies import is_large
@@ -58,7 +58,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
         name = obj["metadata"].setdefault("name", "")  # none is told of with all else that is wrong
-        check_allowed(call.parts.authorizer, call.user, call.route, name)  # the URL of a create has no name
+        check_may_create(call, name)
         new = _completed_new(call, clone(obj) if generate else obj, strategy)
         asked = admission.request(call, admission.CREATE, new)
         await admission.admit(call, asked)
@@ -239,8 +239,8 @@ def _keep_all_but_status(new: Object, old: Object) -> None:
 
 def _counts(new: Object, old: Object, strategy: Strategy) -> bool:
     """Whether metadata.generation counts this change."""
-    annotations = [obj["metadata"].get("annotations") or {} for obj in (new, old)]
-    return _content(new) != _content(old) or (strategy.counts_annotations and annotations[0] != annotations[1])
+    metadata_too = [name for name in strategy.counts_metadata if new["metadata"].get(name) != old["metadata"].get(name)]
+    return bool(metadata_too) or _content(new) != _content(old)
 
 
 def _content(obj: Object) -> Object:

@@ -396,3 +396,29 @@ async def test_only_who_may_approve_for_a_signer_approves(admin: User) -> None:
         await bind(acme, "system:certificates.k8s.io:kube-apiserver-client-approver", person("jane"), namespace="")
         await made(approve(jane, request))
         assert (await outcome(acme, request))["certificate"]
+
+
+async def test_who_may_change_may_not_create_by_the_same_request(admin: User) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    async with await admin.tenant("acme") as acme, await admin.person("acme", "jane") as jane:
+        rules = [{"verbs": ["get", "update"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]
+        await made(acme("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "renews"}, "rules": rules}))
+        await bind(acme, "renews", person("jane"))
+        lease = await made(acme("PUT", f"{leases}/there", {"metadata": {"name": "there"}, "spec": {}}))
+        await made(jane("PUT", f"{leases}/there", {**lease, "spec": {"holderIdentity": "jane"}}))
+        await refused(jane("PUT", f"{leases}/new", {"metadata": {"name": "new"}, "spec": {}}))
+
+
+async def test_who_may_read_everything_of_a_pod_may_not_enter_it(admin: User) -> None:
+    async with await admin.tenant("acme") as acme, await admin.person("acme", "jane") as jane:
+        await made(acme("POST", PODS, pod("p", "s")))
+        rules = [
+            {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/*", "pods/exec", "pods/log"]}
+        ]
+        await made(acme("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "reads"}, "rules": rules}))
+        await bind(acme, "reads", person("jane"))
+        assert (await jane("GET", f"{PODS}/p")).status == 200
+        for subresource in ("exec", "attach"):
+            await refused(jane("GET", f"{PODS}/p/{subresource}", command="sh", stdout="true"))
+        entering = await acme("GET", f"{PODS}/p/exec", command="sh", stdout="true")
+        assert entering.status not in (401, 403), entering.body
