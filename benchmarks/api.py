@@ -30,7 +30,6 @@ CONNECTIONS = 64
 _LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
 _PATCH_CONNECTIONS = 16
 _STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
-_SETTLE_SECONDS = 2.0  # for events under way once the last patch is answered
 _OPEN_SECONDS = 120.0  # for thousands of watches to be opened
 
 
@@ -43,9 +42,10 @@ class Size:
     seconds: float = 4.0
     watchers: tuple[int, ...] = (100, 1000)
     idle: int = 3000
+    settle_seconds: float = 2.0  # for events under way once the last patch is answered
 
 
-QUICK = Size(pods=300, rounds=1, seconds=1.0, watchers=(10,), idle=100)
+QUICK = Size(pods=200, rounds=1, seconds=1.0, watchers=(10,), idle=50, settle_seconds=0.5)
 
 
 @dataclass(slots=True)
@@ -148,11 +148,9 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
     """What `watchers` watches of all pods are told while pods are patched."""
     async with _watching(bench, watchers) as watching:
         before = bench.server.cpu_seconds
-        patching = await bench.process(
-            "patching", bench.size.pods, rate, bench.size.seconds + 2 * bool(rate), _PATCH_CONNECTIONS
-        )
+        patching = await bench.process("patching", bench.size.pods, rate, bench.size.seconds, _PATCH_CONNECTIONS)
         sent = json.loads((await patching.communicate())[0])
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await asyncio.sleep(bench.size.settle_seconds)
         cpu = bench.server.cpu_seconds - before
         seen = await _told(watching)
     if seen["events"] != sent["patches"] * watchers:
@@ -171,7 +169,7 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
 async def idle(bench: Bench) -> None:
     before = bench.server.rss_bytes
     async with _watching(bench, bench.size.idle):
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await asyncio.sleep(bench.size.settle_seconds)
         each = (bench.server.rss_bytes - before) / bench.size.idle
         bench.note("memory per idle watch", each / 1e3, "KB", 10, lower=True)
 

@@ -5,6 +5,7 @@ import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 _SCRIPT = Path(__file__).with_name("requests.lua")
 _SPARE_SECONDS = 120.0  # over what was asked for, until a run counts as hung
@@ -35,6 +36,8 @@ async def run(
     url: str, token: str, arguments: list[str], *, seconds: float, connections: int, accept: str = "application/json"
 ) -> Run:
     """One run of wrk with one thread, which is a core's worth. Raises LoadError."""
+    if which("wrk") is None:
+        raise LoadError("wrk is missing: make deps")
     process = await asyncio.create_subprocess_exec(
         "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s",
         "--timeout", "30s", "--script", str(_SCRIPT), "--header", f"Authorization: Bearer {token}",
