@@ -63,6 +63,7 @@ async def patch_(call: Call) -> web.StreamResponse:
             if old is None:
                 raise missing(writing.place_of(call))
             obj, warnings = result(old)
+            obj.setdefault("metadata", {})
             obj = versions.stored(call.resource, obj)
             writing.check_place(call, obj, False)
             call.warnings[:] = warnings + metadata.drop_equal_owners(obj["metadata"])

@@ -96,6 +96,7 @@ async def read_object(call: Call, field_validation: str, *, new: bool = False) -
     large = is_large(len(body), sent_as)
     obj, warnings = await call.parts.large_bodies.read(decoded) if large else decoded()
     call.warnings += warnings
+    obj.setdefault("metadata", {})
     obj = versions.stored(call.resource, obj)
     check_place(call, obj, new)
     call.warnings += metadata.drop_equal_owners(obj["metadata"])
@@ -104,7 +105,7 @@ async def read_object(call: Call, field_validation: str, *, new: bool = False) -
 
 def check_place(call: Call, obj: Object, new: bool) -> None:
     """The body must not name another place than the URL; what it leaves out is filled in."""
-    found, route = obj.setdefault("metadata", {}), call.route
+    found, route = obj["metadata"], call.route
     if not call.resource.namespaced:
         found.pop("namespace", None)
     elif found.setdefault("namespace", route.namespace) != route.namespace:

@@ -11,8 +11,6 @@ from typing import Any
 import orjson
 import pytest
 import structlog
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from hypernetes.apiserver.storage.opening import open_store
 from tests.integration.api.servers import Answer, User, serving
@@ -507,107 +505,19 @@ async def test_messages_that_are_no_http(client: Client) -> None:
         writer.close()
 
 
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
-    return out + bytes([number])
-
-
-def chunk(field: int, data: bytes) -> bytes:
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def envelope(kind: bytes, raw: bytes) -> bytes:
-    return b"k8s\x00" + chunk(1, chunk(1, b"v1") + chunk(2, kind)) + chunk(2, raw)
-
-
-FUZZ = settings(
-    max_examples=250, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
-
-NAMES = st.sampled_from(
-    ["metadata", "spec", "name", "labels", "annotations", "data", "containers", "image", "resources", "limits", "cpu",
-    "env",
-     "ports", "containerPort", "protocol", "volumes", "configMap", "items", "template", "selector", "matchLabels",
-     "status",
-     "matchExpressions", "operator", "values", "key", "finalizers", "ownerReferences", "livenessProbe", "httpGet",
-     "port",
-     "projected", "sources", "downwardAPI", "fieldRef", "tolerations", "affinity", "kind", "apiVersion", "strategy",
-     "type",
-     "rollingUpdate", "maxSurge", "clusterIP", "clusterIPs", "ipFamilies", "externalIPs", "$patch", "", "é", "emptyDir",
-     "sizeLimit", "securityContext", "topologySpreadConstraints", "lifecycle", "valueFrom", "secretKeyRef",
-     "volumeMounts"]
-)  # fmt: skip
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=20), st.sampled_from(["v1", "a", "TCP", "Always", "1Gi", "25%", "10.254.0.9", "None", "In",
-    "delete"]),
-)  # fmt: skip
-VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=6), max_leaves=30
-)
-
-
-async def test_random_objects(client: Client) -> None:
-    bodies: list[Any] = []
-
-    @FUZZ
-    @given(st.sampled_from(sorted(FINE)), st.data())
-    def collect(path: str, data: st.DataObject) -> None:
-        keys = data.draw(st.sampled_from(list(paths_of(FINE[path]))))
-        bodies.append((path, replaced(FINE[path], keys, data.draw(VALUES))))
-
-    collect()
-    for path, body in bodies:
-        await client("POST", path, body, dryRun="All", headers={"Accept": TABLE})
-        await client("PUT", f"{path}/there", body, dryRun="All", headers={"Accept": TABLE})
-        for content_type in (MERGE_PATCH, STRATEGIC_PATCH):
-            await client("PATCH", f"{path}/there", body, headers={"Content-Type": content_type}, dryRun="All")
-
-
-async def test_random_json_patches(client: Client) -> None:
-    patches: list[Any] = []
-    keys = NAMES | st.sampled_from(["-", "0", "1", "-1", "k", "there", "~0", "~1", "~"])
-    pointers = st.lists(keys, max_size=5).map(lambda parts: "".join(f"/{part}" for part in parts))
-    operations = st.fixed_dictionaries(
-        {"op": st.sampled_from(["add", "remove", "replace", "test", "move", "copy"]), "path": pointers},
-        optional={"value": VALUES, "from": pointers},
-    )
-
-    @FUZZ
-    @given(st.lists(operations, max_size=6))
-    def collect(patch: Any) -> None:
-        patches.append(patch)
-
-    collect()
-    for patch in patches:
-        headers = {"Content-Type": JSON_PATCH}
-        await client("PATCH", f"{DEPLOYMENTS}/there", patch, headers=headers, dryRun="All")
-
-
-async def test_random_bytes(client: Client) -> None:
-    bodies: list[tuple[bytes, str]] = []
-    noise = st.binary(max_size=200)
-    messages = st.recursive(
-        noise, lambda inner: st.lists(st.tuples(st.integers(0, 40), inner), max_size=5).map(
-            lambda fields: b"".join(chunk(number, data) for number, data in fields)
-        ), max_leaves=20,
-    )  # fmt: skip
-    kinds = st.sampled_from(
-        [b"Pod", b"ConfigMap", b"Deployment", b"Secret", b"Nothing", b"", b"\xff", b"DeleteOptions"]
-    )
-
-    @FUZZ
-    @given(noise, kinds, messages, st.sampled_from(["application/json", YAML, PROTOBUF]))
-    def collect(plain: bytes, kind: bytes, message: bytes, content_type: str) -> None:
-        bodies.append((plain, content_type))
-        bodies.append((b"k8s\x00" + plain, PROTOBUF))
-        bodies.append((envelope(kind, message), PROTOBUF))
-
-    collect()
-    for body, content_type in bodies:
-        for path in (PODS, CONFIG_MAPS):
-            await client.sent(body, content_type, f"{path}?dryRun=All")
-        await client.sent(body, content_type, f"{PODS}/none", "DELETE")
+async def test_objects_without_metadata_of_kinds_that_are_stored_in_another_version(client: Client) -> None:
+    autoscaler = {
+        "metadata": {"name": "there"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "X", "name": "x"}},
+    }
+    for path in (
+        "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+        "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+        "/apis/events.k8s.io/v1/namespaces/default/events",
+    ):
+        await client("POST", path, autoscaler)
+        for body in ({}, {"metadata": None}, {"metadata": {}}):
+            assert (await client("POST", path, body)).status in (400, 422)
+            assert (await client("PUT", f"{path}/there", body)).status in (400, 422)
+        await client("PATCH", f"{path}/there", {"metadata": None}, headers={"Content-Type": MERGE_PATCH})
+        await client("PATCH", f"{path}/there", {"$patch": "delete"}, headers={"Content-Type": STRATEGIC_PATCH})
