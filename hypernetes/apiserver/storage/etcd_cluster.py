@@ -32,6 +32,7 @@ class Cluster:
         if not self._endpoints or not all(_is_endpoint(endpoint) for endpoint in self._endpoints):
             raise CannotOpen(f"{location!r} is not of the form etcd://host:port,host:port")
         self._channels = [rpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS) for endpoint in self._endpoints]
+        self._stubs = [rpc.KVStub(channel) for channel in self._channels]  # making one takes as long as a call
         self._active = 0
         self.closed = False
 
@@ -48,7 +49,7 @@ class Cluster:
         """One call of etcd's KV service, tried once; raises what `Store` may raise."""
         channel, endpoint = self.channel(), self._endpoints[self._active]
         try:
-            return await getattr(rpc.KVStub(channel), method)(request, timeout=deadline)
+            return await getattr(self._stubs[self._active], method)(request, timeout=deadline)
         except grpc.aio.AioRpcError as error:
             failure = _translated(error, endpoint)
             if isinstance(failure, Unavailable):
