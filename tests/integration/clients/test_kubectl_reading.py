@@ -138,6 +138,8 @@ def test_explain_knows_fields_of_every_version(kubectl: Kubectl) -> None:
         assert line in tree.splitlines()
     field = kubectl("explain", "pod.spec.restartPolicy")
     assert "FIELD: restartPolicy <string>" in field.splitlines()
+    assert "<empty>" not in kubectl("explain", "deployment.spec")
+    assert "<no description>" not in kubectl("explain", "deployment.spec")
     older = kubectl("explain", "hpa.spec", "--api-version=autoscaling/v1")
     assert "targetCPUUtilizationPercentage\t<integer>" in older
     newer = kubectl("explain", "hpa.spec", "--api-version=autoscaling/v2")
