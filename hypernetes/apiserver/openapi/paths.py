@@ -1,7 +1,8 @@
 """The paths of an OpenAPI document: what can be asked of a resource, and with which parameters.
 
 `kubectl explain` finds a kind by the paths' `x-kubernetes-group-version-kind`; `kubectl apply` leaves validation to the
-server where a PATCH says that it knows `fieldValidation`.
+server where a PATCH says that it knows `fieldValidation`. The v3 form says so. The v2 form doesn't: kubectl asks it for
+kinds that v3 doesn't have, and if namespaces knew the parameter there it would look for a custom resource of that kind.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,8 @@ from hypernetes.apiserver.openapi import schemas
 from hypernetes.apiserver.patch import CONTENT_TYPES
 
 _BODY_TYPES = ("application/json", "application/yaml")
-_WRITE = ("dryRun", "fieldManager", "fieldValidation")
+_VALIDATION = "fieldValidation"
+_WRITE = ("dryRun", "fieldManager", _VALIDATION)
 _LIST = (
     "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion",
     "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch",
@@ -91,6 +93,7 @@ class Paths:
             "parameters": [
                 {"name": each, "in": "query", **self._typed(_PARAMETER_TYPES.get(each, "string"))}
                 for each in parameters
+                if self._v3 or each != _VALIDATION
             ],
             "responses": {"200": self._answered(answer)},
             "x-kubernetes-action": action,

@@ -109,7 +109,8 @@ def test_paths_say_what_a_client_may_ask(document, spec):
     assert paths.keys() == spec["paths"].keys()
     patch = paths[f"{_PODS}/{{name}}"].patch
     queries = {each.parameter.non_body_parameter.query_parameter_sub_schema.name for each in patch.parameters}
-    assert {"dryRun", "fieldValidation"} <= queries
+    assert {"dryRun", "fieldManager"} <= queries
+    assert "fieldValidation" not in queries, "kubectl would look for custom resources of kinds that aren't known"
     assert "application/strategic-merge-patch+json" in patch.consumes
     body = paths[_PODS].post.parameters[0].parameter.body_parameter
     assert (body.name, body.required, body.schema._ref) == ("body", True, "#/definitions/io.k8s.api.core.v1.Pod")
