@@ -90,6 +90,8 @@ def _schema(value: Any, v3: bool) -> Any:
         return [_schema(item, v3) for item in value]
     if not isinstance(value, dict):
         return value
+    if not v3 and len(value.get("allOf", ())) == 1:  # which clients of v2 know as a reference only
+        value = {**value["allOf"][0], **{key: item for key, item in value.items() if key != "allOf"}}
     reference = value.get("$ref")
     if not isinstance(reference, str):
         plain = {

@@ -118,6 +118,13 @@ def test_paths_say_what_a_client_may_ask(document, spec):
     assert (code.name, code.value.response.schema.schema._ref) == ("200", "#/definitions/io.k8s.api.core.v1.PodList")
 
 
+def test_a_reference_with_more_to_it_stays_one_in_v2(spec):
+    strategy = spec["definitions"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"]
+    assert strategy["$ref"] == "#/definitions/io.k8s.api.apps.v1.DeploymentStrategy"
+    assert strategy["x-kubernetes-patch-strategy"] == "retainKeys"
+    assert b"allOf" not in openapi.of(discovery.built_in()).v2().body
+
+
 def test_subresources_take_their_own_types(spec):
     scale = spec["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["put"]
     assert scale["x-kubernetes-group-version-kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
