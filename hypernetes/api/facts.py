@@ -54,7 +54,9 @@ def descriptions() -> dict[str, dict[str, str]]:
     for file in sorted((files("hypernetes.api") / "facts" / "descriptions").iterdir(), key=lambda each: each.name):
         for package, types in yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader).items():
             for name, texts in types.items():
-                found[f"{package}.{name}"] = texts
+                full = f"{package}.{name}"
+                assert full not in found, f"{full} is described twice"
+                found[full] = texts
     for name, schema in schemas().items():
         if "x-kubernetes-group-version-kind" in schema:
             found[name] = {**_OF_KINDS, **found.get(name, {})}
