@@ -53,6 +53,17 @@ def _subset_port(port: Object, path: str, *, named: bool) -> Causes:
     return causes
 
 
+def prepare_slice(endpoint_slice: Object) -> None:
+    """Where an endpoint lies, it says in fields of their own, and not as it did before there was a version 1."""
+    for endpoint in endpoint_slice.get("endpoints") or ():
+        endpoint.pop("deprecatedTopology", None)
+
+
+def prepare_slice_update(new: Object, old: Object) -> None:
+    if new.get("endpoints") != old.get("endpoints"):
+        prepare_slice(new)
+
+
 def validate_slice(endpoint_slice: Object) -> Causes:
     kind = endpoint_slice.get("addressType") or ""
     causes = validation.one_of(kind, _ADDRESS_TYPES, "addressType")
@@ -141,6 +152,9 @@ ENDPOINTS = Strategy(complete=True, create_on_update=True, validate=validate_end
 SLICES = Strategy(
     complete=True,
     generation=True,
+    counts_metadata=("labels",),
+    prepare_create=prepare_slice,
+    prepare_update=prepare_slice_update,
     validate=validate_slice,
     validate_update=validate_slice_update,
     warnings=slice_warnings,

@@ -40,7 +40,7 @@ class Strategy:
     has_status: bool = False  # a status that only the status subresource writes
     status_on_create: bool = False  # a new object may bring its status
     generation: bool = False  # metadata.generation counts the changes of what isn't status or metadata
-    counts_annotations: bool = False  # generation counts changes of annotations, too
+    counts_metadata: tuple[str, ...] = ()  # of metadata, what generation counts changes of, too
     create_on_update: bool = False  # a PUT may create
     complete: bool = False  # its checks are all there are; else the schema asks for its required fields as well
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status

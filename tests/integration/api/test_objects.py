@@ -368,6 +368,15 @@ async def test_a_new_node_keeps_the_status_it_brings(admin: User) -> None:
     assert made["status"]["allocatable"] == {"cpu": "4"}
 
 
+async def test_the_generation_of_a_slice_counts_its_labels_and_not_its_annotations(admin: User) -> None:
+    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    made = await admin("POST", slices, {"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []})
+    assert made.json["metadata"]["generation"] == 1
+    for field, generation in (("labels", 2), ("annotations", 2)):
+        changed = await admin("PATCH", f"{slices}/s", {"metadata": {field: {"a": "b"}}}, headers=MERGE)
+        assert changed.json["metadata"]["generation"] == generation
+
+
 async def test_an_event_is_the_same_object_in_both_groups(admin: User) -> None:
     core, other = "/api/v1/namespaces/default/events", "/apis/events.k8s.io/v1/namespaces/default/events"
     revision = (await admin("GET", other)).revision

@@ -1,11 +1,9 @@
-"""`kubectl auth` and what a person with few rights sees."""
+"""Who one is to the server, and what a person with few rights sees."""
 
-import base64
 import json
 
 import pytest
 
-from hypernetes.pki.certificates import new_key, signing_request
 from tests.integration.clients.commands import Kubectl
 
 
@@ -60,33 +58,3 @@ def test_one_may_be_asked_about_as_another(kubectl: Kubectl, reader: Kubectl) ->
     assert kubectl("auth", "can-i", "watch", "pods", account) == "yes\n"
     assert kubectl.run("auth", "can-i", "delete", "pods", account).stdout == "no\n"
     assert "cannot impersonate" in reader.fails("get", "pods", "--as=somebody")
-
-
-def test_roles_are_brought_to_what_a_file_says(kubectl: Kubectl) -> None:
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": "brought", "namespace": "default"},
-        "rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}],
-    }  # fmt: skip
-    reconcile = ("auth", "reconcile", "-f", "-")
-    assert "role.rbac.authorization.k8s.io/brought reconciled" in kubectl(*reconcile, stdin=json.dumps(role))
-    role["rules"] = [{"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}]
-    kubectl(*reconcile, stdin=json.dumps(role))
-    verbs = {verb for rule in kubectl.get("role/brought")["rules"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list"}
-
-
-def test_a_request_for_a_certificate_is_approved_or_denied(kubectl: Kubectl) -> None:
-    for name in ("ann", "mallory"):
-        request = base64.b64encode(signing_request(name, new_key())).decode()
-        spec = {"request": request, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}
-        body = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "spec": spec}
-        kubectl("create", "-f", "-", stdin=json.dumps({**body, "metadata": {"name": name}}))
-    assert [row[-1] for row in kubectl.rows("csr")] == ["Pending", "Pending"]
-    approved = kubectl("certificate", "approve", "ann")
-    assert approved == "certificatesigningrequest.certificates.k8s.io/ann approved\n"
-    denied = kubectl("certificate", "deny", "mallory")
-    assert denied == "certificatesigningrequest.certificates.k8s.io/mallory denied\n"
-    kubectl("wait", "csr/ann", "--for=jsonpath={.status.certificate}", "--timeout=60s")
-    assert [row[-1] for row in kubectl.rows("csr")] == ["Approved,Issued", "Denied"]
-    assert "Common Name:    ann" in kubectl("describe", "csr", "ann")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hypernetes.apiserver.registry import ingresses, services
+from hypernetes.apiserver.registry import endpoints, ingresses, services
 from tests.unit.apiserver.registry.changes import Found, Object, changed, completed, creating, updating
 
 
@@ -175,6 +175,14 @@ def test_the_port_for_health_checks_stays() -> None:
     balanced = made("v1", "Service", spec={**spec, "ports": [{"port": 80}]})
     assert updating(balanced, ("spec.healthCheckNodePort", 31001)) == [("spec.healthCheckNodePort", "Invalid")]
     assert updating(balanced, ("spec.externalTrafficPolicy", "Cluster")) == []
+
+
+def test_a_slice_says_where_its_endpoints_lie_in_the_new_way_only() -> None:
+    old_way = changed(SLICE, "endpoints.0.deprecatedTopology", {"topology.kubernetes.io/zone": "a"})
+    assert completed(old_way)["endpoints"] == [{"addresses": ["10.0.0.1"], "conditions": {}}]
+    moved = changed(changed(old_way, "endpoints.0.addresses", ["10.0.0.2"]), "endpoints.0.zone", "a")
+    endpoints.SLICES.prepare_update(moved, completed(SLICE))
+    assert moved["endpoints"] == [{"addresses": ["10.0.0.2"], "zone": "a"}]
 
 
 def test_an_ingress_that_names_its_class_in_the_old_way_is_warned_of() -> None:
