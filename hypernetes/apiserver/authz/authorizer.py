@@ -22,7 +22,7 @@ CONTROLLERS_USER = "system:hn-controllers"
 # What is no resource and yet a tenant's business. Roles may allow no other path: the rest is about the whole server.
 _HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
 _DISCOVERY_PATHS = _HEALTH_PATHS | {"/", "/api", "/apis"}
-_DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/", "/version/", "/livez/", "/readyz/", "/.well-known/")
+_DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/", "/version/", "/livez/", "/readyz/", "/.well-known/", "/openid/")
 
 _FOREIGN_TENANT = Decision(False, "the credential is of another tenant")
 _PROVIDERS = Decision(False, "only the provider may do this")

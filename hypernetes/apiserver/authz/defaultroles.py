@@ -117,9 +117,14 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
     ),
     "system:discovery": (
         _urls("/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"),
+        _urls("/.well-known /.well-known/*"),
     ),
     "system:public-info-viewer": (_urls("/healthz /livez /readyz /version /version/"),),
-    "system:service-account-issuer-discovery": (_urls("/.well-known /.well-known/*"),),
+    "system:service-account-issuer-discovery": (
+        _urls(
+            "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
+        ),
+    ),
     "system:monitoring": (
         _urls("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
     ),
@@ -203,7 +208,7 @@ _GROUPS_BOUND = {
     "system:discovery": (AUTHENTICATED_GROUP,),
     "system:monitoring": ("system:monitoring",),
     "system:public-info-viewer": (AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP),
-    "system:service-account-issuer-discovery": (AUTHENTICATED_GROUP, SERVICE_ACCOUNTS_GROUP),
+    "system:service-account-issuer-discovery": (SERVICE_ACCOUNTS_GROUP,),
 }
 _USERS_BOUND = {
     "system:kube-controller-manager": "system:kube-controller-manager",

@@ -9,7 +9,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.apiserver import discovery, openapi
 from hypernetes.apiserver.discovery import Discovery
 from hypernetes.apiserver.documents import Document
-from hypernetes.apiserver.handlers import negotiation, plaintext
+from hypernetes.apiserver.handlers import issuers, negotiation, plaintext
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.routing import not_served
 
@@ -30,6 +30,10 @@ async def serve(call: Call) -> web.StreamResponse:
         return _openapi(call, parts[1:], found)
     if parts == ["metrics"]:
         return await _metrics(call)
+    if parts == issuers.CONFIGURATION_PATH:
+        return await issuers.configuration(call)
+    if parts == issuers.KEYS_PATH:
+        return await issuers.keys(call)
     body: dict[str, Any] | None
     match parts:
         case [""]:
