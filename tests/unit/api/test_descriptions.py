@@ -29,7 +29,8 @@ def test_every_kind_is_described():
         "api.core.v1.PersistentVolumeClaimSpec", "api.rbac.v1.PolicyRule", "api.rbac.v1.Subject",
         "api.core.v1.ResourceQuotaSpec", "api.autoscaling.v2.HorizontalPodAutoscalerSpec",
         "api.policy.v1.PodDisruptionBudgetSpec", "api.storage.v1.StorageClass", "api.storage.v1.CSIDriverSpec",
-        "api.authorization.v1.SubjectAccessReviewSpec", "api.apps.v1.StatefulSetStatus", "api.core.v1.SecurityContext", "api.core.v1.PodSecurityContext",
+        "api.authorization.v1.SubjectAccessReviewSpec", "api.apps.v1.StatefulSetStatus",
+        "api.core.v1.SecurityContext", "api.core.v1.PodSecurityContext",
     ],
 )  # fmt: skip
 def test_no_field_is_left_out_of_what_people_write_most(name):
