@@ -1,6 +1,6 @@
 """A candidate for a lease, by the official client's leader election: says so when it leads.
 
-python -m tests.integration.clients.candidate KUBECONFIG LOCK IDENTITY
+python candidate.py KUBECONFIG LOCK IDENTITY
 """
 
 import sys
