@@ -11,9 +11,10 @@ import pytest
 
 from hypernetes.apiserver import server
 from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import ADMIN, PkiDirectory, client_context
-from tests.integration.api.servers import User
+from tests.integration.api.servers import User, serving
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -94,3 +95,19 @@ async def test_a_write_is_carried_out_though_its_client_goes(
         while (await admin("GET", f"{CONFIG_MAPS}/a")).status == 404:
             await asyncio.sleep(0.01)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_watches_end_in_order_when_the_server_stops(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "state.db"))
+    async with serving(store, tmp_path, "stops") as admin:
+        pki = PkiDirectory(tmp_path / "pki", "")
+        context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
+        reader, writer = await connected(admin, context)
+        writer.write(f"GET {CONFIG_MAPS}?watch=true HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Transfer-Encoding: chunked" in head
+    async with asyncio.timeout(20):
+        told = await reader.read()
+    assert told.endswith(b"\n\r\n0\r\n\r\n"), "the last chunk is missing: the client can't tell this from a failure"
+    writer.close()
+    await store.close()
