@@ -19,12 +19,11 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec, deletion, registry, schema
-from hypernetes.apiserver.admission import priority
 from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written, missing
-from hypernetes.apiserver.registry import tenants
+from hypernetes.apiserver.registry import priorityclasses, tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
 from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store, Unavailable
@@ -69,17 +68,21 @@ def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, 
         "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
     }  # fmt: skip
-    for name, value in priority.SYSTEM_CLASSES.items():
-        yield "scheduling.k8s.io/v1", "priorityclasses", {
-            "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
-            "description": "For what the cluster can't do without." if "cluster" in name else
-                           "For what its node can't do without.",
-        }  # fmt: skip
     gateway = str(ipaddress.ip_network(tenancy.DEFAULT_SUBNET_CIDR)[1])
     subnet = {"cidr": tenancy.DEFAULT_SUBNET_CIDR, "gateway": gateway}
     yield "hypernetes.io/v1", "networks", {
         "kind": "Network", "metadata": {"name": tenancy.DEFAULT_NETWORK}, "spec": {"subnets": {"default": subnet}},
     }  # fmt: skip
+
+
+def shared_objects() -> Iterator[tuple[str, str, Object]]:
+    """What lies in `system` and is shown to every tenant, default roles aside (sharedroles.py)."""
+    for name, value in priorityclasses.SYSTEM.items():
+        thing = "the cluster" if "cluster" in name else "its node"
+        yield "scheduling.k8s.io/v1", "priorityclasses", {
+            "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+            "description": f"For what {thing} can't do without.",
+        }  # fmt: skip
 
 
 def completed(api_version: str, resource: Resource, obj: Object, now: datetime) -> Object:
@@ -106,7 +109,8 @@ class Contents:
 
     async def fill(self, tenant: str, service_cidr: str) -> None:
         """Writes what is missing of a tenant's first objects. Raises StatusError."""
-        for api_version, name, first in first_objects(service_cidr, self._authority_pem):
+        shared = shared_objects() if tenant == SYSTEM_TENANT else ()
+        for api_version, name, first in (*first_objects(service_cidr, self._authority_pem), *shared):
             resource = scheme.by_name(api_version, name)
             obj = completed(api_version, resource, first, self._clock())
             metadata = obj["metadata"]

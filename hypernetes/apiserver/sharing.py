@@ -1,4 +1,4 @@
-"""Objects of `system` that every tenant sees beside its own: the default roles and bindings.
+"""Objects of `system` that every tenant sees beside its own: default roles and bindings, priority classes.
 
 They are stored once. In a tenant they are found by name, stand in lists in their place, and their changes are told to
 watches there, each at the revision at which it happened. A tenant's own object of the same name hides the shared one.
@@ -8,27 +8,23 @@ from collections.abc import Iterator
 
 from hypernetes.api.scheme import Resource
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver.authz import defaultroles
+from hypernetes.apiserver import sharednames
 from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.mirror import Entry, Match, Mirror, Page
 
 
 def concerns(resource: Resource, tenant: str | None) -> bool:
     """Whether a tenant is shown more of this kind than it has."""
-    return (
-        tenant not in (None, SYSTEM_TENANT)
-        and resource.group == defaultroles.RBAC_GROUP
-        and resource.name in defaultroles.NAMES
-    )
+    return tenant not in (None, SYSTEM_TENANT) and sharednames.has_shared(resource.group, resource.name)
 
 
 def is_shared(key: ObjectKey) -> bool:
-    return key.tenant == SYSTEM_TENANT and defaultroles.is_default(key.group, key.resource, key.name)
+    return key.tenant == SYSTEM_TENANT and sharednames.is_shared(key.group, key.resource, key.name)
 
 
 def find(mirror: Mirror, resource: Resource, tenant: str, name: str) -> Entry | None:
     """The shared object of this name, as a tenant sees it."""
-    if not concerns(resource, tenant) or not defaultroles.is_default(resource.group, resource.name, name):
+    if not concerns(resource, tenant) or not sharednames.is_shared(resource.group, resource.name, name):
         return None
     return mirror.object(resource, SYSTEM_TENANT, "", name)
 

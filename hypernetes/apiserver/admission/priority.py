@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 
 from hypernetes.api import scheme
-from hypernetes.api.status import StatusError
+from hypernetes.api.status import StatusError, already_exists
+from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE, Plugin, Request, Seen
+from hypernetes.apiserver.registry import priorityclasses
 
 Object = dict[str, Any]
 
-SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _CLASSES = scheme.by_name("scheduling.k8s.io/v1", "priorityclasses")
 _DEFAULT_POLICY = "PreemptLowerPriority"
 
@@ -49,8 +50,8 @@ def _of(request: Request, name: str) -> tuple[str, int, str]:
         if found is None:
             return "", 0, _DEFAULT_POLICY
         name = found["metadata"]["name"]
-    elif name in SYSTEM_CLASSES:
-        return name, SYSTEM_CLASSES[name], _DEFAULT_POLICY
+    elif name in priorityclasses.SYSTEM:
+        return name, priorityclasses.SYSTEM[name], _DEFAULT_POLICY
     else:
         found = request.seen.one(_CLASSES, "", name)
         if found is None:
@@ -67,7 +68,9 @@ def default_class(seen: Seen) -> Object | None:
 
 
 def check_class(request: Request) -> None:
-    """There is one default at most."""
+    """The system's classes are there in every tenant, and there is one default at most."""
+    if request.operation == CREATE and request.seen.tenant != SYSTEM_TENANT and request.name in priorityclasses.SYSTEM:
+        raise already_exists(request.resource.group_resource, request.name)
     if not request.obj.get("globalDefault"):
         return
     other = default_class(request.seen)
@@ -78,7 +81,7 @@ def check_class(request: Request) -> None:
 
 
 def check_deletion(request: Request) -> None:
-    if request.name in SYSTEM_CLASSES:
+    if request.name in priorityclasses.SYSTEM:
         raise request.forbidden("this is a system priority class and cannot be deleted")
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import sharednames
 from hypernetes.apiserver.authn.users import MASTERS_GROUP, User
-from hypernetes.apiserver.authz import defaultroles
 from hypernetes.apiserver.authz.attributes import ALLOWED, Attributes, Decision
 from hypernetes.apiserver.authz.components import CONTROLLERS_NEVER, SCHEDULER, TENANT_NEVER
 from hypernetes.apiserver.authz.nodegraph import NodeGraph
@@ -88,7 +88,7 @@ def may_ever(verb: str, group: str, resource: str, subresource: str = "") -> boo
 
 def _is_shared(asked: Attributes) -> bool:
     """Whether it would change one of the objects that all tenants share. A create finds it there: 409."""
-    return asked.verb in (*CHANGE, "delete") and defaultroles.is_default(asked.group, asked.resource, asked.name)
+    return asked.verb in (*CHANGE, "delete") and sharednames.is_shared(asked.group, asked.resource, asked.name)
 
 
 def _is_discovery(path: str) -> bool:

@@ -10,7 +10,7 @@ Object = dict[str, Any]
 
 _HIGHEST = 1_000_000_000  # that users may give; upstream's figure
 _RESERVED_PREFIX = "system-"
-_SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _POLICIES = ("Never", "PreemptLowerPriority")
 
 
@@ -22,7 +22,7 @@ def validate(priority_class: Object) -> Causes:
     name, value = priority_class["metadata"].get("name") or "", priority_class.get("value") or 0
     causes: Causes = []
     if name.startswith(_RESERVED_PREFIX):
-        if _SYSTEM.get(name) != value or priority_class.get("globalDefault"):
+        if SYSTEM.get(name) != value or priority_class.get("globalDefault"):
             why = f"names with the prefix {_RESERVED_PREFIX!r} are reserved for the system"
             causes += validation.forbidden("metadata.name", why)
     elif value > _HIGHEST:

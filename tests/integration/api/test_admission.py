@@ -59,13 +59,19 @@ async def test_warnings_of_plugins_are_headers(admin: User) -> None:
 
 
 async def test_the_two_priority_classes_of_every_cluster_are_there_and_stay(admin: User) -> None:
+    """Once for all tenants: they lie in the provider's."""
     async with await admin.tenant("acme") as acme:
         listed = (await acme("GET", "/apis/scheduling.k8s.io/v1/priorityclasses")).json["items"]
         assert {each["metadata"]["name"]: each["value"] for each in listed} == {
             "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000,
         }  # fmt: skip
         path = "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"
+        assert (await acme("GET", path)).json["value"] == 2_000_001_000
         assert (await acme("DELETE", path)).status == 403
+        assert (await acme("PATCH", path, {"description": "mine"}, headers=MERGE)).status == 403
+        again = {"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}
+        assert (await acme("POST", path.rpartition("/")[0], again)).status == 409
+        assert (await admin("DELETE", path)).status == 403
 
 
 async def test_another_tenant_s_rules_and_quotas_are_not_ours(admin: User) -> None:
