@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hypernetes.api.status import StatusError, conflict
+from hypernetes.api.status import StatusError
 from hypernetes.apiserver import admission, codec, patch, registry, schema, versions
 from hypernetes.apiserver.handlers import negotiation, options, writing
 from hypernetes.apiserver.handlers.context import Call
@@ -18,7 +18,7 @@ from hypernetes.apiserver.registry import metadata
 Object = dict[str, Any]
 Patched = tuple[Object, list[str]]  # the object, and warnings for the client
 
-_ATTEMPTS = 5  # to apply a large patch to an object that others change meanwhile
+_ATTEMPTS = 3  # to apply a large patch ahead of its write, while others change the object
 
 
 class _Changed(Exception):
@@ -56,8 +56,9 @@ async def patch_(call: Call) -> web.StreamResponse:
         shown = versions.served(call.resource, old)
         return patch.decode(kind, patch.apply(content_type, shown, body, kind), asked.field_validation)
 
-    for _ in range(_ATTEMPTS):
-        result = patched if len(body) <= LARGE_PATCH_BYTES else await _ahead(call, patched)
+    for attempt in range(_ATTEMPTS + 1):
+        ahead = len(body) > LARGE_PATCH_BYTES and attempt < _ATTEMPTS
+        result = await _ahead(call, patched) if ahead else patched
 
         def changed(old: Object | None, result: Callable[[Object], Patched] = result) -> Decision:
             if old is None:
@@ -73,7 +74,7 @@ async def patch_(call: Call) -> web.StreamResponse:
             return writing.answer(call, await writing.change(call, changed, dry_run=asked.dry_run), accepted)
         except _Changed:
             await call.parts.freshness.now()
-    raise conflict(call.resource.group_resource, call.route.name, writing.MODIFIED)
+    raise AssertionError("unreachable")
 
 
 async def _ahead(call: Call, patched: Callable[[Object], Patched]) -> Callable[[Object], Patched]:

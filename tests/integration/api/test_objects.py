@@ -85,10 +85,11 @@ async def test_an_update_that_changes_nothing_takes_no_revision(admin: User) -> 
     assert same.revision == made.revision
 
 
-async def test_concurrent_patches_all_count(admin: User) -> None:
+@pytest.mark.parametrize("size", [1, 10_000])  # large patches are applied ahead of the write
+async def test_concurrent_patches_all_count(admin: User, size: int) -> None:
     await admin("POST", CONFIG_MAPS, config_map("a"))
     answers = await asyncio.gather(
-        *(admin("PATCH", f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v"}}, headers=MERGE) for number in range(15))
+        *(admin("PATCH", f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v" * size}}, headers=MERGE) for number in range(15))
     )
     assert {answer.status for answer in answers} == {200}
     assert len((await admin("GET", f"{CONFIG_MAPS}/a")).json["data"]) == 15
