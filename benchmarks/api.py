@@ -104,7 +104,7 @@ async def creates(bench: Bench) -> None:
     before = bench.server.cpu_seconds
     run = await wrk.run(
         bench.server.url, TOKEN, ["create", pods.PATH, str(template), str(bench.size.pods), str(pods.SLOTS)],
-        seconds=60, connections=CONNECTIONS,
+        seconds=120, connections=CONNECTIONS,
     )  # fmt: skip
     cpu = (bench.server.cpu_seconds - before) / run.requests
     bench.note("creates", run.rate, "/s", 1500 if bench.name == "sqlite" else 1000)
