@@ -84,16 +84,15 @@ class ControlPlane:
                     await asyncio.sleep(0.1)
 
     async def kubectl(self, tenant: str, *arguments: str, fails: bool = False, stdin: str = "") -> str:
-        """The output of kubectl as the administrator of a tenant."""
+        """What kubectl prints as the administrator of a tenant, without warnings; its complaint where it is to fail."""
         process = await asyncio.create_subprocess_exec(
             "kubectl", "--kubeconfig", self.layout.tenant_kubeconfig(tenant),
             "--cache-dir", self.layout.root / "kubectl-cache", *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
-        text = output.decode()
-        assert (process.returncode != 0) is fails, f"kubectl {' '.join(arguments)}: {text}"
-        return text
+        output, complaint = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
+        assert (process.returncode != 0) is fails, f"kubectl {' '.join(arguments)}: {output!r} {complaint!r}"
+        return (complaint if fails else output).decode()
 
 
 @asynccontextmanager
