@@ -121,10 +121,11 @@ class ReplicaController(PodController[T]):
         spec = self.spec_of(owner)
         if spec is None:
             return None
+        seen = self.expectations.met(key)  # of the pods that are read next, and not of later ones
         owned = await self.claim(key, owner)
         now = times.now()
         failure: Exception | None = None
-        if owner.metadata.deletion_timestamp is None and self.expectations.met(key):
+        if owner.metadata.deletion_timestamp is None and seen:
             decided = plan(spec, owned, self.related_pods(owner, owned), now)
             made = [new_pod(owner, spec.template) for _ in range(decided.create)]
             failure = await self.change_pods(key, owner, decided.delete, made)

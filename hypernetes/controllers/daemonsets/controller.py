@@ -47,9 +47,9 @@ class DaemonSets(PodController[DaemonSet]):
         if owner is None:
             self.expectations.forget(key)
             return None
-        owned = await self.claim(key, owner)
         if not self.expectations.met(key):
             return None  # the pods' own events come
+        owned = await self.claim(key, owner)
         revisions = self.revisions.by_index("controller", uid_index(key.tenant, owner.metadata.uid))
         past = await history.sync(self.client, key.tenant, owner, revisions)
         nodes = [node for _, node in self.nodes.items()]

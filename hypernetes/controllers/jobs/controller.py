@@ -54,6 +54,7 @@ class Jobs(PodController[Job]):
             return None
         if not plan.is_ours(job):
             return None
+        seen = self.expectations.met(key)  # of the pods that are read next, and not of later ones
         owned = await self.claim(key, job)
         if job.metadata.deletion_timestamp is not None or verdict.finished(job):
             await self._strip(key, [pod for pod in owned if TRACKING in pod.metadata.finalizers])
@@ -64,7 +65,7 @@ class Jobs(PodController[Job]):
             for event in decided.events:
                 self.recorder.event(job, event.type, event.reason, event.message)
         await self._strip(key, decided.strip)
-        if self.expectations.met(key):
+        if seen:
             made = [plan.pod(job, asked) for asked in decided.create]
             failure = await self.change_pods(key, job, decided.delete, made)
             if failure is not None:

@@ -33,10 +33,10 @@ class StatefulSets(PodController[StatefulSet]):
         if owner is None:
             self.expectations.forget(key)
             return None
-        in_namespace = self.pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
-        owned = await self.claim(key, owner, [pod for pod in in_namespace if _may_be_of(owner, pod)])
         if not self.expectations.met(key):
             return None  # the pods' own events come
+        in_namespace = self.pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
+        owned = await self.claim(key, owner, [pod for pod in in_namespace if _may_be_of(owner, pod)])
         revisions = self.revisions.by_index("controller", uid_index(key.tenant, owner.metadata.uid))
         past = await history.sync(self.client, key.tenant, owner, revisions)
         current = past.named(owner.status.current_revision) or past.present

@@ -39,6 +39,7 @@ class FakeCluster:
         self.stored: dict[tuple[Resource, Key], Json] = {}
         self.history: list[tuple[Resource, str, Json]] = []
         self.refuse: Callable[[str, Resource, Json], None] = lambda verb, resource, obj: None
+        self.lag = self.slowness = 0.0  # seconds until an event is seen, and until a status is written
         self._grown = asyncio.Condition()
         self._uids = itertools.count(1)
 
@@ -86,6 +87,8 @@ class FakeCluster:
                 resource, kind, obj = self.history[position]
                 position += 1
                 if resource == selection.resource:
+                    if self.lag:
+                        await asyncio.sleep(self.lag)
                     yield parse_line(line(kind, obj))
 
     async def get(self, model: type[Any], name: str, *, namespace: str | None = None, tenant: str, **_: Any) -> Any:
@@ -97,6 +100,8 @@ class FakeCluster:
         return type(obj).from_dict(await self._create(resource, obj.to_dict(), tenant))
 
     async def update(self, obj: Any, *, tenant: str, subresource: str | None = None, **_: Any) -> Any:
+        if subresource == "status" and self.slowness:
+            await asyncio.sleep(self.slowness)
         metadata = obj.metadata
         place = self._place(type(obj), metadata.name, metadata.namespace, tenant)
         old, new = self._there(place), obj.to_dict()

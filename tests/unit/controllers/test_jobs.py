@@ -324,6 +324,21 @@ class TestStories:
             (found,) = cluster.all("Job")
             assert (found["status"]["succeeded"], len(cluster.all("Pod"))) == (4, 4)
 
+    async def test_a_cache_that_lags_makes_no_pod_too_many(self) -> None:
+        async with Story(Jobs).running() as cluster:
+            await cluster.put(job_json(completions=9, parallelism=2))
+            await settle()
+            cluster.lag, cluster.slowness = 2.0, 3.0
+            for _ in range(2):
+                await end(cluster, running(cluster)[0])
+                await settle(0.5)
+            most = 0
+            for _ in range(60):
+                await settle(0.5)
+                ended = [each for each in cluster.all("Pod") if each.get("status", {}).get("phase") == "Succeeded"]
+                most = max(most, len(cluster.all("Pod")) - len(ended))
+            assert most == 2
+
     async def test_pods_of_a_job_that_is_gone_are_held_by_nothing(self) -> None:
         async with Story(Jobs).running() as cluster:
             await cluster.put(job_json(completions=1))
