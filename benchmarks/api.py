@@ -30,6 +30,7 @@ CONNECTIONS = 64
 _LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
 _PATCH_CONNECTIONS = 16
 _STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
+_SETTLE_SECONDS = 1.0  # for a server that has just answered thousands
 _OPEN_SECONDS = 120.0  # for thousands of watches to be opened
 
 
@@ -42,10 +43,9 @@ class Size:
     seconds: float = 4.0
     watchers: tuple[int, ...] = (100, 1000)
     idle: int = 3000
-    settle_seconds: float = 2.0  # for events under way once the last patch is answered
 
 
-QUICK = Size(pods=200, rounds=1, seconds=1.0, watchers=(10,), idle=50, settle_seconds=0.5)
+QUICK = Size(pods=200, rounds=1, seconds=1.0, watchers=(10,), idle=50)
 
 
 @dataclass(slots=True)
@@ -150,9 +150,8 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
         before = bench.server.cpu_seconds
         patching = await bench.process("patching", bench.size.pods, rate, bench.size.seconds, _PATCH_CONNECTIONS)
         sent = json.loads((await patching.communicate())[0])
-        await asyncio.sleep(bench.size.settle_seconds)
+        seen = await _told(watching, sent["patches"] * watchers)
         cpu = bench.server.cpu_seconds - before
-        seen = await _told(watching)
     if seen["events"] != sent["patches"] * watchers:
         raise wrk.LoadError(f"{sent['patches']} patches, {watchers} watchers, but {seen['events']} events")
     speed = f"{rate:.0f} patches/s" if rate else "full speed"
@@ -169,7 +168,7 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
 async def idle(bench: Bench) -> None:
     before = bench.server.rss_bytes
     async with _watching(bench, bench.size.idle):
-        await asyncio.sleep(bench.size.settle_seconds)
+        await asyncio.sleep(_SETTLE_SECONDS)
         each = (bench.server.rss_bytes - before) / bench.size.idle
         bench.note("memory per idle watch", each / 1e3, "KB", 10, lower=True)
 
@@ -192,8 +191,9 @@ async def _watching(bench: Bench, count: int) -> AsyncIterator[asyncio.subproces
             await process.wait()
 
 
-async def _told(watching: asyncio.subprocess.Process) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((await watching.communicate(b""))[0])
+async def _told(watching: asyncio.subprocess.Process, events: int) -> dict[str, Any]:
+    """What the watches have seen, once they have seen so many events or no more come."""
+    found: dict[str, Any] = json.loads((await watching.communicate(b"%d\n" % events))[0])
     return found
 
 

@@ -1,7 +1,8 @@
 """Many watches at once, read as cheaply as Python can: `python -m benchmarks.load.watching PORT CA TOKEN COUNT QUERY`.
 
 One thread, one epoll, no HTTP library: an event is found by the stamp that patching.py wrote into it, and nothing else
-is parsed. Prints "ready" when all watches are open; at the end of its input it prints what it has seen as JSON.
+is parsed. Prints "ready" when all watches are open. Told on its input how many events there are in all, it prints what
+it has seen as JSON once it has seen them, or has seen none for some seconds.
 """
 
 import json
@@ -22,6 +23,7 @@ STAMP = b'"example.com/sent":"'  # followed by STAMP_DIGITS digits: CLOCK_MONOTO
 STAMP_DIGITS = 16
 _READ_BYTES = 256 * 1024
 _OPEN_SECONDS = 30.0
+_QUIET_SECONDS = 15.0  # without an event: no more come
 
 
 class Watch:
@@ -85,16 +87,22 @@ def main() -> None:
     buffer = bytearray(_READ_BYTES)
     first, cpu = time.monotonic(), time.process_time()
     last = first
-    while True:
-        for descriptor, _ in poll.poll():
+    wanted: int | None = None
+    while wanted is None or len(delays) < wanted:
+        ready = poll.poll(_QUIET_SECONDS)
+        if not ready and wanted is not None:
+            break
+        for descriptor, _ in ready:
             if descriptor == 0:
-                report(delays, last - first, time.process_time() - cpu)
-                return
+                poll.unregister(0)
+                wanted = int(os.read(0, 64) or 0)
+                continue
             before = len(delays)
             watches[descriptor].read(buffer, delays)
             if len(delays) > before:  # what else comes are bookmarks
                 last = time.monotonic()
                 first = first if before else last
+    report(delays, last - first, time.process_time() - cpu)
 
 
 def report(delays: "array[int]", seconds: float, cpu: float) -> None:
