@@ -78,7 +78,7 @@ def test_an_upgrade_merges_the_chart_with_what_was_changed_by_hand(helm: Command
 
 def test_an_upgrade_that_fails_is_rolled_back(helm: Command, kubectl: Kubectl, shop: str) -> None:
     before = int(history(helm, shop)[-1][0])
-    command = ("upgrade", shop, CHART, "--set", "image=broken:1", "--atomic", "--timeout=3s")
+    command = ("upgrade", shop, CHART, "--set", "image=broken:1", "--atomic", "--timeout=6s")
     assert "has been rolled back due to atomic being set" in helm.fails(*command)
     assert container(kubectl, shop)["image"] == "shop:1"
     assert history(helm, shop)[-2:] == [(before + 1, "failed"), (before + 2, "deployed")]
