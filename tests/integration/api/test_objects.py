@@ -89,7 +89,10 @@ async def test_an_update_that_changes_nothing_takes_no_revision(admin: User) -> 
 async def test_concurrent_patches_all_count(admin: User, size: int) -> None:
     await admin("POST", CONFIG_MAPS, config_map("a"))
     answers = await asyncio.gather(
-        *(admin("PATCH", f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v" * size}}, headers=MERGE) for number in range(15))
+        *(
+            admin("PATCH", f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v" * size}}, headers=MERGE)
+            for number in range(15)
+        )
     )
     assert {answer.status for answer in answers} == {200}
     assert len((await admin("GET", f"{CONFIG_MAPS}/a")).json["data"]) == 15
