@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from hypernetes.client import WorkQueue
+from hypernetes.client.backoff import Backoff
 from hypernetes.controllers import observing
 from hypernetes.controllers.observing import Observed
 from hypernetes.controllers.podgarbage import PodGarbage
@@ -53,7 +54,7 @@ def controller(name: str, queue: WorkQueue[str]) -> Any:
 
 
 async def test_queues_are_counted_under_upstreams_names() -> None:
-    queue: WorkQueue[str] = WorkQueue("job")
+    queue: WorkQueue[str] = WorkQueue("job", Backoff(first=60.0, longest=60.0))
     queue.add("a")
     queue.add("a")
     queue.add("b")
