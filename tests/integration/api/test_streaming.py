@@ -106,7 +106,9 @@ async def test_a_log_is_read_from_the_agent_of_the_pods_node(cluster):
     async with cluster.client.get(f"{cluster.url}/log?tailLines=2&timestamps=true") as response:
         assert (response.status, response.content_type) == (200, "text/plain")
         assert await response.text() == "one\ntwo\n"
-    assert cluster.seen == [("/containerLogs/acme/shop/web/main", [("tailLines", "2"), ("timestamps", "true"), ("uid", "u1")])]
+    assert cluster.seen == [
+        ("/containerLogs/acme/shop/web/main", [("tailLines", "2"), ("timestamps", "true"), ("uid", "u1")])
+    ]
 
 
 async def test_a_followed_log_arrives_line_by_line_and_stops_when_the_reader_goes(cluster, monkeypatch):
