@@ -44,3 +44,16 @@ def milli(text: str | int | float) -> int:
 def whole(text: str | int | float) -> int:
     """In whole units (bytes, pieces), rounded up."""
     return math.ceil(parse(text))
+
+
+_DECIMAL_SUFFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def of_milli(thousandths: int) -> str:
+    """Of a number of thousandths, in the decimal form that upstream writes: 1500 is `1500m`, 2_000_000 is `2k`."""
+    if thousandths % 1000:
+        return f"{thousandths}m"
+    number, power = thousandths // 1000, 0
+    while number and number % 1000 == 0 and power < len(_DECIMAL_SUFFIXES) - 1:
+        number, power = number // 1000, power + 1
+    return f"{number}{_DECIMAL_SUFFIXES[power]}"

@@ -24,6 +24,7 @@ only bridges the moment between a write and its return through the cache; after 
     namespaces.py                 tear-down, to the last object (+ contents.py)
     nodelifecycle.py              + taints.py; evictions.py
     garbagecollector.py           owner references
+    autoscaling/                  HorizontalPodAutoscalers: replicas by load
     disruption.py                 what disruption budgets allow (+ disruptionbudgets.py)
     resourcequotas.py             which quotas are in force; the API server counts
     storageprotection.py          claims and volumes that are deleted in use

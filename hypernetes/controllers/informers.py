@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from hypernetes.api import scheme
 from hypernetes.api.models.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from hypernetes.api.models.autoscaling_v2 import HorizontalPodAutoscaler
 from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
@@ -92,6 +93,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Deployment: {},
     EndpointSlice: {"service": _service},
     Endpoints: {},
+    HorizontalPodAutoscaler: {},
     Job: {"controller": _controllers},
     Lease: {},
     Namespace: {},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hypernetes.client import Client, EventRecorder, LeaderElector
 from hypernetes.controllers import selection
+from hypernetes.controllers.autoscaling import HorizontalPodAutoscalers
 from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
@@ -62,6 +63,7 @@ def controllers(
         EndpointsController(*shared),
         EndpointSlices(*shared),
         Disruption(*shared),
+        HorizontalPodAutoscalers(*shared),
         ResourceQuotas(*shared),
         ClaimProtection(*shared),
         VolumeProtection(*shared),

@@ -45,3 +45,11 @@ def test_millicores_and_bytes_round_up() -> None:
 @given(st.integers(0, 10**9), st.sampled_from(["", "k", "Mi", "G"]))
 def test_a_quantity_in_milli_is_a_thousand_times_its_whole(number: int, suffix: str) -> None:
     assert quantity.milli(f"{number}{suffix}") == 1000 * quantity.whole(f"{number}{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("milli", "text"),
+    [(0, "0"), (1, "1m"), (1500, "1500m"), (2000, "2"), (2_000_000, "2k"), (67_108_864_000, "67108864")],
+)
+def test_thousandths_are_written_in_decimal_form(milli: int, text: str) -> None:
+    assert quantity.of_milli(milli) == text

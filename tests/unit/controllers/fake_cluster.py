@@ -134,6 +134,8 @@ class FakeCluster:
             for other in [other for other in self.stored if other[0] == resource and other[1][:2] == key[:2]]:
                 await self._delete(other, {})
             return {}
+        if subresource == "scale":
+            return await self._scale(place, json)
         if method == "GET":
             return self._there(place)
         assert json is not None
@@ -144,6 +146,17 @@ class FakeCluster:
         preconditions = json.get("preconditions", {})
         options = {"uid": preconditions.get("uid"), "propagation": json.get("propagationPolicy")}
         return await self._delete(place, options)
+
+    async def _scale(self, place: tuple[Resource, Key], wanted: Json | None) -> Json:
+        """Its labels are its selector; what it wants, it has."""
+        obj = self._there(place)
+        if wanted is not None:
+            self.refuse("update", place[0], wanted)
+            obj = await self._replace(place, {**obj, "spec": {**obj["spec"], "replicas": wanted["spec"]["replicas"]}})
+        labels = obj["spec"]["selector"].get("matchLabels", {})
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        replicas = obj["spec"]["replicas"]
+        return {"spec": {"replicas": replicas}, "status": {"replicas": replicas, "selector": selector}}
 
     # how it works
 
