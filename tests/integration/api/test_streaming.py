@@ -194,7 +194,9 @@ async def test_exec_carries_messages_both_ways_and_closes_with_the_agents_code(c
         assert received == [b"\x01HELLO", b'\x03{"status":"Success"}']
         assert socket_.close_code == 1000
     words = [("command", "sh"), ("command", "-c"), ("command", "echo ;")]
-    assert cluster.seen == [("/exec/acme/shop/web/main", [*words, ("stdin", "true"), ("stdout", "true")])]
+    assert cluster.seen == [
+        ("/exec/acme/shop/web/main", [("uid", "u1"), *words, ("stdin", "true"), ("stdout", "true")])
+    ]
 
 
 async def test_attaching_reaches_the_containers_own_process(cluster):
@@ -209,7 +211,7 @@ async def test_attaching_reaches_the_containers_own_process(cluster):
     await cluster.start(agent)
     async with cluster.client.ws_connect(f"{cluster.url}/attach?stdout=true", protocols=(V5,)) as socket_:
         assert [message.data async for message in socket_] == [b"\x01output"]
-    assert cluster.seen == [("/attach/acme/shop/web/main", [("stdout", "true")])]
+    assert cluster.seen == [("/attach/acme/shop/web/main", [("uid", "u1"), ("stdout", "true")])]
 
 
 async def test_an_agent_of_another_protocol_is_an_error_of_the_stream(cluster):
