@@ -90,9 +90,15 @@ def test_workloads_are_created_scaled_and_patched_by_their_subresources(api: cli
     apps.create_namespaced_deployment(
         "default", client.V1Deployment(metadata=client.V1ObjectMeta(name="scaled"), spec=spec)
     )
-    scale = apps.read_namespaced_deployment_scale("scaled", "default")
-    scale.spec.replicas = 2
-    apps.replace_namespaced_deployment_scale("scaled", "default", scale)
+    scaled = False
+    while not scaled:  # the controller writes the status beside it, so what was read may be old by now
+        scale = apps.read_namespaced_deployment_scale("scaled", "default")
+        scale.spec.replicas = 2
+        try:
+            apps.replace_namespaced_deployment_scale("scaled", "default", scale)
+            scaled = True
+        except client.ApiException as error:
+            assert error.status == 409, error
     for event in watch.Watch().stream(
         apps.list_namespaced_deployment, "default", field_selector="metadata.name=scaled", timeout_seconds=60
     ):
