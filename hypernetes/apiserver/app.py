@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
-from hypernetes.apiserver import deprecations, routing
+from hypernetes.apiserver import deprecations, routing, tenantstates
 from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.connections import gone
@@ -92,7 +92,6 @@ _NOT_STORED: dict[tuple[str, str], Handler] = {
 }
 _ENTERING = frozenset({"attach", "exec", "portforward"})  # subresources that open a pod
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
-_MAKING = frozenset({"create", "update", "patch"})
 
 
 class Application:
@@ -136,7 +135,8 @@ class Application:
         route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
         visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
         tenant = await self._tenant(user, route)
-        self._check_ending(user, route, tenant)
+        if tenant is not None:
+            tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
         call = Call(request, route, user, self._parts, tenant, visible=visible)
         if route.resource is None:
             return await self._limits.carry_out(call, documents.serve)
@@ -203,13 +203,6 @@ class Application:
             if lookups.tenant_uid(tenant) is None:
                 raise not_found("tenants.hypernetes.io", tenant)
         return tenant
-
-    def _check_ending(self, user: User, route: Route, tenant: str | None) -> None:
-        """In a tenant that is being deleted nothing new is made; the provider's processes end what there is."""
-        if route.verb not in _MAKING or tenant is None or not self._parts.lookups.tenant_ends(tenant):
-            return
-        if route.verb == "create" or user.tenant != SYSTEM_TENANT:
-            raise StatusError("Forbidden", "forbidden: the tenant is being deleted; it can only be read")
 
     async def _probe(self, request: web.BaseRequest) -> web.Response:
         """Health is for anybody, but for those with a credential that is none."""

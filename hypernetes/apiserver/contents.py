@@ -6,9 +6,10 @@ and it is gone only when nothing of it is left.
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,11 +19,11 @@ from hypernetes.api import scheme, tenancy
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import codec, deletion, registry, schema
+from hypernetes.apiserver import codec, deletion, registry, schema, suspension, tenantstates
 from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.keys import Keys
-from hypernetes.apiserver.mirror import Mirror
-from hypernetes.apiserver.objects import Objects, Place, Put, Remove, Written, missing
+from hypernetes.apiserver.mirror import Entry, Event, Mirror
+from hypernetes.apiserver.objects import Decide, Objects, Place, Put, Remove, Written, missing
 from hypernetes.apiserver.registry import priorityclasses, tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
@@ -32,6 +33,7 @@ Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
 _NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
+_PODS = scheme.by_name("v1", "pods")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
 _INTERNAL_KINDS = ("clusterips", "nodeports", "quotas", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
@@ -106,6 +108,8 @@ class Contents:
         self._store, self._mirror, self._keys, self._objects = store, mirror, keys, objects
         self._serving, self._authority_pem, self._clock = serving, authority_pem, clock
         self._changed = asyncio.Event()
+        self._due: set[str] = set()  # tenants that may have something to do
+        self._all_due = True
 
     async def fill(self, tenant: str, service_cidr: str) -> None:
         """Writes what is missing of a tenant's first objects. Raises StatusError."""
@@ -132,7 +136,7 @@ class Contents:
         def active(old: Object | None) -> Put:
             if old is None:
                 raise StatusError("NotFound", f"tenant {tenant} is gone")
-            return Put({**old, "status": {**old.get("status", {}), "phase": tenants.ACTIVE}})
+            return Put({**old, "status": {**old.get("status", {}), "phase": tenants.phase(old)}})
 
         await self._serving.cover([service_cidr])
         # What a request for a former tenant of this name may have written after that was gone.
@@ -208,34 +212,87 @@ class Contents:
             for entry in self._mirror.range(prefix):
                 yield entry.key, entry.revision
 
+    async def suspend(self, tenant: Object) -> bool:
+        """Stops the pods of a suspended tenant, and says so of any; False while there are pods that haven't stopped."""
+        name, running = tenant["metadata"]["name"], 0
+        if tenant["spec"].get("suspended"):
+            for entry in list(self._mirror.range(self._keys.range(_PODS, name))):
+                assert entry.name is not None
+                if not suspension.runs(orjson.loads(entry.data)):
+                    continue
+                place = Place(_PODS, name, entry.name.namespace, entry.name.name)
+                running += await self._change(place, partial(suspension.stopped, place, now=self._clock()))
+
+        def told(old: Object | None) -> Put:
+            if old is None:
+                raise StatusError("NotFound", f"tenant {name} is gone")
+            return Put(suspension.told(old, running, self._clock()))
+
+        await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", name), told)
+        return running == 0
+
+    async def _change(self, place: Place, decide: Decide) -> bool:
+        """Whether the object is still there afterwards."""
+        try:
+            return not (await self._objects.change(place, decide)).removed
+        except StatusError as error:
+            if error.reason != "NotFound":  # somebody else was faster
+                raise
+            return False
+
     async def run(self) -> None:
-        """Takes up what a former process left half-done, and does what DELETE of a tenant began."""
+        """Takes up what a former process left half-done, and does what changes of a tenant began."""
         while True:
             self._changed.clear()
+            due, everyone = self._due, self._all_due
+            self._due, self._all_due = set(), False
             try:
                 await self._reached(await self._store.revision())  # what we were told of may be newer
-                for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))):
+                for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))) if everyone else ():
                     await self._advance(codec.decode(entry.data, entry.revision))
+                for name in due:
+                    found = self._mirror.object(TENANTS, SYSTEM_TENANT, "", name)
+                    if found is not None:
+                        await self._advance(codec.decode(found.data, found.revision))
             except Unavailable as error:
-                self._retry("all", error)
+                log.warning("the contents of tenants have to wait", error=str(error))
+                self._all_due = True
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._changed.set)
             await self._changed.wait()
 
-    def look(self) -> None:
+    def look(self, tenant: str) -> None:
         """A tenant may have something to do."""
+        self._due.add(tenant)
+        self._changed.set()
+
+    def observe(self, events: Iterable[Event]) -> None:
+        """Looks at the tenants that changed, through whichever server, and aren't simply at work."""
+        for event in events:
+            if event.name.resource == TENANTS.name and event.entry is not None and _is_special(event.entry):
+                self.look(event.name.name)
+
+    def reset(self) -> None:
+        self._all_due = True
         self._changed.set()
 
     async def _advance(self, tenant: Object) -> None:
         name, phase = tenant["metadata"]["name"], tenant.get("status", {}).get("phase")
         try:
             if "deletionTimestamp" in tenant["metadata"]:
-                if not await self.remove(name):
-                    asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self.look)
+                done = await self.remove(name)
             elif phase == tenants.INITIALIZING:
                 await self.activate(name, tenant["spec"]["serviceCIDR"], int(tenant["metadata"]["resourceVersion"]))
+                done = True
+            else:
+                done = await self.suspend(tenant)
+            if not done:
+                asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self.look, name)
         except StatusError as error:
             if error.reason != "NotFound":
-                self._retry(name, error)
+                log.warning("a tenant's contents aren't complete", tenant=name, error=str(error))
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.look, name)
 
-    def _retry(self, tenant: str, error: Exception) -> None:
-        log.warning("a tenant's contents aren't complete", tenant=tenant, error=str(error))
-        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.look)
+
+def _is_special(tenant: Entry) -> bool:
+    """Whether it is being deleted, suspended, or was suspended before."""
+    return tenantstates.ends(tenant) or tenantstates.is_suspended(tenant) or b'"PodsStop' in tenant.data

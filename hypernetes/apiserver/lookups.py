@@ -26,10 +26,8 @@ class Lookups:
             return self._system_uid
         return _uid(self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant))
 
-    def tenant_ends(self, tenant: str) -> bool:
-        """Whether it is being deleted."""
-        entry = self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant)
-        return entry is not None and b'"deletionTimestamp"' in entry.data
+    def tenant(self, tenant: str) -> Entry | None:
+        return self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant)
 
     def tenant_existed(self, tenant: str, revision: int) -> bool:
         """Whether this incarnation of the tenant was there at an older revision. Raises HistoryGone."""

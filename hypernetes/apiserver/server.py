@@ -68,7 +68,6 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
     authorizer = Authorizer(rbac, node_graph)
     reauthorization = Reauthorization(authorizer, lookups)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization])
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
@@ -77,6 +76,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     health = Health(store, mirror, token_keys, settings.cluster_id)
     observer = Observer(mirror, settings.request_log)
     contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
+    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization, contents])
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),

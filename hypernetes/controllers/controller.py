@@ -11,6 +11,9 @@ from hypernetes.controllers.informers import Informers
 
 # The cause by which the server refuses to create anything in a namespace that is being deleted.
 NAMESPACE_TERMINATING = "NamespaceTerminating"
+# The cause by which it refuses to start pods and jobs of a tenant that is suspended.
+TENANT_SUSPENDED = "TenantSuspended"
+_SUSPENDED_SECONDS = 15.0  # until a suspended tenant's owner of pods is looked at again
 _STALE_CACHE_FAILURES = 3  # refusals in a row that may come of a cache that lags, and aren't worth a warning
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +67,10 @@ class Controller(ABC):
             if has_cause(error, NAMESPACE_TERMINATING):
                 # Nothing to be done here any more; the deletions that follow are events of their own.
                 self.queue.forget(key)
+                return
+            if has_cause(error, TENANT_SUSPENDED):
+                self.queue.forget(key)
+                self.queue.add_after(key, _SUSPENDED_SECONDS)
                 return
             delay = self.queue.add_rate_limited(key)
             stale = is_reason(error, "Conflict", "AlreadyExists")

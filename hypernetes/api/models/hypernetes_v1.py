@@ -70,6 +70,8 @@ class PortList(Object):
 class TenantSpec(Model):
     display_name: str | None = Field(None, alias="displayName")
     service_cidr: str | None = Field(None, alias="serviceCIDR")
+    deletion_protection: bool | None = Field(None, alias="deletionProtection")
+    suspended: bool | None = None
 
 
 class TenantStatus(Model):

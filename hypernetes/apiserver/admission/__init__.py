@@ -31,6 +31,7 @@ from hypernetes.apiserver.admission import (
     serviceaccount,
     storageobjectinuseprotection,
     taintnodesbycondition,
+    tenantlifecycle,
 )
 from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE, Hook, Plugin, Request, Seen
 
@@ -45,6 +46,8 @@ ORDER: tuple[Plugin, ...] = (
     namespacelifecycle.PLUGIN,
     namespacelifecycle.KEPT_NAMESPACES,
     namespacelifecycle.NETWORK_OF_PODS,
+    tenantlifecycle.PROTECTION,
+    tenantlifecycle.STARTS,
     limitranger.PODS,
     limitranger.RESIZED_PODS,
     limitranger.CLAIMS,
@@ -78,7 +81,16 @@ _LOOK_AROUND = frozenset(
 
 # What plugins go by.
 _RULES = frozenset(
-    {"IngressClass", "LimitRange", "Namespace", "PriorityClass", "ResourceQuota", "RuntimeClass", "StorageClass"}
+    {
+        "IngressClass",
+        "LimitRange",
+        "Namespace",
+        "PriorityClass",
+        "ResourceQuota",
+        "RuntimeClass",
+        "StorageClass",
+        "Tenant",
+    }
 )
 
 

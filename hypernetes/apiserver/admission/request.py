@@ -12,14 +12,18 @@ from typing import Any
 
 import orjson
 
+from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver.authn import User
 from hypernetes.apiserver.authz import Attributes, Authorizer
 from hypernetes.apiserver.mirror import Entry, Mirror
 
 Object = dict[str, Any]
+
+_TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
 
 CREATE, UPDATE, DELETE = "CREATE", "UPDATE", "DELETE"
 
@@ -29,6 +33,10 @@ class Seen:
 
     def __init__(self, mirror: Mirror, tenant: str) -> None:
         self._mirror, self.tenant = mirror, tenant
+
+    def tenant_entry(self) -> Entry | None:
+        """The tenant itself."""
+        return self._mirror.object(_TENANTS, SYSTEM_TENANT, "", self.tenant)
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry | None:
         return self._mirror.object(resource, self.tenant, namespace, name)

@@ -36,7 +36,7 @@ async def delete(call: Call) -> web.StreamResponse:
         # whoever has the answer can rely on it that nothing new is taken: admission looks at the mirror
         await call.parts.freshness.at_least(written.entry.revision)
     if call.resource is contents.TENANTS:
-        call.parts.contents.look()
+        call.parts.contents.look(call.route.name)
     if not written.removed or registry.of(call.resource).returns_deleted:
         return answer(call, written, accepted)
     uid = orjson.loads(written.entry.data)["metadata"]["uid"]

@@ -1,9 +1,10 @@
 """Tenants: the provider's customers, and what a new one starts with."""
 
 import ipaddress
+from datetime import datetime
 from typing import Any
 
-from hypernetes.api import tenancy
+from hypernetes.api import tenancy, times
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
@@ -11,7 +12,7 @@ from hypernetes.apiserver.validation import Causes
 Object = dict[str, Any]
 
 FINALIZER = "hypernetes.io/contents"  # the tenant's objects go before the tenant
-INITIALIZING, ACTIVE, TERMINATING = "Initializing", "Active", "Terminating"
+INITIALIZING, ACTIVE, SUSPENDED, TERMINATING = "Initializing", "Active", "Suspended", "Terminating"
 _MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
 _MIN_PREFIX = 12
 
@@ -24,6 +25,24 @@ def prepare_create(tenant: Object) -> None:
 
 def prepare_update(new: Object, old: Object) -> None:
     new.setdefault("spec", {}).setdefault("serviceCIDR", old["spec"]["serviceCIDR"])
+    if new.get("status", {}).get("phase") in (ACTIVE, SUSPENDED):
+        new["status"]["phase"] = phase(new)
+
+
+def phase(tenant: Object) -> str:
+    """Of a tenant that is complete and isn't being deleted."""
+    return SUSPENDED if tenant.get("spec", {}).get("suspended") else ACTIVE
+
+
+def with_condition(tenant: Object, told: tuple[str, str, str, str], now: datetime) -> Object:
+    """The tenant with a condition (type, status, reason, message); its time is that of the last change of status."""
+    type, status, reason, message = told
+    former = tenant.get("status", {}).get("conditions") or []
+    old = next((each for each in former if each["type"] == type), None)
+    since = times.format_time(now) if old is None or old["status"] != status else old["lastTransitionTime"]
+    wanted = {"type": type, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+    kept = [each for each in former if each["type"] != type]
+    return {**tenant, "status": {**tenant.get("status", {}), "conditions": [*kept, wanted]}}
 
 
 def validate(tenant: Object) -> Causes:
