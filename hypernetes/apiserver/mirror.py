@@ -13,6 +13,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from sortedcontainers import SortedDict
@@ -109,7 +110,7 @@ class Mirror:
         self._log_limit, self._log_bytes_limit = log_events, log_bytes
         self._log_bytes = 0  # of the objects as they were written
         self._floor = 0  # the log holds every event after this revision
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, asyncio.Future[Any]]] = []
         self._ticket = itertools.count()
 
     def load(self, items: Iterable[Item], revision: int) -> None:
@@ -205,9 +206,17 @@ class Mirror:
         """Returns when the mirror has reached `revision`; the caller brings the deadline."""
         if revision <= self.revision:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (revision, next(self._ticket), future))
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.resolve([future], revision)
         await future
+
+    def resolve(self, futures: Iterable[asyncio.Future[Any]], revision: int) -> None:
+        """Sets the futures to None when the mirror has reached `revision`."""
+        for future in futures:
+            if revision > self.revision:
+                heapq.heappush(self._waiting, (revision, next(self._ticket), future))
+            elif not future.done():
+                future.set_result(None)
 
     def _undone(self, prefix: str, revision: int) -> dict[str, Entry | None]:
         """The keys of a range that changed after `revision`, with what was there at it."""

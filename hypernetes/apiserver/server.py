@@ -65,6 +65,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     mirror, watchers = Mirror(keys), Watchers()
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
+    freshness = Freshness(store, mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
     authorizer = Authorizer(rbac, node_graph)
     reauthorization = Reauthorization(authorizer, lookups)
@@ -80,7 +81,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
-                 tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run())]  # fmt: skip
+                 tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run()),
+                 tasks.create_task(freshness.run(), name="freshness")]  # fmt: skip
         try:
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
@@ -90,7 +92,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             owned.append(tasks.create_task(signing.run(), name="signing"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
             parts = Parts(
-                settings.cluster_id, store, keys, mirror, Freshness(store, mirror), watchers, objects, lookups,
+                settings.cluster_id, store, keys, mirror, freshness, watchers, objects, lookups,
                 Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
             )  # fmt: skip

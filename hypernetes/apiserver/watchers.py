@@ -10,6 +10,7 @@ Where a client is behind, its handler's task is woken, and empties the queue as 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ QUEUE_EVENTS = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
 _PIECE_BYTES = 32 * 1024  # that are written at a time: two TLS records, which each connection keeps room for
 _AT_ONCE = 128  # watchers that are written to before others have their turn: some 2 ms
+_REST_FROM_SECONDS, _REST_MAX_SECONDS = 0.001, 0.02
 
 Match = Callable[[Entry], bool]
 Bucket = tuple[str, ...]
@@ -212,12 +214,14 @@ class Watcher:
 
 
 class Watchers:
-    """The index of all watches."""
+    """The index of all watches. `clock` is in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._buckets: dict[Bucket, set[Watcher]] = {}
         self._due: deque[Watcher] = deque()
         self._scheduled = False
+        self._clock = clock
+        self._spent = 0.0  # seconds, on those that were due, since there were none
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
@@ -247,14 +251,28 @@ class Watchers:
             self._flush()
 
     def _flush(self) -> None:
-        self._scheduled = False
+        """Writes to those that are due, a part at a time, and then leaves the others as much time as that took.
+
+        Every write costs about the same, however many events are in it. Without the rest, writing each event by
+        itself takes all there is once there are many watchers, and the events queue where they come from.
+        """
+        began = self._clock()
         for _ in range(min(len(self._due), _AT_ONCE)):
             watcher = self._due.popleft()
             watcher.due = False
             watcher.flush()
+        self._spent += self._clock() - began
         if self._due:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        spent, self._spent = self._spent, 0.0
+        self._scheduled = spent >= _REST_FROM_SECONDS
+        if self._scheduled:
+            asyncio.get_running_loop().call_later(min(spent, _REST_MAX_SECONDS), self._flush)
 
     def expire_all(self) -> None:
         """The log was lost: every watch ends with 410, since it might miss an event."""

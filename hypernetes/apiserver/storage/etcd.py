@@ -12,6 +12,7 @@ from hypernetes.apiserver.storage.etcd_cluster import Cluster
 from hypernetes.apiserver.storage.keyspace import prefix_end
 
 _COMPACT_DEADLINE_SECONDS = 60.0
+_REVISION_REQUEST = rpc.RangeRequest(key=etcd_watch.PROBE, count_only=True)
 _PAGE_ITEMS = 500  # per range request, so that no answer gets very large
 
 
@@ -38,7 +39,7 @@ class EtcdStore:
         return await self._transact(transactions.checked(also)) if also else await self.revision()
 
     async def revision(self) -> int:
-        answer = await self._range(rpc.RangeRequest(key=etcd_watch.PROBE, count_only=True))
+        answer = await self._range(_REVISION_REQUEST)
         revision: int = answer.header.revision
         return revision
 

@@ -205,3 +205,27 @@ async def test_a_tenant_hears_of_a_node_only_what_it_may_see() -> None:
         obj = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"conditions": [condition]}}
         story.change(KEYS.of(NODES, "system", "", "n1"), orjson.dumps(obj))
     assert [kind for kind, _, _ in await told(watcher)] == ["ADDED", "MODIFIED"]
+
+
+async def test_writing_to_watchers_leaves_others_as_much_time_as_it_took() -> None:
+    story, now = Story(), [0.0]
+    story.watchers = Watchers(lambda: now[0])
+
+    class Slow(Client):
+        def write(self, pieces: Sequence[bytes]) -> None:
+            super().write(pieces)
+            now[0] += 0.005
+
+    watcher, client = story.watch("acme"), Slow()
+    watcher.outlet = client
+    waiting = asyncio.create_task(watcher.next(60))
+    await asyncio.sleep(0)
+    for name in "abc":
+        story.pod("acme", name)
+    assert client.writes == [1]  # the others wait for the end of the rest
+    while len(client.writes) < 2:
+        await asyncio.sleep(0)
+    assert client.writes == [1, 2]
+    assert not waiting.done()
+    story.watchers.end_all()
+    await waiting
