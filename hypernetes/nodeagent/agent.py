@@ -45,6 +45,9 @@ class Agent:
             (worker for worker in found if not worker.pod.metadata.deletion_timestamp), found[0] if found else None
         )
 
+    def workers(self) -> list[PodWorker]:
+        return list(self._workers.values())
+
     def images_in_use(self) -> frozenset[str]:
         """Digests that some pod's machine has as a disk."""
         return frozenset(digest for worker in self._workers.values() for digest in worker.record.images)

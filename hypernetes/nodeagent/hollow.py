@@ -2,12 +2,14 @@
 
 Any number of nodes in one process. Each has the agent, the pod workers and the reporting of a real one; its machines,
 images and network are told only. What no process does at that scale is left out: addresses are not claimed in the API
-(they count up from 100.64.0.0/10, which is routed nowhere), services reach no pod, and no port answers for logs.
+(they count up from 100.64.0.0/10, which is routed nowhere), services reach no pod, and without a certificate no port
+answers for logs and for what pods use.
 
 What a container does is in its arguments, whatever its image:
 
     hollow --exit-after=SECONDS --exit-code=N    ends; without it, it runs until it is told to stop
     hollow --start-after=SECONDS                 is not there before: probes fail until then
+    hollow --cpu=CORES --memory=QUANTITY         says that it uses so much (0.5, 64Mi)
     true, false, sleep SECONDS, echo, cat        as ever; all else runs until it is told to stop
 """
 
@@ -16,14 +18,16 @@ import asyncio
 import ipaddress
 import itertools
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from hypernetes.api import quantity
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.tenancy import DEFAULT_NETWORK, DEFAULT_SERVICE_CIDR
 from hypernetes.client import Client, EventRecorder, Informer
-from hypernetes.nodeagent import node
+from hypernetes.nodeagent import node, server
 from hypernetes.nodeagent.addresses import Claim, mac_address
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.forwarding import Forwarder
@@ -37,6 +41,7 @@ from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.tenantview import TenantViews
+from hypernetes.nodeagent.usage import Sampler
 from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortSpec, Subnet
 
 _SUBNET = Subnet("hollow", "100.64.0.0/10", "100.64.0.1")
@@ -44,6 +49,7 @@ _IMAGE = Image(
     "sha256:" + "0" * 64, Path("/dev/null"), ImageConfig(entrypoint=("hollow",)), size_bytes=0, sources=frozenset()
 )
 _MTU = 1500
+_ADDRESS = "127.0.0.1"
 _BAD_ARGUMENTS = 2  # exit code
 
 # What a hollow node says that it has: more than its pods ask for.
@@ -113,7 +119,8 @@ def program(argv: Sequence[str]) -> Callable[[Context], Awaitable[int]]:
 async def _hollow(context: Context) -> int:
     try:
         script, _ = _SCRIPT.parse_known_args(list(context.argv[1:]))
-    except argparse.ArgumentError as error:
+        context.load.cores, context.load.memory_bytes = script.cpu, quantity.whole(script.memory)
+    except (argparse.ArgumentError, ValueError) as error:
         await context.write(f"{error}\n".encode())
         return _BAD_ARGUMENTS
     await asyncio.sleep(script.start_after)
@@ -129,6 +136,8 @@ _SCRIPT = argparse.ArgumentParser("hollow", exit_on_error=False, add_help=False,
 _SCRIPT.add_argument("--start-after", type=float, default=0.0)
 _SCRIPT.add_argument("--exit-after", type=float)
 _SCRIPT.add_argument("--exit-code", type=int, default=0)
+_SCRIPT.add_argument("--cpu", type=float, default=0.0)
+_SCRIPT.add_argument("--memory", default="0")
 
 
 class NoServices(TenantViews):
@@ -144,36 +153,59 @@ class NoServices(TenantViews):
         """Nothing is all there is to know."""
 
 
+# The TLS of a node's port, by its name. Without it, nothing listens.
+Tls = Callable[[str], ssl.SSLContext]
+
+
+def names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
 class HollowNode:
     """One node. What its machines do outlives no process: after a restart its pods start anew."""
 
-    def __init__(self, name: str, directory: Path, client: Client, addresses: Addresses, views: TenantViews) -> None:
-        self.name, self._client = name, client
+    def __init__(
+        self, name: str, directory: Path, client: Client, addresses: Addresses, views: TenantViews,
+        tls: ssl.SSLContext | None,
+    ) -> None:  # fmt: skip
+        self.name, self._client, self._tls = name, client, tls
         self._events = EventRecorder(client, "hn-agent", instance=name)
         records = PodRecords(directory / name / "pods")
         records.open()
         resolver = NodeResolver((), ())
         parts = Parts(
-            host_ip="127.0.0.1", client=client, events=self._events, runtime=FakeRuntime(FakeHost(program)),
+            host_ip=_ADDRESS, client=client, events=self._events, runtime=FakeRuntime(FakeHost(program)),
             network=Network(), puller=Images(), addresses=addresses, records=records, views=views, resolver=resolver,
             forwarder=Forwarder(()), api_address=("127.0.0.1", 1), longest_restart_delay=300.0, clock=time.time,
         )  # fmt: skip
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={name}")
         self.agent = Agent(parts, self._pods)
-        identity = node.NodeIdentity(name, "127.0.0.1", 0, "fake://1")
-        self._reporter = node.NodeReporter(client, identity, lambda: FACTS, list, lambda: "")
+        self._sampler = Sampler(self.agent.workers, None)
 
     async def run(self) -> None:
         """Until cancelled."""
+        if self._tls is None:
+            await self._live(0)
+            return
+        runner = await server.serve(self.agent, self._sampler, self._tls, _ADDRESS, 0)
+        try:
+            await self._live(runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+
+    async def _live(self, port: int) -> None:
+        identity = node.NodeIdentity(self.name, _ADDRESS, port, "fake://1")
+        reporter = node.NodeReporter(self._client, identity, lambda: FACTS, list, lambda: "")
+        work = (self._pods.run(), self._events.run(), reporter.run(), self.agent.run(), self._sampler.run())
         async with asyncio.TaskGroup() as tasks:
-            for coroutine in (self._pods.run(), self._events.run(), self._reporter.run(), self.agent.run()):
+            for coroutine in work:
                 tasks.create_task(coroutine)
 
 
-async def run(directory: Path, prefix: str, count: int, client: Client) -> None:
+async def run(directory: Path, prefix: str, count: int, client: Client, tls: Tls | None = None) -> None:
     """`count` nodes named `<prefix>-0`, `<prefix>-1`, …, until cancelled."""
     addresses, views = Addresses(), NoServices(client)
     async with asyncio.TaskGroup() as tasks:
-        for number in range(count):
-            one = HollowNode(f"{prefix}-{number}", directory, client, addresses, views)
+        for name in names(prefix, count):
+            one = HollowNode(name, directory, client, addresses, views, tls(name) if tls is not None else None)
             tasks.create_task(one.run(), name=one.name)

@@ -30,6 +30,7 @@ from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.qemu_runtime import open_runtime
 from hypernetes.nodeagent.tenantview import TenantViews
+from hypernetes.nodeagent.usage import Sampler, read_meter
 from hypernetes.pki.contexts import HotContext, server_context
 from hypernetes.providers.network.base import NetworkProvider
 
@@ -128,12 +129,13 @@ async def _serve(
 ) -> None:
     pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
     agent = Agent(parts, pods)
+    sampler = Sampler(agent.workers, read_meter)
     identity = node.NodeIdentity(options.node_name, options.node_ip, options.port, await parts.runtime.version())
     reporter = node.NodeReporter(
         parts.client, identity, lambda: node.read_facts(options.directory), store.images, lambda: _problem(agent)
     )
     try:
-        runner = await server.serve(agent, context.context, options.node_ip, options.port)
+        runner = await server.serve(agent, sampler, context.context, options.node_ip, options.port)
     except OSError as error:
         raise StartError(f"cannot listen on {options.node_ip}:{options.port}: {error.strerror or error}") from error
     try:
@@ -142,7 +144,7 @@ async def _serve(
                 tasks.create_task(coroutine)
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
-                    agent.run(), _collect_garbage(agent, store),
+                    agent.run(), sampler.run(), _collect_garbage(agent, store),
                     parts.runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS),
                 )
             ]  # fmt: skip
@@ -192,17 +194,24 @@ def parse_mirrors(words: Sequence[str]) -> dict[str, list[str]]:
     return result
 
 
-async def run_hollow(directory: Path, prefix: str, count: int, kubeconfig: Path) -> None:
+async def run_hollow(
+    directory: Path, prefix: str, count: int, kubeconfig: Path, certificate: Path | None, key: Path | None,
+    client_ca: Path | None,
+) -> None:  # fmt: skip
     """Nodes without machines, until SIGTERM or SIGINT. Raises StartError."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=f"hn-agent/{prefix}")
+        tls = None
+        if certificate is not None and key is not None and client_ca is not None:
+            context = server_context(certificate, key, client_ca, require_client=True)
+            tls = lambda _: context  # noqa: E731  one certificate, which names them all
     except (KubeconfigError, OSError) as error:
         raise StartError(str(error)) from error
     async with Client(config) as client, asyncio.TaskGroup() as tasks:
-        work = tasks.create_task(hollow.run(directory, prefix, count, client))
+        work = tasks.create_task(hollow.run(directory, prefix, count, client, tls))
         log.info("agent.ready", nodes=count, runtime="fake")
         await stopping.wait()
         work.cancel()
@@ -270,7 +279,7 @@ def main(
     if nodes > 1 and runtime == "qemu":
         raise click.UsageError("--nodes is for --runtime fake: each machine's agent is a process of its own")
     if runtime == "fake":
-        _until_stopped(run_hollow(directory.resolve(), node_name, nodes, kubeconfig))
+        _until_stopped(run_hollow(directory.resolve(), node_name, nodes, kubeconfig, certificate, key, client_ca))
         return
     options = Options(
         directory=directory.resolve(), node_name=node_name, node_ip=node_ip, kubeconfig=kubeconfig,

@@ -1,4 +1,4 @@
-"""The agent's own port: logs, exec, attach and connections to pods' ports, for hn-apiserver and nobody else.
+"""The agent's own port: logs, exec, attach, connections to pods' ports and what pods use, for hn-apiserver alone.
 
 TLS asks for a certificate of the cluster's authority; here its name is looked at. What the caller may do was decided
 by hn-apiserver.
@@ -21,6 +21,7 @@ from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.podworker import PodWorker
 from hypernetes.nodeagent.runtime.base import Machine, MachineError, Process
+from hypernetes.nodeagent.usage import Sampler
 
 log = structlog.get_logger()
 
@@ -36,8 +37,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class AgentServer:
     """Routes and their handlers over the agent's workers."""
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+    def __init__(self, agent: Agent, sampler: Sampler) -> None:
+        self._agent, self._sampler = agent, sampler
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_errors, _caller])
@@ -45,8 +46,12 @@ class AgentServer:
         app.router.add_get("/containerLogs" + _TARGET, self._logs)
         app.router.add_get("/exec" + _TARGET, self._exec)
         app.router.add_get("/attach" + _TARGET, self._attach)
+        app.router.add_get("/stats/pods", self._stats)
         app.router.add_get("/forward/{tenant}/{namespace}/{pod}/{port}", self._forward)
         return app
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        return web.json_response(self._sampler.told())
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         worker, container, record = self._find(request)
@@ -219,10 +224,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 MAX_LINE_BYTES = 64 * 1024  # an exec's command is in its URL; more than hn-apiserver takes, so that it refuses first
 
 
-async def serve(agent: Agent, context: ssl.SSLContext, host: str, port: int) -> web.AppRunner:
+async def serve(agent: Agent, sampler: Sampler, context: ssl.SSLContext, host: str, port: int) -> web.AppRunner:
     """Listens; the caller cleans the runner up. Raises OSError for a port that is taken."""
     runner = web.AppRunner(
-        AgentServer(agent).application(), access_log=None, shutdown_timeout=2.0, max_line_size=MAX_LINE_BYTES
+        AgentServer(agent, sampler).application(), access_log=None, shutdown_timeout=2.0, max_line_size=MAX_LINE_BYTES
     )
     await runner.setup()
     try:

@@ -137,23 +137,26 @@ static int make_cgroup(const struct plan *p)
 	return p->cpu_millis ? set_limit(p->id, "cpu.max", text) : 0;
 }
 
-static bool was_oom_killed(const char *id)
+/* The number that follows `name` in a file of the container's cgroup, or with "" the one it begins with; 0 if none. */
+static unsigned long long read_number(const char *id, const char *file, const char *name)
 {
-	char path[PATH_MAX], text[512];
+	char path[PATH_MAX], text[4096];
 	const char *found;
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof path, CGROUPS "/%s/memory.events", id);
+	snprintf(path, sizeof path, CGROUPS "/%s/%s", id, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return 0;
 	n = read(fd, text, sizeof text - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = 0;
-	found = strstr(text, "oom_kill ");
-	return found && atoi(found + 9) > 0;
+	found = strstr(text, name);
+	return found ? strtoull(found + strlen(name), NULL, 10) : 0;
 }
+
+static bool was_oom_killed(const char *id) { return read_number(id, "memory.events", "oom_kill ") > 0; }
 
 static void free_container(struct container *c)
 {
@@ -499,6 +502,25 @@ void container_resize(struct request *r)
 	if (fd >= 0)
 		ioctl(fd, TIOCSWINSZ, &size); /* of what is no terminal: nothing to resize */
 	reply_ok(r->id);
+}
+
+/* Memory is the working set: without what the kernel could drop at once. */
+void containers_usage(struct message *m)
+{
+	for (struct container *c = containers; c; c = c->next) {
+		struct message one = {0};
+		unsigned long long memory, droppable;
+
+		if (c->state != RUNNING)
+			continue;
+		memory = read_number(c->plan.id, "memory.current", "");
+		droppable = read_number(c->plan.id, "memory.stat", "inactive_file ");
+		message_string(&one, T_NAME, c->plan.id);
+		message_number(&one, T_CPU_TIME, read_number(c->plan.id, "cpu.stat", "usage_usec "));
+		message_number(&one, T_MEMORY, memory > droppable ? memory - droppable : 0);
+		message_bytes(m, T_CONTAINER, one.bytes, one.length);
+		free(one.bytes);
+	}
 }
 
 void container_list(struct request *r)

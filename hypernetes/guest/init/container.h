@@ -19,6 +19,8 @@ void container_remove(struct request *);
 void container_attach(struct request *);
 void container_resize(struct request *);
 void container_list(struct request *);
+/* Adds what each running container uses. */
+void containers_usage(struct message *);
 
 /* The plan and first process of a running container, for exec; NULL if it doesn't run. */
 const struct plan *container_running(const char *id, pid_t *pid);

@@ -103,6 +103,7 @@ static void answer_stat(struct request *r)
 	if (f)
 		fclose(f);
 	message_number(&m, T_MEMORY, (total - available) * 1024);
+	containers_usage(&m);
 	reply(r->id, &m);
 }
 

@@ -100,8 +100,9 @@ enum tag {
 	T_OOM = 48,
 	T_BOOT_ID = 49,
 	T_VERSION = 50,
-	T_CONTAINER = 51, /* nested fields of one container's status */
+	T_CONTAINER = 51, /* nested fields of one container's status, or use */
 	T_CONFIGURED = 52,
+	T_CPU_TIME = 53, /* microseconds used since the start */
 };
 
 /* Bits of T_OPTIONS. */

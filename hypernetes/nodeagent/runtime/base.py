@@ -109,6 +109,18 @@ class ContainerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    cpu_seconds: float  # used since it started
+    memory_bytes: int  # the working set: without what the kernel could drop at once
+
+
+@dataclass(frozen=True, slots=True)
+class MachineUsage:
+    memory_bytes: int  # of the whole guest
+    containers: Mapping[str, ContainerUsage]  # by id, of those that run
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """A piece of a container's output, in order per stream. `sequence` is acknowledged once it is on disk."""
 
@@ -225,8 +237,8 @@ class Machine(Protocol):
     async def acknowledge(self, sequence: int) -> None:
         """Output up to `sequence` is on disk: the guest may forget it."""
 
-    async def memory_used(self) -> int:
-        """Bytes the guest uses."""
+    async def usage(self) -> MachineUsage:
+        """What the guest and its running containers use, as the guest says."""
 
     async def shutdown(self, timeout: float) -> None:
         """Powers off, by force after `timeout` seconds, and removes all the machine's state. Idempotent."""

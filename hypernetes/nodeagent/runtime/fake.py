@@ -18,6 +18,7 @@ from hypernetes.nodeagent.runtime.base import (
     ContainerSpec,
     ContainerState,
     ContainerStatus,
+    ContainerUsage,
     Event,
     Exited,
     GuestConfig,
@@ -25,6 +26,7 @@ from hypernetes.nodeagent.runtime.base import (
     MachineError,
     MachineGone,
     MachineSpec,
+    MachineUsage,
     Output,
 )
 
@@ -104,6 +106,14 @@ class AttachedInput:
         return
 
 
+@dataclass(slots=True)
+class Load:
+    """What a program uses, from its start on."""
+
+    cores: float = 0.0
+    memory_bytes: int = 0
+
+
 @dataclass
 class Context:
     """What a program is given: its arguments, input, output and the files it sees."""
@@ -113,6 +123,7 @@ class Context:
     write: Callable[[bytes], Awaitable[None]]
     files: Mapping[str, bytes]
     listening: asyncio.Event  # from when on the pod's ports answer, each with HTTP 200
+    load: Load = field(default_factory=Load)  # for the program to set
 
 
 async def _echo(context: Context) -> int:
@@ -196,6 +207,7 @@ class FakeContainer:
     status: ContainerStatus
     stdin: Pipe
     result: "asyncio.Future[int]"
+    load: Load = field(default_factory=Load)
     attached: list[FakeProcess] = field(default_factory=list)
     task: "asyncio.Task[None] | None" = None
 
@@ -314,7 +326,7 @@ class FakeMachine:
             for client in made.attached:
                 await client.printed.write(data)
 
-        context = Context(spec.argv, made.stdin, write, guest.files_of(spec), guest.listening)
+        context = Context(spec.argv, made.stdin, write, guest.files_of(spec), guest.listening, made.load)
         made.task = guest.spawn(program, context, result)
         made.task.add_done_callback(lambda _: self._exited(made))
 
@@ -400,8 +412,16 @@ class FakeMachine:
     async def acknowledge(self, sequence: int) -> None:
         self.guest.events = [one for one in self.guest.events if one[0] > sequence]
 
-    async def memory_used(self) -> int:
-        return 32 << 20
+    async def usage(self) -> MachineUsage:
+        running = [each for each in self._alive().containers.values() if each.status.state is ContainerState.RUNNING]
+        now = time.time()
+        used = {
+            each.spec.id: ContainerUsage(
+                each.load.cores * (now - (each.status.started_at or now)), each.load.memory_bytes
+            )
+            for each in running
+        }
+        return MachineUsage((32 << 20) + sum(each.memory_bytes for each in used.values()), used)
 
     async def shutdown(self, timeout: float) -> None:
         self.guest.end(MachineGone("Shutdown", "the machine was shut down"))

@@ -20,6 +20,7 @@ from hypernetes.nodeagent.runtime.base import (
     GuestServices,
     MachineError,
     MachineGone,
+    MachineUsage,
 )
 from hypernetes.nodeagent.runtime.boot import Connections
 from hypernetes.nodeagent.runtime.clock import ClockKeeper, wall_clock_ns
@@ -336,8 +337,8 @@ class QemuMachine:
         if self._connections is not None:
             self._connections.link.acknowledge(sequence)
 
-    async def memory_used(self) -> int:
-        return (await self._request(FrameType.STAT, b"")).number(Tag.MEMORY) or 0
+    async def usage(self) -> MachineUsage:
+        return messages.parse_usage(await self._request(FrameType.STAT, b""))
 
     # Within
 

@@ -8,8 +8,10 @@ from hypernetes.nodeagent.runtime.base import (
     ContainerSpec,
     ContainerState,
     ContainerStatus,
+    ContainerUsage,
     GuestConfig,
     MachineError,
+    MachineUsage,
     Output,
 )
 from hypernetes.nodeagent.runtime.frames import Fields, MessageBuilder, ProtocolError
@@ -154,6 +156,15 @@ def parse_status(fields: Fields) -> ContainerStatus:
         exit_code=fields.number(Tag.CODE),
         oom_killed=bool(fields.number(Tag.OOM)),
     )
+
+
+def parse_usage(fields: Fields) -> MachineUsage:
+    containers = {}
+    for raw in fields.all(Tag.CONTAINER):
+        one = Fields(raw)
+        cpu_seconds = (one.number(Tag.CPU_TIME) or 0) / 1e6
+        containers[one.text(Tag.NAME)] = ContainerUsage(cpu_seconds, one.number(Tag.MEMORY) or 0)
+    return MachineUsage(fields.number(Tag.MEMORY) or 0, containers)
 
 
 def parse_output(payload: bytes) -> Output:

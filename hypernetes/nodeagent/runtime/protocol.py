@@ -98,8 +98,9 @@ class Tag(IntEnum):
     OOM = 48
     BOOT_ID = 49
     VERSION = 50
-    CONTAINER = 51  # nested fields of one container's status
+    CONTAINER = 51  # nested fields of one container's status, or use
     CONFIGURED = 52
+    CPU_TIME = 53  # microseconds used since the start
 
 
 class Option(IntFlag):

@@ -272,7 +272,20 @@ class TestMachines:
         assert text == b"kept\n"
 
     async def test_memory_use_is_told(self, machine: Machine) -> None:
-        assert 8 << 20 < await machine.memory_used() < 192 << 20
+        assert 8 << 20 < (await machine.usage()).memory_bytes < 192 << 20
+
+    async def test_what_a_container_uses_is_told_while_it_runs(self, machine: Machine) -> None:
+        script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; exec sleep 600"
+        await machine.start_container(container(["sh", "-c", script], name="busy.0"))
+        used = (await machine.usage()).containers["busy.0"]
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (now := (await machine.usage()).containers["busy.0"]).cpu_seconds < used.cpu_seconds + 0.01:
+                await asyncio.sleep(0.1)
+        assert 16 << 10 < now.memory_bytes < 64 << 20
+        await machine.signal_container("busy.0", 9)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await machine.usage()).containers:
+                await asyncio.sleep(0.1)
 
     async def test_too_little_memory_is_an_error_that_says_so(self, runtime: Runtime) -> None:
         spec = machine_spec("tiny")

@@ -127,8 +127,8 @@ class FakeMachine:
     async def acknowledge(self, sequence: int) -> None:
         self.acknowledged = sequence
 
-    async def memory_used(self) -> int:
-        return 0
+    async def usage(self) -> base.MachineUsage:
+        return base.MachineUsage(0, {})
 
     async def shutdown(self, timeout: float) -> None:
         self.off = True

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from hypernetes.nodeagent import server
+from hypernetes.nodeagent.usage import Sampler
 from hypernetes.pki.contexts import client_context, server_context
 from hypernetes.pki.directory import PkiDirectory
 from hypernetes.pki.roles import node_role
@@ -28,13 +29,13 @@ def pki(tmp_path: Path) -> PkiDirectory:
     return made
 
 
-async def status(pki: PkiDirectory, role: str | None) -> int:
+async def status(pki: PkiDirectory, role: str | None, path: str = "containerLogs/acme/web/app/main") -> int:
     own = node_role("n1")
     context = server_context(pki.certificate(own), pki.key(own), pki.ca_certificate, require_client=True)
     agent: Any = NoPods()
-    runner = await server.serve(agent, context, "127.0.0.1", 0)
+    runner = await server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0)
     try:
-        url = f"https://127.0.0.1:{runner.addresses[0][1]}/containerLogs/acme/web/app/main"
+        url = f"https://127.0.0.1:{runner.addresses[0][1]}/{path}"
         shown = (pki.certificate(role), pki.key(role)) if role else (None, None)
         async with aiohttp.ClientSession() as session, session.get(
             url, ssl=client_context(pki.ca_certificate, *shown), timeout=aiohttp.ClientTimeout(total=30)
@@ -46,6 +47,11 @@ async def status(pki: PkiDirectory, role: str | None) -> int:
 
 async def test_hn_apiserver_is_answered(pki: PkiDirectory) -> None:
     assert await status(pki, "apiserver-kubelet-client") == 404
+
+
+async def test_what_pods_use_is_told_to_hn_apiserver_alone(pki: PkiDirectory) -> None:
+    assert await status(pki, "apiserver-kubelet-client", "stats/pods") == 200
+    assert await status(pki, node_role("n1"), "stats/pods") == 403
 
 
 async def test_another_certificate_of_the_cluster_is_forbidden(pki: PkiDirectory) -> None:
