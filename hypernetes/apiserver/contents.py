@@ -1,4 +1,4 @@
-"""What a tenant starts with, and how it ends: its first objects, and the removal of all of them.
+"""What a tenant starts with, and what becomes of it when it is suspended or ends (teardown.py).
 
 Both can be interrupted anywhere and are taken up again at the next start: a tenant is Active once it has everything,
 and it is gone only when nothing of it is left.
@@ -6,8 +6,7 @@ and it is gone only when nothing of it is left.
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,27 +18,23 @@ from hypernetes.api import scheme, tenancy
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import codec, deletion, registry, schema, suspension, tenantstates
-from hypernetes.apiserver.handlers.options import DeleteOptions
+from hypernetes.apiserver import codec, registry, schema, suspension, tenantstates
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Entry, Event, Mirror
-from hypernetes.apiserver.objects import Decide, Objects, Place, Put, Remove, Written, missing
+from hypernetes.apiserver.objects import Decide, Objects, Place, Put, Written
 from hypernetes.apiserver.registry import priorityclasses, tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
-from hypernetes.apiserver.storage.base import RevisionMismatch, SideWrite, Store, Unavailable
+from hypernetes.apiserver.storage.base import SideWrite, Store, Unavailable
+from hypernetes.apiserver.teardown import Teardown, reached
 
 Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
-_NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
 _PODS = scheme.by_name("v1", "pods")
-_PORTS = scheme.by_name("hypernetes.io/v1", "ports")
-_INTERNAL_KINDS = ("clusterips", "nodeports", "quotas", "tokenkeys")  # that have a tenant below them
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
 _RETRY_SECONDS = 5.0
-_DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
-_LOOK_AGAIN_SECONDS = 0.5  # at the networks of a tenant that ends
+_LOOK_AGAIN_SECONDS = 0.5  # at a tenant that waits for pods, networks or finalizers
 
 log = structlog.get_logger()
 
@@ -107,6 +102,7 @@ class Contents:
     ) -> None:  # fmt: skip
         self._store, self._mirror, self._keys, self._objects = store, mirror, keys, objects
         self._serving, self._authority_pem, self._clock = serving, authority_pem, clock
+        self._teardown = Teardown(store, mirror, keys, objects, clock)
         self._changed = asyncio.Event()
         self._due: set[str] = set()  # tenants that may have something to do
         self._all_due = True
@@ -140,77 +136,10 @@ class Contents:
 
         await self._serving.cover([service_cidr])
         # What a request for a former tenant of this name may have written after that was gone.
-        await self._reached(created)
-        await self._sweep(tenant, before=created)
+        await reached(self._mirror, created)
+        await self._teardown.sweep(tenant, before=created)
         await self.fill(tenant, service_cidr)
         return await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), active)
-
-    async def remove(self, tenant: str) -> bool:
-        """Removes everything a tenant has, and then the tenant; False while others have to do something first.
-
-        Its networks end by their finalizers, and they wait for the ports of machines that are still being stopped.
-        """
-        await self._sweep(tenant, spare=(_NETWORKS, _PORTS))
-        if await self._end_networks(tenant):
-            return False
-        await self._sweep(tenant)
-
-        def last(old: Object | None) -> Put | Remove:
-            if old is None:
-                raise StatusError("NotFound", f"tenant {tenant} is gone")
-            kept = [name for name in old["metadata"].get("finalizers") or () if name != tenants.FINALIZER]
-            metadata = {key: value for key, value in old["metadata"].items() if key != "finalizers"}
-            if not kept:
-                return Remove()
-            return Put({**old, "metadata": {**metadata, "finalizers": kept}})
-
-        await self._objects.change(Place(TENANTS, SYSTEM_TENANT, "", tenant), last)
-        await self._sweep(tenant)  # what was being written as it ended
-        log.info("tenant removed", tenant=tenant)
-        return True
-
-    async def _end_networks(self, tenant: str) -> bool:
-        """Deletes the networks; whether there are some left, for their finalizers to be done."""
-        left = False
-        for entry in list(self._mirror.range(self._keys.range(_NETWORKS, tenant))):
-            assert entry.name is not None
-            place = Place(_NETWORKS, tenant, "", entry.name.name)
-
-            def ended(old: Object | None, place: Place = place) -> Put | Remove:
-                if old is None:
-                    raise missing(place)
-                return deletion.decide(place, registry.of(_NETWORKS), old, DeleteOptions(), self._clock())
-
-            try:
-                left = not (await self._objects.change(place, ended)).removed or left
-            except StatusError as error:
-                if error.reason != "NotFound":  # its controller was faster
-                    raise
-        return left
-
-    async def _reached(self, revision: int) -> None:
-        """Returns when the mirror knows of everything up to `revision`. Raises Unavailable."""
-        try:
-            async with asyncio.timeout(_DEADLINE_SECONDS):
-                await self._mirror.wait_for(revision)
-        except TimeoutError as error:
-            raise Unavailable("the mirror falls behind") from error
-
-    async def _sweep(self, tenant: str, *, spare: Sequence[Resource] = (), before: int | None = None) -> None:
-        """Removes all of a tenant, whatever it says, or what was written before a revision."""
-        while keys := [each for each in self._keys_of(tenant, spare) if before is None or each[1] < before]:
-            for key, revision in keys:
-                with suppress(RevisionMismatch):  # it changed meanwhile: the next round takes it
-                    await self._store.delete(key, revision)
-            await self._reached(await self._store.revision())
-
-    def _keys_of(self, tenant: str, spare: Sequence[Resource]) -> Iterator[tuple[str, int]]:
-        stored = [resource for resource in scheme.served() if resource.stored is resource and resource not in spare]
-        ranges = [self._keys.range(resource, tenant) for resource in stored]
-        ranges += [self._keys.internal(kind, tenant, "") for kind in _INTERNAL_KINDS]
-        for prefix in ranges:
-            for entry in self._mirror.range(prefix):
-                yield entry.key, entry.revision
 
     async def suspend(self, tenant: Object) -> bool:
         """Stops the pods of a suspended tenant, and says so of any; False while there are pods that haven't stopped."""
@@ -247,7 +176,7 @@ class Contents:
             due, everyone = self._due, self._all_due
             self._due, self._all_due = set(), False
             try:
-                await self._reached(await self._store.revision())  # what we were told of may be newer
+                await reached(self._mirror, await self._store.revision())  # what we were told of may be newer
                 for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))) if everyone else ():
                     await self._advance(codec.decode(entry.data, entry.revision))
                 for name in due:
@@ -279,7 +208,7 @@ class Contents:
         name, phase = tenant["metadata"]["name"], tenant.get("status", {}).get("phase")
         try:
             if "deletionTimestamp" in tenant["metadata"]:
-                done = await self.remove(name)
+                done = await self._teardown.remove(tenant)
             elif phase == tenants.INITIALIZING:
                 await self.activate(name, tenant["spec"]["serviceCIDR"], int(tenant["metadata"]["resourceVersion"]))
                 done = True

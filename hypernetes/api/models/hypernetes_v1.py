@@ -71,6 +71,7 @@ class TenantSpec(Model):
     display_name: str | None = Field(None, alias="displayName")
     service_cidr: str | None = Field(None, alias="serviceCIDR")
     deletion_protection: bool | None = Field(None, alias="deletionProtection")
+    deletion_grace_period_seconds: int | None = Field(None, alias="deletionGracePeriodSeconds")
     suspended: bool | None = None
 
 

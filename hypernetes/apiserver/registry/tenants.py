@@ -13,6 +13,7 @@ Object = dict[str, Any]
 
 FINALIZER = "hypernetes.io/contents"  # the tenant's objects go before the tenant
 INITIALIZING, ACTIVE, SUSPENDED, TERMINATING = "Initializing", "Active", "Suspended", "Terminating"
+DELETION_GRACE_SECONDS = 300  # until what the tenant's people hold back ends all the same
 _MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
 _MIN_PREFIX = 12
 
@@ -47,9 +48,11 @@ def with_condition(tenant: Object, told: tuple[str, str, str, str], now: datetim
 
 def validate(tenant: Object) -> Causes:
     cidr = tenant["spec"]["serviceCIDR"]
-    causes = validation.cidr(cidr, "spec.serviceCIDR")
-    if causes:
-        return causes
+    grace = tenant["spec"].get("deletionGracePeriodSeconds")
+    causes = validation.non_negative(grace, "spec.deletionGracePeriodSeconds")
+    wrong = validation.cidr(cidr, "spec.serviceCIDR")
+    if wrong:
+        return causes + wrong
     network = ipaddress.ip_network(cidr)
     if network.version != 4 or not _MIN_PREFIX <= network.prefixlen <= _MAX_PREFIX:
         why = f"must be an IPv4 range between /{_MIN_PREFIX} and /{_MAX_PREFIX}"
