@@ -12,9 +12,9 @@ import click
 import structlog
 
 from hypernetes.api.status import StatusError
-from hypernetes.cli import doctor as doctor_module
+from hypernetes.cli import doctor as doctor_module, nodes
 from hypernetes.cli import status as status_module
-from hypernetes.cli import tenants
+from hypernetes.cli import nodes, tenants
 from hypernetes.cli import up as up_module
 from hypernetes.cli.down import down as bring_down
 from hypernetes.cli.errors import CommandError
@@ -176,6 +176,54 @@ def tenant_list(directory: Path) -> None:
             ]
 
     echo(table(("NAME", "PHASE", "SERVICE-CIDR"), _run(list_all())))
+
+
+@main.group()
+def node() -> None:
+    """Nodes, with the pods of all tenants on them."""
+
+
+@node.command("cordon")
+@click.argument("name")
+@dir_option
+def node_cordon(name: str, directory: Path) -> None:
+    """Let no new pod come to node NAME."""
+    _cordon(Layout.of(directory), name, cordoned=True)
+
+
+@node.command("uncordon")
+@click.argument("name")
+@dir_option
+def node_uncordon(name: str, directory: Path) -> None:
+    """Let pods come to node NAME again."""
+    _cordon(Layout.of(directory), name, cordoned=False)
+
+
+def _cordon(layout: Layout, name: str, *, cordoned: bool) -> None:
+    async def change() -> None:
+        async with tenants.open_client(layout) as client:
+            await nodes.cordon(client, name, cordoned=cordoned)
+
+    _run(change())
+    echo(f"node {name} is {'cordoned' if cordoned else 'in use'}")
+
+
+@node.command("drain")
+@click.argument("name")
+@click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds.")
+@click.option("--force", is_flag=True, help="Evict pods, too, that nobody would make again.")
+@dir_option
+def node_drain(name: str, timeout: float, force: bool, directory: Path) -> None:
+    """Cordon node NAME and evict the pods of all tenants from it, as their disruption budgets allow."""
+    layout = Layout.of(directory)
+
+    async def drain() -> nodes.Drained:
+        async with tenants.open_client(layout) as client:
+            return await nodes.drain(client, name, timeout=timeout, force=force, tell=echo)
+
+    drained = _run(drain())
+    stay = f"; {drained.stay} of DaemonSets stay" if drained.stay else ""
+    echo(f"node {name} is drained: {drained.evicted} pods evicted{stay}")
 
 
 @main.command()
