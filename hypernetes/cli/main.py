@@ -12,9 +12,9 @@ import click
 import structlog
 
 from hypernetes.api.status import StatusError
-from hypernetes.cli import doctor as doctor_module, nodes
-from hypernetes.cli import status as status_module
+from hypernetes.cli import doctor as doctor_module
 from hypernetes.cli import nodes, tenants
+from hypernetes.cli import status as status_module
 from hypernetes.cli import up as up_module
 from hypernetes.cli.down import down as bring_down
 from hypernetes.cli.errors import CommandError
