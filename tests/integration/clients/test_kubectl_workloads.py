@@ -78,9 +78,10 @@ def test_autoscale_makes_an_autoscaler_that_both_versions_read(kubectl: Kubectl,
         "minReplicas": 2, "maxReplicas": 5, "targetCPUUtilizationPercentage": 80,
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
     }  # fmt: skip
+    kubectl("wait", "--for=jsonpath={.status.currentReplicas}=2", "hpa/web", WAIT)
     name, target, metric, *rest = kubectl.rows("hpa", "web")[0]
     assert (name, target, metric) == ("web", "Deployment/web", "cpu:")
-    assert rest[:4] == ["<unknown>/80%", "2", "5", "0"]
+    assert rest[:4] == ["<unknown>/80%", "2", "5", "2"]
     described = kubectl("describe", "hpa", "web").splitlines()
     assert "Min replicas:                                          2" in described
     kubectl("delete", "hpa", "web")
