@@ -30,6 +30,9 @@ from hypernetes.apiserver.reauthorization import Reauthorization
 from hypernetes.apiserver.serving import ServingCertificate, own_addresses
 from hypernetes.apiserver.signing import Signing
 from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.tenantquota import TenantQuotas
+from hypernetes.apiserver.tenantstatus import TenantStatuses
+from hypernetes.apiserver.tenantusage import TenantUsage
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
 
@@ -67,7 +70,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
     freshness = Freshness(store, mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
-    authorizer = Authorizer(rbac, node_graph)
+    authorizer, usage = Authorizer(rbac, node_graph), TenantUsage(mirror)
     reauthorization = Reauthorization(authorizer, lookups)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
@@ -77,7 +80,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     health = Health(store, mirror, token_keys, settings.cluster_id)
     observer = Observer(mirror, settings.request_log)
     contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization, contents])
+    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization, contents, usage])
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
@@ -89,12 +92,14 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
+            owned.append(tasks.create_task(TenantStatuses(mirror, objects, usage).run(), name="tenants' usage"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, freshness, watchers, objects, lookups,
                 Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
+                TenantQuotas(mirror, usage),
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

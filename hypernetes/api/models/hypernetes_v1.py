@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hypernetes.api.models import core_v1, meta_v1
-from hypernetes.api.object import Model, Object
+from hypernetes.api.object import Model, Object, Quantity
 
 
 class Subnet(Model):
@@ -73,10 +73,15 @@ class TenantSpec(Model):
     deletion_protection: bool | None = Field(None, alias="deletionProtection")
     deletion_grace_period_seconds: int | None = Field(None, alias="deletionGracePeriodSeconds")
     suspended: bool | None = None
+    quota: dict[str, Quantity] = {}
 
 
 class TenantStatus(Model):
     phase: str | None = None
+    namespaces: int | None = None
+    pods: int | None = None
+    objects: int | None = None
+    stored_bytes: int | None = Field(None, alias="storedBytes")
     conditions: list[meta_v1.Condition] = []
 
 

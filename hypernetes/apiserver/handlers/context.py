@@ -30,6 +30,7 @@ from hypernetes.apiserver.reauthorization import Reauthorization
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.tenantquota import TenantQuotas
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import Authority
 
@@ -56,6 +57,7 @@ class Parts:
     reauthorization: Reauthorization
     health: Health
     observer: Observer
+    tenant_quotas: TenantQuotas
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)

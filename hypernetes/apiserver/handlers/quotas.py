@@ -49,6 +49,16 @@ async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written
 
     Most updates change nothing that a quota counts: they find out before they wait for anybody.
     """
+    revision = None
+    try:
+        written = await _write(call, writing, dry_run=dry_run)
+        revision = None if dry_run or written.removed else written.entry.revision
+        return written
+    finally:
+        call.parts.tenant_quotas.settle(id(call), call.one_tenant, revision)
+
+
+async def _write(call: Call, writing: Write, *, dry_run: bool) -> Written:
     if not _will_charge(call):
         try:
             return await writing()
@@ -72,7 +82,15 @@ async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written
 
 
 def charges(call: Call, new: Object | None, old: Object | None) -> Sequence[SideWrite]:
-    """The ledgers that a write within `write` changes. Raises StatusError where a quota doesn't allow it; NeedsTurn."""
+    """The ledgers that a write within `write` changes. Raises StatusError where a quota doesn't allow it; NeedsTurn.
+
+    The quota of the whole tenant comes first.
+    """
+    if new is not None:
+        name = new["metadata"]["name"]
+        place = Place(call.resource, call.one_tenant, call.route.namespace, name)
+        tenant = call.parts.lookups.tenant(call.one_tenant)
+        call.parts.tenant_quotas.charge(id(call), call.user.tenant, tenant, place, new)
     if not _is_counted(call):
         return ()
     turn = call.parts.turns.held(call.one_tenant, call.route.namespace, call)

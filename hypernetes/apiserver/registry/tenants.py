@@ -14,6 +14,8 @@ Object = dict[str, Any]
 FINALIZER = "hypernetes.io/contents"  # the tenant's objects go before the tenant
 INITIALIZING, ACTIVE, SUSPENDED, TERMINATING = "Initializing", "Active", "Suspended", "Terminating"
 DELETION_GRACE_SECONDS = 300  # until what the tenant's people hold back ends all the same
+STORED_BYTES, OBJECTS, PODS = "storedBytes", "objects", "pods"  # what spec.quota may bound
+DEFAULT_QUOTA = {STORED_BYTES: "64Mi"}  # since everything is mirrored in memory
 _MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
 _MIN_PREFIX = 12
 
@@ -50,6 +52,10 @@ def validate(tenant: Object) -> Causes:
     cidr = tenant["spec"]["serviceCIDR"]
     grace = tenant["spec"].get("deletionGracePeriodSeconds")
     causes = validation.non_negative(grace, "spec.deletionGracePeriodSeconds")
+    for name, amount in (tenant["spec"].get("quota") or {}).items():
+        path = f"spec.quota[{name}]"
+        causes += validation.one_of(name, (STORED_BYTES, OBJECTS, PODS), path)
+        causes += validation.non_negative_quantity(amount, path)
     wrong = validation.cidr(cidr, "spec.serviceCIDR")
     if wrong:
         return causes + wrong

@@ -1,4 +1,4 @@
-"""Cells of our own kinds: networks and ports."""
+"""Cells of our own kinds: tenants, networks and ports."""
 
 from datetime import datetime
 from typing import Any
@@ -7,6 +7,15 @@ from hypernetes.apiserver.tables.ages import age_of
 from hypernetes.apiserver.tables.labels import NONE
 
 Object = dict[str, Any]
+
+
+def tenant(obj: Object, now: datetime) -> list[Any]:
+    status = obj.get("status", {})
+    stored = f"{status.get('storedBytes', 0) / 1024**2:.1f}Mi"
+    return [
+        obj["metadata"]["name"], status.get("phase", ""), status.get("pods", 0), stored, age_of(obj, now),
+        status.get("namespaces", 0), status.get("objects", 0),
+    ]  # fmt: skip
 
 
 def network(obj: Object, now: datetime) -> list[Any]:

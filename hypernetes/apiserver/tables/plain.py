@@ -18,7 +18,7 @@ def name_and_birth(obj: Object, now: datetime) -> list[Any]:
 
 
 def phase(obj: Object, now: datetime) -> list[Any]:
-    """Namespaces and tenants."""
+    """Namespaces."""
     return [obj["metadata"]["name"], obj.get("status", {}).get("phase", ""), age_of(obj, now)]
 
 

@@ -73,7 +73,7 @@ _KINDS: dict[str, tuple[str, Cells]] = {
     "ServiceCIDR": ("serviceCIDR", ingresses.service_cidr),
     "StatefulSet": ("statefulSet", workloads.stateful_set),
     "StorageClass": ("storageClass", volumes.storage_class),
-    "Tenant": ("tenant", plain.phase),
+    "Tenant": ("tenant", networks.tenant),
     "VolumeAttachment": ("volumeAttachment", volumes.attachment),
     "VolumeAttributesClass": ("volumeAttributesClass", volumes.attributes_class),
 }
