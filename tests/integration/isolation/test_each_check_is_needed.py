@@ -1,0 +1,228 @@
+"""The suite sees each check: without it, what the suite asserts no longer holds.
+
+Where two checks cover for each other (a token's tenant is compared by UID and signed with that tenant's key) one alone
+can be missed: those pairs are in docs/security.md.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import app, keys, lookups, mirror, sharing, watchers
+from hypernetes.apiserver.authn import Authenticator, impersonation, serviceaccounts, x509
+from hypernetes.apiserver.authz import authorizer, nodegraph
+from hypernetes.apiserver.handlers import claims, reading
+from hypernetes.apiserver.registry import nodes
+from hypernetes.apiserver.storage.opening import open_store
+from tests.integration.api import test_isolation
+from tests.integration.api.servers import serving
+from tests.integration.isolation import attacks, comparing
+from tests.integration.isolation.canaries import Leak
+from tests.integration.isolation.worlds import World, world
+
+Patch = pytest.MonkeyPatch
+
+
+def _no_border(patch: Patch) -> None:
+    inside = authorizer.Authorizer._in_tenant
+    patch.setattr(
+        authorizer.Authorizer,
+        "_in_tenant",
+        lambda self, user, asked: inside(self, user, replace(asked, tenant=user.tenant)),
+    )
+
+
+def _nothing_is_the_providers(patch: Patch) -> None:
+    patch.setattr(authorizer, "may_ever", lambda *_: True)
+
+
+def _shared_objects_are_anybodys(patch: Patch) -> None:
+    patch.setattr(authorizer, "_is_shared", lambda _: False)
+
+
+def _every_path_is_discovery(patch: Patch) -> None:
+    patch.setattr(authorizer, "_is_discovery", lambda _: True)
+
+
+def _a_request_is_about_all_tenants(patch: Patch) -> None:
+    async def every(*_: object) -> None:
+        return None
+
+    patch.setattr(app.Application, "_tenant", every)
+
+
+def _ranges_span_tenants(patch: Patch) -> None:
+    of_all = keys.Keys.range
+
+    def of_one(self: keys.Keys, resource: Any, tenant: str, namespace: str, name: str) -> str:
+        return f"{of_all(self, resource, tenant, namespace or '-')}{name}"
+
+    patch.setattr(keys.Keys, "range", lambda self, resource, tenant=None, namespace=None: of_all(self, resource))
+    patch.setattr(keys.Keys, "of", of_one)
+
+
+def _objects_are_found_in_any_tenant(patch: Patch) -> None:
+    own = mirror.Mirror.object
+
+    def found(self: mirror.Mirror, resource: Any, tenant: str, namespace: str, name: str) -> Any:
+        return own(self, resource, tenant, namespace, name) or own(self, resource, "globex", namespace, name)
+
+    patch.setattr(mirror.Mirror, "object", found)
+
+
+def _labels_are_found_in_any_tenant(patch: Patch) -> None:
+    def labelled(self: mirror.Mirror, prefix: str, start: str, having: Any) -> Any:
+        resource = "/".join(prefix.split("/")[:5]) + "/"
+        every = (self._entries[key] for key in self._entries.irange(resource, keys.range_end(resource)))
+        return (entry for entry in every if entry.name is not None and entry.labels.get(having.key) in having.values)
+
+    patch.setattr(mirror.Mirror, "_labelled", labelled)
+
+
+def _a_watch_hears_all_tenants(patch: Patch) -> None:
+    """Of what happens from now on."""
+
+    def bucket(self: watchers.Scope) -> watchers.Bucket:
+        return (self.group, self.resource, "*")
+
+    patch.setattr(watchers.Scope, "bucket", property(bucket))
+
+
+def _a_watch_is_told_all_tenants_past(patch: Patch) -> None:
+    """Of what the log has, when a watch is resumed."""
+    own = watchers.Scope.holds
+    patch.setattr(watchers.Scope, "holds", lambda self, event: own(replace(self, tenant=None), event))
+
+
+def _all_of_system_is_shared(patch: Patch) -> None:
+    patch.setattr(sharing, "is_shared", lambda key: key.tenant == SYSTEM_TENANT)
+
+
+def _any_continue_token_is_good(patch: Patch) -> None:
+    own = reading.Continue.decode.__func__  # type: ignore[attr-defined]
+
+    def decode(cls: type[reading.Continue], token: str, tenant_uid: str) -> reading.Continue:
+        uid = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))[2]
+        found: reading.Continue = own(cls, token, uid)
+        return found
+
+    patch.setattr(reading.Continue, "decode", classmethod(decode))
+
+
+def _nodes_are_shown_whole(patch: Patch) -> None:
+    patch.setattr(nodes, "project", lambda node: node)
+
+
+def _a_pod_names_secrets_of_any_tenant(patch: Patch) -> None:
+    def named(self: nodegraph.NodeGraph, node: str, tenant: str, namespace: str) -> Any:
+        return (pod.references for key, pod in self._of(node).items() if key.namespace == namespace)
+
+    patch.setattr(nodegraph.NodeGraph, "_references", named)
+
+
+def _a_node_has_all_tenants(patch: Patch) -> None:
+    patch.setattr(nodegraph.NodeGraph, "has_tenant", lambda *_: True)
+
+
+def _a_node_has_pods_of_any_tenant(patch: Patch) -> None:
+    def found(self: nodegraph.NodeGraph, node: str, tenant: str, namespace: str, name: str) -> Any:
+        return next(
+            (pod.entry for key, pod in self._of(node).items() if (key.namespace, key.name) == (namespace, name)), None
+        )
+
+    patch.setattr(nodegraph.NodeGraph, "pod", found)
+
+
+def _tokens_of_all_are_reviewed(patch: Patch) -> None:
+    own = Authenticator.review
+
+    async def review(self: Authenticator, token: str, tenant: str, audiences: Any) -> Any:
+        return await own(self, token, serviceaccounts.claimed_tenant(token) or tenant, audiences)
+
+    patch.setattr(Authenticator, "review", review)
+
+
+def _impersonation_leaves_the_tenant(patch: Patch) -> None:
+    own = impersonation.Impersonation.of
+    patch.setattr(impersonation.Impersonation, "of", lambda self, user: replace(own(self, user), tenant=SYSTEM_TENANT))
+
+
+def _claims_are_of_all_tenants(patch: Patch) -> None:
+    patch.setattr(claims, "_key", lambda call, kind, value: call.parts.keys.internal(kind, "all", value))
+
+
+def _counts_are_of_all_tenants(patch: Patch) -> None:
+    patch.setattr(mirror.Mirror, "_count", lambda self, prefix, start, undone: len(self._entries))
+
+
+def _a_certificate_outlives_its_tenant(patch: Patch) -> None:
+    own = x509.user_of
+
+    def user_of(identity: Any, cluster_id: str, tenant_uid: str | None, now: Any) -> Any:
+        return own(identity, cluster_id, identity.san.tenant_uid if tenant_uid else None, now)
+
+    patch.setattr(x509, "user_of", user_of)
+
+
+def _history_outlives_its_tenant(patch: Patch) -> None:
+    patch.setattr(lookups.Lookups, "tenant_existed", lambda *_: True)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    remove: Callable[[Patch], None]
+    notice: Callable[[World], Awaitable[None]]
+    says: str = ""  # of the failure; "": it is a leak
+    filled: bool = True
+
+
+_CASES = (
+    Case(_no_border, attacks.by_path, "'/tenants/globex', 200"),
+    Case(_nothing_is_the_providers, attacks.by_path, "'POST'.*'/api/v1/nodes'.*, 201"),
+    Case(_shared_objects_are_anybodys, attacks.at_the_server, "clusterroles/view"),
+    Case(_every_path_is_discovery, attacks.at_the_server, "/metrics"),
+    Case(_a_request_is_about_all_tenants, attacks.by_list),
+    Case(_ranges_span_tenants, attacks.by_list),
+    Case(_objects_are_found_in_any_tenant, attacks.by_path),
+    Case(_labels_are_found_in_any_tenant, attacks.by_list),
+    Case(_a_watch_hears_all_tenants, attacks.by_watch),
+    Case(_a_watch_is_told_all_tenants_past, attacks.by_watch),
+    Case(_all_of_system_is_shared, attacks.by_list),
+    Case(_any_continue_token_is_good, attacks.by_continuing, "ConfigMapList"),
+    Case(_nodes_are_shown_whole, attacks.by_list),
+    Case(_a_pod_names_secrets_of_any_tenant, attacks.by_reference),
+    Case(_a_node_has_all_tenants, attacks.by_reference),
+    Case(_a_node_has_pods_of_any_tenant, attacks.by_reference, "names-it"),
+    Case(_tokens_of_all_are_reviewed, attacks.by_reference, "globex's token"),
+    Case(_impersonation_leaves_the_tenant, attacks.by_reference),
+    Case(_claims_are_of_all_tenants, comparing.comparison, "already allocated", filled=False),
+    Case(_counts_are_of_all_tenants, comparing.comparison, "remainingItemCount", filled=False),
+)
+
+
+@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.remove.__name__.strip("_"))
+async def test_without_the_check_the_suite_fails(case: Case, tmp_path: Path, monkeypatch: Patch) -> None:
+    async with world(tmp_path, filled=case.filled) as found:
+        case.remove(monkeypatch)
+        with pytest.raises(AssertionError if case.says else Leak, match=f"(?s){case.says}"):
+            await case.notice(found)
+
+
+@pytest.mark.parametrize("remove", [_a_certificate_outlives_its_tenant, _history_outlives_its_tenant])
+async def test_without_the_check_a_tenant_made_again_is_its_predecessor(
+    remove: Callable[[Patch], None], tmp_path: Path, monkeypatch: Patch
+) -> None:
+    store = await open_store(str(tmp_path / "state.db"))
+    async with serving(store, tmp_path, "again") as provider:
+        remove(monkeypatch)
+        with pytest.raises(AssertionError, match="200 =="):
+            await test_isolation.test_a_tenant_made_again_takes_no_old_credential_and_shows_no_old_revision(
+                provider, tmp_path
+            )
+    await store.close()
