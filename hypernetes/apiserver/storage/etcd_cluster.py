@@ -5,12 +5,15 @@ watches silently. There is one channel per endpoint; calls go to one of them unt
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
 from aetcd import rpc
 
 from hypernetes.apiserver.storage.base import CannotOpen, Compacted, Unavailable, ValueTooLarge
+from hypernetes.apiserver.storage.etcd_stream import Stream, opened
 
 _DEADLINE_SECONDS = 10.0  # per call; etcd elects a new leader well within
 
@@ -34,6 +37,7 @@ class Cluster:
         self._channels = [rpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS) for endpoint in self._endpoints]
         self._stubs = [rpc.KVStub(channel) for channel in self._channels]  # making one takes as long as a call
         self._active = 0
+        self._streams: set[Stream] = set()
         self.closed = False
 
     async def read(self, method: str, request: Any) -> Any:
@@ -64,6 +68,17 @@ class Cluster:
         self.raise_if_closed()
         return self._channels[self._active]
 
+    @contextlib.asynccontextmanager
+    async def stream(self, method: str, metadata: Sequence[tuple[str, str]], message: bytes) -> AsyncIterator[Stream]:
+        """A stream of the endpoint to use now, which has been sent its request. Raises StreamFailed."""
+        self.raise_if_closed()
+        async with opened(self._endpoints[self._active], method, metadata, message) as stream:
+            self._streams.add(stream)
+            try:
+                yield stream
+            finally:
+                self._streams.discard(stream)
+
     def move_on(self, failed: Any) -> None:
         """Uses the next endpoint, if `failed` is still the channel in use."""
         if self._channels[self._active] is failed:
@@ -77,6 +92,8 @@ class Cluster:
 
     async def close(self) -> None:
         self.closed = True
+        for stream in self._streams:
+            stream.fail("the store is closed")
         for channel in self._channels:
             await channel.close()
 

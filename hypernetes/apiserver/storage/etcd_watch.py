@@ -22,11 +22,13 @@ from aetcd import rpc
 
 from hypernetes.apiserver.storage.base import Change, Compacted, Item, Unavailable
 from hypernetes.apiserver.storage.etcd_cluster import Cluster
+from hypernetes.apiserver.storage.etcd_stream import StreamFailed
 from hypernetes.apiserver.storage.keyspace import prefix_end
 
 PROBE = b"\0"  # a key nobody has: asking for it tells the revision
 _CREATED_SECONDS = 10.0  # until etcd confirms a watch
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+_METHOD = "/etcdserverpb.Watch/Watch"
 _REQUIRE_LEADER = (("hasleader", "true"),)
 
 _log = structlog.get_logger()
@@ -38,18 +40,16 @@ async def follow(cluster: Cluster, prefix: str, after: int) -> AsyncGenerator[li
     while True:
         channel = cluster.channel()
         try:
-            async with aclosing(_stream(channel, prefix, position)) as batches:
+            async with aclosing(_stream(cluster, prefix, position)) as batches:
                 async for batch in batches:
                     position, pause = batch[-1].revision, _FIRST_PAUSE_SECONDS
                     yield batch
             reason = "the stream ended"
-        except grpc.aio.AioRpcError as error:
-            reason = f"{error.code().name} {error.details()}"
+        except StreamFailed as error:
+            reason = str(error)
         except TimeoutError:
             reason = f"no confirmation within {_CREATED_SECONDS:.0f} s"
-        except (asyncio.CancelledError, asyncio.InvalidStateError, grpc.aio.UsageError):
-            cluster.raise_if_closed()
-            raise
+        cluster.raise_if_closed()
         cluster.move_on(channel)
         _log.warning("watch of etcd interrupted, reconnecting", reason=reason, after=position)
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -73,9 +73,8 @@ async def oldest_kept(cluster: Cluster) -> int:
     return 0 if response is grpc.aio.EOF else int(response.compact_revision)
 
 
-async def _stream(channel: Any, prefix: str, after: int) -> AsyncGenerator[list[Change], None]:
-    """The batches of one stream, until it ends."""
-    call = rpc.WatchStub(channel).Watch(metadata=_REQUIRE_LEADER)
+async def _stream(cluster: Cluster, prefix: str, after: int) -> AsyncGenerator[list[Change], None]:
+    """The batches of one stream, until it ends: all that has arrived at a time."""
     end = prefix_end(prefix)
     request = rpc.WatchCreateRequest(
         key=prefix.encode() or b"\0",
@@ -84,24 +83,25 @@ async def _stream(channel: Any, prefix: str, after: int) -> AsyncGenerator[list[
         prev_kv=True,
         fragment=True,
     )
-    try:
+    message = rpc.WatchRequest(create_request=request).SerializeToString()
+    async with cluster.stream(_METHOD, _REQUIRE_LEADER, message) as stream:
         async with asyncio.timeout(_CREATED_SECONDS):
-            await call.write(rpc.WatchRequest(create_request=request))
-            response = await call.read()
+            messages = await stream.read()
         events: list[Any] = []
-        while response is not grpc.aio.EOF:
-            if response.compact_revision:
-                raise Compacted(response.compact_revision)
-            if response.canceled:
-                return
-            events.extend(response.events)
-            if not response.fragment:
-                if changes := [_change(event) for event in events if event.kv.mod_revision > after]:
-                    yield changes
-                events.clear()
-            response = await call.read()
-    finally:
-        call.cancel()
+        while True:
+            whole = 0  # events at the beginning of which every revision is complete
+            for response in map(rpc.WatchResponse.FromString, messages):
+                if response.compact_revision:
+                    raise Compacted(response.compact_revision)
+                if response.canceled:
+                    return
+                events.extend(response.events)
+                if not response.fragment:
+                    whole = len(events)
+            if changes := [_change(event) for event in events[:whole] if event.kv.mod_revision > after]:
+                yield changes
+            del events[:whole]
+            messages = await stream.read()
 
 
 def _change(event: Any) -> Change:
