@@ -5,13 +5,13 @@
 
 Figures are upstream's, and beyond them no tenant takes more than its share: what one does must not stop the others. The
 body comes before the place, so that who sends slowly holds none. Watches, logs, exec and the like last as long as they
-last and have no place.
+last and have no place there: of them a tenant has so many for each unit of its weight.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeGuard
 
 from aiohttp import web
@@ -29,6 +29,10 @@ from hypernetes.apiserver.routing import Route
 
 READING_PLACES, WRITING_PLACES = 400, 200  # --max-requests-inflight and --max-mutating-requests-inflight of upstream
 _SHARE = 2  # a tenant has at most one part in so many of the places
+WATCHES_PER_WEIGHT, STREAMS_PER_WEIGHT = (
+    1_000,
+    200,
+)  # that a tenant of weight 1 has open; some 10 KB each, or two sockets
 BODY_BYTES_PER_TENANT = 64 * 1024 * 1024
 REQUEST_SECONDS = 60.0  # --request-timeout of upstream; a client may ask for less
 _WHOLE_BYTES = 128 * 1024  # an answer up to this size waits in the connection's buffer, and its request is over
@@ -62,6 +66,27 @@ class Places:
             del self._taken[tenant]
 
 
+class Open:
+    """Watches or streams that are open, by tenant."""
+
+    def __init__(self, each: int, what: str) -> None:
+        self._each, self._what = each, what
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def held(self, tenant: str, weight: int) -> Iterator[None]:
+        """Raises StatusError 429 where the tenant has as many as its weight allows."""
+        if self._open[tenant] >= self._each * weight:
+            raise _too_many(f"the tenant has {self._open[tenant]} {self._what} open, which is as many as it may have")
+        self._open[tenant] += 1
+        try:
+            yield
+        finally:
+            self._open[tenant] -= 1
+            if not self._open[tenant]:
+                del self._open[tenant]
+
+
 class Bodies:
     """Bytes of request bodies that are held, by tenant."""
 
@@ -84,14 +109,18 @@ class Bodies:
 class Limits:
     """The limits of one server."""
 
-    def __init__(self, *, reading: int = READING_PLACES, writing: int = WRITING_PLACES) -> None:
+    def __init__(
+        self, *, reading: int = READING_PLACES, writing: int = WRITING_PLACES, watches: int = WATCHES_PER_WEIGHT,
+        streams: int = STREAMS_PER_WEIGHT,
+    ) -> None:  # fmt: skip
         self._reading, self._writing, self._bodies = Places(reading), Places(writing), Bodies()
+        self._watches, self._streams = Open(watches, "watches"), Open(streams, "streams")
 
     async def carry_out(self, call: Call, handler: Handler) -> web.StreamResponse:
         """What `handler` answers, within the limits. Raises StatusError: 429 over them, 408 or 504 after its time."""
         route = call.route
         if is_endless(route):
-            return await handler(call)
+            return await self._endless(call, handler)
         seconds = seconds_for(call.http.query.get("timeout", ""))
         if route.verb not in _BODIES:
             return await self._in_place(call, handler, self._reading, seconds)
@@ -106,6 +135,14 @@ class Limits:
             return await self._in_place(call, handler, self._writing, seconds)
         finally:
             self._bodies.leave(call.user.tenant, size)
+
+    async def _endless(self, call: Call, handler: Handler) -> web.StreamResponse:
+        if _is_exempt(call.user):
+            return await handler(call)
+        tenant = call.user.tenant
+        opened = self._watches if call.route.verb == "watch" else self._streams
+        with opened.held(tenant, call.parts.lookups.tenant_weight(tenant)):
+            return await handler(call)
 
     async def _in_place(self, call: Call, handler: Handler, places: Places, seconds: float) -> web.StreamResponse:
         user = call.user

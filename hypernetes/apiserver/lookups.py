@@ -29,6 +29,13 @@ class Lookups:
     def tenant(self, tenant: str) -> Entry | None:
         return self._mirror.object(_TENANTS, SYSTEM_TENANT, "", tenant)
 
+    def tenant_weight(self, tenant: str) -> int:
+        """Its share of what tenants have in common, as a multiple of what each has."""
+        entry = self.tenant(tenant)
+        if entry is None or b'"weight"' not in entry.data:
+            return 1
+        return int(orjson.loads(entry.data)["spec"].get("weight", 1))
+
     def tenant_existed(self, tenant: str, revision: int) -> bool:
         """Whether this incarnation of the tenant was there at an older revision. Raises HistoryGone."""
         key = self._mirror.keys.of(_TENANTS, SYSTEM_TENANT, "", tenant)

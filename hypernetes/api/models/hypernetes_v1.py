@@ -73,6 +73,7 @@ class TenantSpec(Model):
     deletion_protection: bool | None = Field(None, alias="deletionProtection")
     deletion_grace_period_seconds: int | None = Field(None, alias="deletionGracePeriodSeconds")
     suspended: bool | None = None
+    weight: int | None = None
     quota: dict[str, Quantity] = {}
 
 

@@ -16,6 +16,7 @@ INITIALIZING, ACTIVE, SUSPENDED, TERMINATING = "Initializing", "Active", "Suspen
 DELETION_GRACE_SECONDS = 300  # until what the tenant's people hold back ends all the same
 STORED_BYTES, OBJECTS, PODS = "storedBytes", "objects", "pods"  # what spec.quota may bound
 DEFAULT_QUOTA = {STORED_BYTES: "64Mi"}  # since everything is mirrored in memory
+_MAX_WEIGHT = 100
 _MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
 _MIN_PREFIX = 12
 
@@ -52,6 +53,9 @@ def validate(tenant: Object) -> Causes:
     cidr = tenant["spec"]["serviceCIDR"]
     grace = tenant["spec"].get("deletionGracePeriodSeconds")
     causes = validation.non_negative(grace, "spec.deletionGracePeriodSeconds")
+    weight = tenant["spec"].get("weight", 1)
+    if not 1 <= weight <= _MAX_WEIGHT:
+        causes += validation.invalid("spec.weight", weight, f"must be between 1 and {_MAX_WEIGHT}")
     for name, amount in (tenant["spec"].get("quota") or {}).items():
         path = f"spec.quota[{name}]"
         causes += validation.one_of(name, (STORED_BYTES, OBJECTS, PODS), path)

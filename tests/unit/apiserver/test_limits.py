@@ -36,8 +36,9 @@ class Request(dict):
 def call(verb="list", tenant="acme", request=None, subresource=""):
     user = SimpleNamespace(tenant=tenant)
     return SimpleNamespace(
-        http=Request() if request is None else request, route=Route("/", verb, subresource=subresource), user=user
-    )
+        http=Request() if request is None else request, route=Route("/", verb, subresource=subresource), user=user,
+        parts=SimpleNamespace(lookups=SimpleNamespace(tenant_weight=lambda tenant: 2 if tenant == "heavy" else 1)),
+    )  # fmt: skip
 
 
 async def fine(_call):
@@ -124,6 +125,34 @@ async def test_reads_writes_and_streams_do_not_take_each_others_places():
     release.set()
     await asyncio.gather(*waiting)
     assert (await found.carry_out(call("list"), fine)).status == 200
+
+
+@pytest.mark.parametrize(("verb", "way"), [("watch", ""), ("get", "exec"), ("get", "log"), ("create", "proxy")])
+async def test_a_tenant_has_so_many_watches_and_streams_open_for_each_unit_of_its_weight(verb, way):
+    found, release = Limits(watches=2, streams=2), asyncio.Event()
+
+    async def stays(_call):
+        await release.wait()
+        return web.Response()
+
+    def opened(tenant, count):
+        calls = [call(verb, tenant, subresource=way) for _ in range(count)]
+        return [asyncio.create_task(found.carry_out(each, stays)) for each in calls]
+
+    waiting = [*opened("acme", 2), *opened("heavy", 4), *opened("system", 9)]
+    await asyncio.sleep(0)
+    for tenant in ("acme", "heavy"):
+        with pytest.raises(StatusError) as caught:
+            await found.carry_out(call(verb, tenant, subresource=way), fine)
+        assert code(caught) == (429, 1)
+    assert (await found.carry_out(call(verb, "globex", subresource=way), fine)).status == 200
+    other = call("get", "acme", subresource="exec") if verb == "watch" else call("watch", "acme")
+    assert (await found.carry_out(other, fine)).status == 200
+    waiting.pop(0).cancel()
+    await asyncio.sleep(0)
+    assert (await found.carry_out(call(verb, "acme", subresource=way), fine)).status == 200
+    release.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_a_read_ends_after_the_time_that_its_client_gives_it():
