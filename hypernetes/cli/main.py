@@ -165,17 +165,81 @@ def tenant_kubeconfig(name: str, user: str | None, groups: tuple[str, ...], dire
 @tenant.command("list")
 @dir_option
 def tenant_list(directory: Path) -> None:
-    """List all tenants."""
+    """List all tenants, with what they have."""
     layout = Layout.of(directory)
 
-    async def list_all() -> list[tuple[str, str, str]]:
+    async def list_all() -> list[tuple[str, ...]]:
         async with tenants.open_client(layout) as client:
-            return [
-                (t.metadata.name or "", t.status.phase or "-", t.spec.service_cidr or "10.254.0.0/16")
-                for t in await tenants.listing(client)
-            ]
+            return [tenants.row(each) for each in await tenants.listing(client)]
 
-    echo(table(("NAME", "PHASE", "SERVICE-CIDR"), _run(list_all())))
+    echo(table(tenants.COLUMNS, _run(list_all())))
+
+
+@tenant.command("suspend")
+@click.argument("name")
+@dir_option
+def tenant_suspend(name: str, directory: Path) -> None:
+    """Stop the pods of tenant NAME and make its API read-only."""
+    _change_tenant(directory, name, suspended=True)
+    echo(f"tenant {name} is suspended; its pods are being stopped")
+
+
+@tenant.command("resume")
+@click.argument("name")
+@dir_option
+def tenant_resume(name: str, directory: Path) -> None:
+    """End the suspension of tenant NAME; what owned its pods makes them again."""
+    _change_tenant(directory, name, suspended=False)
+    echo(f"tenant {name} is resumed")
+
+
+@tenant.command("protect")
+@click.argument("name")
+@dir_option
+def tenant_protect(name: str, directory: Path) -> None:
+    """Have every deletion of tenant NAME refused."""
+    _change_tenant(directory, name, deletionProtection=True)
+    echo(f"tenant {name} can't be deleted")
+
+
+@tenant.command("unprotect")
+@click.argument("name")
+@dir_option
+def tenant_unprotect(name: str, directory: Path) -> None:
+    """Let tenant NAME be deleted again."""
+    _change_tenant(directory, name, deletionProtection=False)
+    echo(f"tenant {name} can be deleted")
+
+
+def _change_tenant(directory: Path, name: str, **spec: bool) -> None:
+    layout = Layout.of(directory)
+    tenants.check_name(name)
+
+    async def change() -> None:
+        async with tenants.open_client(layout) as client:
+            await tenants.change(client, name, **spec)
+
+    _run(change())
+
+
+@tenant.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is gone, telling what is left.")
+@dir_option
+def tenant_delete(name: str, directory: Path, *, yes: bool, wait: bool) -> None:
+    """Delete tenant NAME with everything it has."""
+    layout = Layout.of(directory)
+    tenants.check_name(name)
+    if not yes:
+        click.confirm(f"Delete tenant {name} with everything it has?", abort=True)
+
+    async def delete() -> None:
+        async with tenants.open_client(layout) as client:
+            await tenants.delete(client, name, echo, wait=wait)
+
+    _run(delete())
+    echo(f"tenant {name} is {'gone' if wait else 'being deleted'}")
 
 
 @main.group()

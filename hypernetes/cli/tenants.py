@@ -1,18 +1,20 @@
-"""`hn tenant`: makes tenants and the credentials of their administrators.
+"""`hn tenant`: makes, changes and ends tenants, and makes the credentials of their administrators.
 
 A tenant's key is made here and never leaves this machine but in the kubeconfig: the API server signs a request.
 """
 
+import asyncio
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hypernetes.api import scheme
 from hypernetes.api.models.hypernetes_v1 import Tenant, TenantSpec
-from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.api.models.meta_v1 import Condition, ObjectMeta
 from hypernetes.api.status import StatusError
-from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
+from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, is_dns_label
 from hypernetes.cli.errors import CommandError
 from hypernetes.cli.layout import Layout
 from hypernetes.client import Client, ClientConfig, kubeconfig
@@ -21,6 +23,8 @@ from hypernetes.pki.certificates import key_pem, new_key, signing_request
 
 MASTERS_GROUP = "system:masters"
 LIFETIME_DAYS = 365
+COLUMNS = ("NAME", "PHASE", "PODS", "STORED", "SERVICE-CIDR", "FLAGS")  # of `hn tenant list`
+_LOOK_SECONDS = 0.5  # at a tenant that ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +111,44 @@ def certificate_request(credential: Credential, pem: bytes) -> dict[str, Any]:
 
 async def listing(client: Client) -> list[Tenant]:
     return (await client.list(Tenant, tenant=SYSTEM_TENANT)).items
+
+
+def row(tenant: Tenant) -> tuple[str, ...]:
+    """Its cells under `COLUMNS`."""
+    status = tenant.status
+    flags = [word for word, said in (("protected", tenant.spec.deletion_protection),) if said]
+    return (
+        tenant.metadata.name or "", status.phase or "-", str(status.pods or 0),
+        f"{(status.stored_bytes or 0) / 1024**2:.1f}Mi", tenant.spec.service_cidr or DEFAULT_SERVICE_CIDR,
+        ",".join(flags) or "-",
+    )  # fmt: skip
+
+
+async def change(client: Client, name: str, **spec: bool) -> None:
+    """Sets fields of a tenant's spec."""
+    await client.patch(Tenant, name, {"spec": spec}, tenant=SYSTEM_TENANT)
+
+
+async def delete(client: Client, name: str, tell: Callable[[str], None], *, wait: bool) -> None:
+    """Deletes a tenant; with `wait` it tells what is left whenever that changes, until nothing is."""
+    uid = (await client.get(Tenant, name, tenant=SYSTEM_TENANT)).metadata.uid
+    await client.delete(Tenant, name, tenant=SYSTEM_TENANT, uid=uid)
+    former = ""
+    while wait:
+        try:
+            found = await client.get(Tenant, name, tenant=SYSTEM_TENANT)
+        except StatusError as error:
+            if error.reason != "NotFound":
+                raise
+            return
+        if found.metadata.uid != uid:
+            return  # somebody has made another one already
+        progress = "; ".join(each.message for each in found.status.conditions if _is_remaining(each))
+        if progress and progress != former:
+            tell(progress)
+            former = progress
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_remaining(condition: Condition) -> bool:
+    return condition.type.endswith("Remaining") and condition.status == "True"
