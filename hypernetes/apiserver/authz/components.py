@@ -35,7 +35,8 @@ CONTROLLERS_NEVER = (
 )
 
 # A tenant's administrator rules the tenant, except over what the provider keeps in it: where pods run and what became
-# of them (the scheduler counts by it), which addresses are taken, and the nodes.
+# of them (the scheduler counts by it), which addresses are taken, the nodes, which drivers they have and what volumes
+# are attached to them.
 TENANT_NEVER = (
     Rule(WRITE, ("nodes", "nodes/status")),
     Rule((ANY,), ("nodes/proxy",)),
@@ -43,5 +44,6 @@ TENANT_NEVER = (
     Rule(WRITE, ("pods/status",)),
     Rule(WRITE, ("networks/status",), ("", HYPERNETES)),
     Rule(WRITE, ("ports",), (HYPERNETES,)),
+    Rule(WRITE, ("csinodes", "volumeattachments", "volumeattachments/status"), ("storage.k8s.io",)),
     Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate"), (HYPERNETES,)),
 )

@@ -13,6 +13,11 @@ from tests.integration.api.differences import TENANT
 
 RECORDINGS = Path(__file__).parent / "recordings"
 NODES = scheme.by_name("v1", "nodes")
+_OF_NODES = (
+    NODES,
+    scheme.by_name("storage.k8s.io/v1", "csinodes"),
+    scheme.by_name("storage.k8s.io/v1", "volumeattachments"),
+)  # the provider's
 _LATER = frozenset({"apply", "customresources"})  # topics of what is not served yet
 _SERVED_GROUPS = frozenset(resource.group for resource in scheme.served())
 _PLACEHOLDER = re.compile(r"<[a-z]+\d*>")
@@ -46,6 +51,6 @@ def is_served(sequence: dict[str, Any], where: str) -> bool:
             and discovery.built_in().group(path.split("/")[2]) is None
         ):
             return False
-        if where == TENANT and route.resource == NODES and route.verb in ("create", "update", "patch", "delete"):
-            return False  # nodes are the provider's
+        if where == TENANT and route.resource in _OF_NODES and route.verb in ("create", "update", "patch", "delete"):
+            return False
     return True
