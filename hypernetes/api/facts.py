@@ -32,19 +32,27 @@ def _ours() -> dict[str, Any]:
 
 
 @cache
+def _metrics() -> dict[str, Any]:
+    """metrics.k8s.io: elsewhere an add-on's, here the API server's own."""
+    metrics: dict[str, Any] = _read("metrics.json")
+    return metrics
+
+
+@cache
 def schemas() -> dict[str, Schema]:
     """Every type by its full name (`io.k8s.api.core.v1.Pod`), in OpenAPI v2 form; `$ref` is a bare full name."""
     types: dict[str, Schema] = _read("schemas.json")
     for name, properties in _ours()["properties"].items():
         types[name]["properties"].update(properties)
     types.update(_ours()["schemas"])
+    types.update(_metrics()["schemas"])
     return types
 
 
 @cache
 def resources() -> list[dict[str, Any]]:
     """Every resource and subresource (`pods/status`) with its kind, scope, verbs, short names and categories."""
-    return [*_read("resources.json"), *_ours()["resources"]]
+    return [*_read("resources.json"), *_ours()["resources"], *_metrics()["resources"]]
 
 
 @cache

@@ -30,6 +30,7 @@ from hypernetes.apiserver.handlers import (
     reading,
     reviews,
     subresources,
+    usage,
     watching,
     writing,
 )
@@ -89,6 +90,10 @@ _NOT_STORED: dict[tuple[str, str], Handler] = {
     ("bindings", "create"): subresources.bind,
     ("componentstatuses", "get"): components.get,
     ("componentstatuses", "list"): components.list_,
+    ("nodes.metrics.k8s.io", "get"): usage.get_node,
+    ("nodes.metrics.k8s.io", "list"): usage.list_nodes,
+    ("pods.metrics.k8s.io", "get"): usage.get_pod,
+    ("pods.metrics.k8s.io", "list"): usage.list_pods,
 }
 _ENTERING = frozenset({"attach", "exec", "portforward"})  # subresources that open a pod
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
@@ -219,7 +224,7 @@ def _handler(route: Route) -> Handler:
         allowed = resource.subresources[route.subresource].verbs
         if handler is not None and (route.verb in allowed or handler is reading.get):
             return handler
-    elif (handler := _NOT_STORED.get((resource.name, route.verb))) is not None:
+    elif (handler := _NOT_STORED.get((resource.group_resource, route.verb))) is not None:
         if bool(route.name) is (route.verb in _OF_ONE):
             return handler
     elif (review := reviews.HANDLERS.get((resource.group, resource.name))) is not None:

@@ -102,9 +102,12 @@ class Discovery:
 
 
 def _position(resource: Resource) -> tuple[int, str, int, str]:
-    """Groups in their order, the newest version of each first (all served ones are stable), resources by name."""
+    """Groups in their order, the newest version of each first, resources by name.
+
+    No group has a beta beside a stable version.
+    """
     order = _GROUP_ORDER.get(resource.group, len(_GROUP_ORDER))
-    return order, resource.group, -int(resource.version.removeprefix("v")), resource.name
+    return order, resource.group, -int(resource.version.removeprefix("v").partition("beta")[0]), resource.name
 
 
 @cache

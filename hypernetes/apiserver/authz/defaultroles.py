@@ -89,6 +89,8 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
         _rule(_WRITE, ("networking.k8s.io",), "ingresses networkpolicies"),
         _rule(_ALL, _COORDINATION, "leases"),
     ),
+    # elsewhere the add-on's that serves these metrics
+    "system:aggregated-metrics-reader": (_rule(_READ, ("metrics.k8s.io",), "nodes pods"),),
     "system:aggregate-to-view": (
         _rule(
             _READ, _CORE, "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
@@ -199,7 +201,7 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
 AGGREGATED = {
     "admin": ("edit", "system:aggregate-to-admin"),
     "edit": ("system:aggregate-to-edit", "view"),
-    "view": ("system:aggregate-to-view",),
+    "view": ("system:aggregate-to-view", "system:aggregated-metrics-reader"),
 }
 
 _GROUPS_BOUND = {

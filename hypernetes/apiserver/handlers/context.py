@@ -31,6 +31,7 @@ from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.routing import Route
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.tenantquota import TenantQuotas
+from hypernetes.apiserver.usage import Usage
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import Authority
 
@@ -61,6 +62,7 @@ class Parts:
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
+    usage: Usage = field(default_factory=Usage)
 
 
 def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, field_selector: str = "") -> None:
