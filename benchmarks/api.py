@@ -30,7 +30,8 @@ CONNECTIONS = 64
 _LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
 _PATCH_CONNECTIONS = 16
 _STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
-_SETTLE_SECONDS = 1.0  # for a server that has just answered thousands
+_SETTLE_SECONDS, _SETTLED_SHARE = 1.0, 0.05  # a server that used less than this share of a core for so long is idle
+_SETTLE_DEADLINE_SECONDS = 20.0
 _OPEN_SECONDS = 120.0  # for thousands of watches to be opened
 
 
@@ -63,8 +64,17 @@ class Bench:
         self.figures.append(Figure(f"{self.name}: {what}", value, unit, goal if self.goals else None, lower))
         print(f"  {self.figures[-1].name}: {value:,.1f} {unit}", file=sys.stderr, flush=True)
 
+    async def settled(self) -> None:
+        """Returns when the server has done what earlier requests left behind, or after some time."""
+        for _ in range(int(_SETTLE_DEADLINE_SECONDS / _SETTLE_SECONDS)):
+            before = self.server.cpu_seconds
+            await asyncio.sleep(_SETTLE_SECONDS)
+            if self.server.cpu_seconds - before < _SETTLED_SHARE * _SETTLE_SECONDS:
+                return
+
     async def wrk(self, *arguments: str, connections: int = CONNECTIONS, rounds: int | None = None) -> "Best":
         best = Best()
+        await self.settled()
         for _ in range(self.size.rounds if rounds is None else rounds):
             before = self.server.cpu_seconds
             run = await wrk.run(
@@ -90,11 +100,13 @@ class Best:
     p50: float = float("inf")
     p99: float = float("inf")
     cpu: float = float("inf")  # of the server, seconds per request
+    client_cpu: float = float("inf")  # of wrk, likewise
 
     def take(self, run: wrk.Run, cpu: float) -> None:
         self.rate = max(self.rate, run.rate)
         self.megabytes_per_second = max(self.megabytes_per_second, run.megabytes_per_second)
-        self.p50, self.p99, self.cpu = min(self.p50, run.p50), min(self.p99, run.p99), min(self.cpu, cpu)
+        self.p50, self.p99 = min(self.p50, run.p50), min(self.p99, run.p99)
+        self.cpu, self.client_cpu = min(self.cpu, cpu), min(self.client_cpu, run.cpu / run.requests)
 
 
 async def creates(bench: Bench) -> None:
@@ -110,6 +122,7 @@ async def creates(bench: Bench) -> None:
     bench.note("creates", run.rate, "/s", 1500 if bench.name == "sqlite" else 1000)
     bench.note("creates, p99", run.p99 * 1e3, "ms")
     bench.note("creates, server CPU each", cpu * 1e6, "µs")
+    bench.note("creates, client's CPU each", run.cpu / run.requests * 1e6, "µs")
     bench.note(f"RSS with {run.requests} pods", bench.server.rss_bytes / 1e6, "MB", 210, lower=True)
 
 
@@ -119,6 +132,7 @@ async def gets(bench: Bench) -> None:
     bench.note("GETs, p50", best.p50 * 1e3, "ms")
     bench.note("GETs, p99", best.p99 * 1e3, "ms", 15, lower=True)
     bench.note("GETs, server CPU each", best.cpu * 1e6, "µs")
+    bench.note("GETs, client's CPU each", best.client_cpu * 1e6, "µs")
 
 
 async def lists(bench: Bench) -> None:
@@ -127,15 +141,18 @@ async def lists(bench: Bench) -> None:
         bench.note(what, best.rate, "/s")
         bench.note(what, best.megabytes_per_second, "MB/s", goal)
         bench.note(f"{what}, server CPU each", best.cpu * 1e3, "ms")
+        bench.note(f"{what}, client's CPU each", best.client_cpu * 1e3, "ms")
     best = await bench.wrk("list", f"{pods.PATH}?labelSelector={quote('slot=7')}", connections=_LIST_CONNECTIONS)
     bench.note("LIST by a label that 1 % has", best.rate, "/s", 760)
     bench.note("LIST by a label, server CPU each", best.cpu * 1e6, "µs")
+    bench.note("LIST by a label, client's CPU each", best.client_cpu * 1e6, "µs")
 
 
 async def patches(bench: Bench) -> None:
     best = await bench.wrk("patch", f"{pods.PATH}/pod", str(bench.size.pods))
     bench.note("patches", best.rate, "/s")
     bench.note("patches, server CPU each", best.cpu * 1e6, "µs")
+    bench.note("patches, client's CPU each", best.client_cpu * 1e6, "µs")
 
 
 async def events(bench: Bench) -> None:
@@ -147,6 +164,7 @@ async def events(bench: Bench) -> None:
 async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
     """What `watchers` watches of all pods are told while pods are patched."""
     async with _watching(bench, watchers) as watching:
+        await bench.settled()
         before = bench.server.cpu_seconds
         patching = await bench.process("patching", bench.size.pods, rate, bench.size.seconds, _PATCH_CONNECTIONS)
         sent = json.loads((await patching.communicate())[0])
@@ -166,9 +184,10 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
 
 
 async def idle(bench: Bench) -> None:
+    await bench.settled()
     before = bench.server.rss_bytes
     async with _watching(bench, bench.size.idle):
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await bench.settled()
         each = (bench.server.rss_bytes - before) / bench.size.idle
         bench.note("memory per idle watch", each / 1e3, "KB", 10, lower=True)
 
@@ -216,39 +235,37 @@ PARTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
 }
 
 
-async def of_store(store: str, size: Size, parts: list[str], directory: Path) -> list[Figure]:
+async def of_store(store: str, size: Size, parts: list[str], directory: Path, figures: list[Figure]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         location = store if store == "sqlite" else await stack.enter_async_context(servers.etcd(directory / "etcd"))
         server = await stack.enter_async_context(servers.apiserver(directory, location))
-        bench = Bench(store, server, size, directory, goals=size is not QUICK)
+        bench = Bench(store, server, size, directory, goals=size is not QUICK, figures=figures)
         for part in ["creates", *parts]:
             await PARTS[part](bench)
         bench.note("RSS at the end", server.rss_bytes / 1e6, "MB")
-        return bench.figures
 
 
-async def of_sketch(size: Size, directory: Path) -> list[Figure]:
+async def of_sketch(size: Size, directory: Path, figures: list[Figure]) -> None:
     """The same requests to the least that a server can do; needs the certificate of a server that ran before."""
     body = orjson.dumps(pods.pod("pod-1", "1"))
     async with servers.sketch(directory, body.ljust(3000), size.pods) as server:
-        bench = Bench("sketch", server, size, directory, goals=False)
+        bench = Bench("sketch", server, size, directory, goals=False, figures=figures)
         best = await bench.wrk("get", f"{pods.PATH}/pod", str(size.pods))
         bench.note("GETs", best.rate, "/s")
         bench.note("GETs, p99", best.p99 * 1e3, "ms")
         bench.note("GETs, server CPU each", best.cpu * 1e6, "µs")
+        bench.note("GETs, client's CPU each", best.client_cpu * 1e6, "µs")
         best = await bench.wrk("list", pods.PATH, connections=_LIST_CONNECTIONS)
         bench.note("LIST of 500", best.megabytes_per_second, "MB/s")
-        return bench.figures
 
 
-async def measure(stores: list[str], size: Size, parts: list[str], *, sketch: bool) -> list[Figure]:
-    figures: list[Figure] = []
+async def measure(stores: list[str], size: Size, parts: list[str], figures: list[Figure], *, sketch: bool) -> None:
+    """Adds to `figures` as it goes, so that they are there where something fails."""
     with tempfile.TemporaryDirectory() as scratch:
         for store in stores:
-            figures += await of_store(store, size, parts, Path(scratch) / store)
+            await of_store(store, size, parts, Path(scratch) / store, figures)
         if sketch:
-            figures += await of_sketch(size, Path(scratch) / stores[0])
-    return figures
+            await of_sketch(size, Path(scratch) / stores[0], figures)
 
 
 def main() -> None:
@@ -260,10 +277,13 @@ def main() -> None:
     parser.add_argument("--only", help=f"some of {','.join(list(PARTS)[1:])}; pods are always created")
     arguments = parser.parse_args()
     parts = [part for part in PARTS if part != "creates" and part in (arguments.only or ",".join(PARTS)).split(",")]
-    figures = measure(
-        arguments.store or ["sqlite", "etcd"], QUICK if arguments.quick else Size(), parts, sketch=arguments.sketch
-    )
-    report(uvloop.run(figures), arguments.json)
+    figures: list[Figure] = []
+    stores, size = arguments.store or ["sqlite", "etcd"], QUICK if arguments.quick else Size()
+    try:
+        uvloop.run(measure(stores, size, parts, figures, sketch=arguments.sketch))
+    finally:
+        if figures:
+            report(figures, arguments.json)
 
 
 if __name__ == "__main__":

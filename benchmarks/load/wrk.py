@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class Run:
     seconds: float
     p50: float  # seconds
     p99: float
+    cpu: float  # seconds that wrk itself used
 
     @property
     def rate(self) -> float:
@@ -38,6 +40,7 @@ async def run(
     """One run of wrk with one thread, which is a core's worth. Raises LoadError."""
     if which("wrk") is None:
         raise LoadError("wrk is missing: make deps")
+    before = _children_cpu_seconds()
     process = await asyncio.create_subprocess_exec(
         "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s",
         "--timeout", "30s", "--script", str(_SCRIPT), "--header", f"Authorization: Bearer {token}",
@@ -58,8 +61,15 @@ async def run(
     if found["refused"] or found["broken"] or not found["requests"]:
         raise LoadError(f"wrk {' '.join(arguments)}: {found}")
     return Run(
-        found["requests"], found["bytes"], found["microseconds"] / 1e6, found["p50"] / 1e6, found["p99"] / 1e6
+        found["requests"], found["bytes"], found["microseconds"] / 1e6, found["p50"] / 1e6, found["p99"] / 1e6,
+        _children_cpu_seconds() - before,
     )  # fmt: skip
+
+
+def _children_cpu_seconds() -> float:
+    """What the processes used that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def _output(process: asyncio.subprocess.Process) -> list[bytes]:
