@@ -190,6 +190,6 @@ def test_what_the_cluster_is_is_told(kubectl: Kubectl, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "nodes.json").read_text())["items"][0]["metadata"]["name"] == "hollow"
 
 
-def test_there_are_no_metrics_and_top_says_so(kubectl: Kubectl) -> None:
-    assert kubectl.fails("top", "pods") == "error: Metrics API not available\n"
+def test_without_agents_there_are_no_metrics_and_top_says_so(kubectl: Kubectl) -> None:
+    assert kubectl.fails("top", "pods") == "error: metrics not available yet\n"
     assert kubectl.fails("top", "nodes") == "error: Metrics API not available\n"
