@@ -39,6 +39,7 @@ _NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
 _INTERNAL_KINDS = ("clusterips", "nodeports", "quotas", "tokenkeys")  # that have a tenant below them
 _DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
+_LOOKED_AT_BYTES = 1024 * 1024  # between two looks at what else there is to do
 _NETWORK_FINALIZER = "hypernetes.io/network"  # of the networks' controller
 
 CONTENT, FINALIZERS = "ContentRemaining", "FinalizersRemaining"  # conditions
@@ -147,8 +148,13 @@ class Teardown:
         counts = {resource.group_resource: self._mirror.count(prefix) for resource, prefix in ranges}
         counts = {kind: number for kind, number in counts.items() if number}
         held: Counter[str] = Counter()
-        for entry in self._everything(tenant):
+        looked_at = 0
+        for entry in list(self._everything(tenant)):
             held.update(_finalizers(entry))
+            looked_at += len(entry.data)
+            if looked_at > _LOOKED_AT_BYTES:  # others are waiting
+                looked_at = 0
+                await asyncio.sleep(0)
 
         def decide(old: Object | None) -> Put:
             if old is None:

@@ -41,7 +41,10 @@ def check(tenant: Entry | None, user_tenant: str, route: Route) -> None:
     if not changing and route.subresource not in _ENTERING:
         return
     if ends(tenant) and (route.verb == "create" or (user_tenant != SYSTEM_TENANT and route.verb in _UPDATING)):
-        raise StatusError("Forbidden", "forbidden: the tenant is being deleted; it can only be read")
+        # upstream's cause: by it controllers know that there is nothing to be done any more
+        cause = {"reason": "NamespaceTerminating", "message": "the tenant is being deleted", "field": ""}
+        why = "forbidden: the tenant is being deleted; it can only be read"
+        raise StatusError("Forbidden", why, causes=[cause])
     if user_tenant != SYSTEM_TENANT and is_suspended(tenant):
         cause = {"reason": SUSPENDED_CAUSE, "message": "the tenant is suspended", "field": "spec.suspended"}
         why = "forbidden: the tenant is suspended by the provider; it can only be read"

@@ -13,9 +13,15 @@ from hypernetes.controllers.informers import Informers
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 # The cause by which it refuses to start pods and jobs of a tenant that is suspended.
 TENANT_SUSPENDED = "TenantSuspended"
+_NO_FAILURES = (NAMESPACE_TERMINATING, TENANT_SUSPENDED)
 _SUSPENDED_SECONDS = 15.0  # until a suspended tenant's owner of pods is looked at again
 _STALE_CACHE_FAILURES = 3  # refusals in a row that may come of a cache that lags, and aren't worth a warning
 _log = structlog.get_logger(__name__)
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether people should be told: that nothing is made in what ends or is suspended, is as it should be."""
+    return not any(has_cause(error, cause) for cause in _NO_FAILURES)
 
 
 class Controller(ABC):

@@ -16,9 +16,9 @@ from hypernetes.api.models.batch_v1 import CronJob, CronJobStatus, Job
 from hypernetes.api.models.core_v1 import ObjectReference
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.object import tenant_of
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, has_cause, is_reason
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import ownership
-from hypernetes.controllers.controller import NAMESPACE_TERMINATING, Controller
+from hypernetes.controllers.controller import Controller, is_failure
 from hypernetes.controllers.expectations import Expectations
 from hypernetes.controllers.informers import Informers, uid_index
 from hypernetes.controllers.writes import Create, Delete, carry_out_one
@@ -198,7 +198,7 @@ class CronJobs(Controller):
             self.recorder.event(cron, "Normal", "SuccessfulCreate", f"Created job {job.metadata.name}")
         except REQUEST_ERRORS as error:
             if not is_reason(error, "AlreadyExists"):
-                if not has_cause(error, NAMESPACE_TERMINATING):
+                if is_failure(error):
                     self.recorder.event(cron, "Warning", "FailedCreate", f"Error creating job: {error}")
                 raise
             name = made.metadata.name or ""

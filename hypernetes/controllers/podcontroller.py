@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.selectors import Selector
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, has_cause, is_reason, key_of
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, is_reason, key_of
 from hypernetes.controllers import ownership, pods
-from hypernetes.controllers.controller import NAMESPACE_TERMINATING, TENANT_SUSPENDED, Controller
+from hypernetes.controllers.controller import Controller, is_failure
 from hypernetes.controllers.expectations import Expectations
 from hypernetes.controllers.informers import Informers, namespace_index
 from hypernetes.controllers.writes import Create, Delete, Patch, Write, carry_out_one
@@ -114,8 +114,7 @@ class PodController(Controller, Generic[T]):
         except REQUEST_ERRORS as error:
             verb = "creating" if creating else "deleting"
             already_gone = is_reason(error, "NotFound") and not creating
-            expected = has_cause(error, NAMESPACE_TERMINATING) or has_cause(error, TENANT_SUSPENDED)
-            if not already_gone and not expected:
+            if not already_gone and is_failure(error):
                 self.recorder.event(
                     owner, "Warning", "FailedCreate" if creating else "FailedDelete", f"Error {verb}: {error}"
                 )

@@ -6,9 +6,9 @@ from hypernetes.api import selectors, times
 from hypernetes.api.models.apps_v1 import ControllerRevision, StatefulSet
 from hypernetes.api.models.core_v1 import PersistentVolumeClaim, Pod
 from hypernetes.api.selectors import Selector
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, has_cause, is_reason, key_of
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, is_reason, key_of
 from hypernetes.controllers import history, ownership
-from hypernetes.controllers.controller import NAMESPACE_TERMINATING
+from hypernetes.controllers.controller import is_failure
 from hypernetes.controllers.history import History
 from hypernetes.controllers.informers import Informers, namespace_index, uid_index
 from hypernetes.controllers.podcontroller import PodController
@@ -71,7 +71,7 @@ class StatefulSets(PodController[StatefulSet]):
         try:
             made = await carry_out_one(self.client, key.tenant, Create(obj))
         except REQUEST_ERRORS as error:
-            if not has_cause(error, NAMESPACE_TERMINATING) and not is_reason(error, "AlreadyExists"):
+            if is_failure(error) and not is_reason(error, "AlreadyExists"):
                 self._tell(owner, "Warning", "FailedCreate", f"create {what}", f"failed error: {error}")
             if is_reason(error, "AlreadyExists") and isinstance(obj, PersistentVolumeClaim):
                 return obj  # ours of another time, which the cache doesn't show yet: it is the pod's all the same

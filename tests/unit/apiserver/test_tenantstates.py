@@ -81,3 +81,12 @@ def test_the_phase_follows_the_spec_but_not_before_the_tenant_is_complete():
         new = {"spec": {"suspended": suspended}, "status": {"phase": before}}
         tenants.prepare_update(new, {"spec": {"serviceCIDR": "10.0.0.0/16"}})
         assert new["status"]["phase"] == after
+
+
+def test_controllers_are_told_that_nothing_is_to_be_done_in_a_tenant_that_ends_and_to_wait_for_one_that_is_suspended():
+    for entry, user, reason in (
+        (tenant(ends=True), "system", "NamespaceTerminating"), (tenant(suspended=True), "acme", "TenantSuspended"),
+    ):  # fmt: skip
+        with pytest.raises(StatusError) as caught:
+            tenantstates.check(entry, user, Route("/", "create", resource=PODS))
+        assert [each["reason"] for each in caught.value.causes] == [reason]

@@ -268,3 +268,23 @@ async def test_in_a_namespace_that_ends_nothing_is_tried_again() -> None:
         await settle(600)
         assert 0 < len(refused) <= 5
         assert all(event["reason"] != "FailedCreate" for event in cluster.all("Event"))
+
+
+async def test_in_a_suspended_tenant_pods_are_asked_for_now_and_then_and_are_back_soon_after_it_is_resumed() -> None:
+    case = story()
+    refused = []
+
+    def refuse(verb: str, resource: Any, obj: dict[str, Any]) -> None:
+        if resource.kind == "Pod":
+            refused.append(obj)
+            raise StatusError("Forbidden", "no", causes=[{"reason": "TenantSuspended", "message": "no"}])
+
+    async with case.running() as cluster:
+        cluster.refuse = refuse
+        await cluster.put(deployment(3))
+        await settle(3600)
+        assert 3600 / 15 - 5 <= len(refused) <= 3600 / 15 + 20
+        assert all(event["reason"] != "FailedCreate" for event in cluster.all("Event"))
+        cluster.refuse = lambda verb, resource, obj: None
+        await settle(20)
+        assert len(cluster.all("Pod")) == 3
