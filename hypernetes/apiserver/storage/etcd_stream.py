@@ -24,8 +24,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 _STREAM = 1  # the only one
-_WINDOW_BYTES = 4 * 1024 * 1024  # that the peer may send unasked
-_AHEAD_BYTES = 8 * 1024 * 1024  # of messages that wait to be read; beyond, the peer has to wait
+_WINDOW_BYTES = 1024 * 1024  # that the peer may send unasked
+_AHEAD_BYTES = 1024 * 1024  # of messages that wait to be read; beyond, the peer has to wait: they are read in one turn
 _PREFIX_BYTES = 5  # of each message: whether it is compressed, and its length
 _QUIET_SECONDS, _ANSWER_SECONDS = 10.0, 5.0  # a silent peer is asked for a sign of life, and has so long for it
 _CONNECT_SECONDS = 10.0
