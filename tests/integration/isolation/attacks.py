@@ -196,6 +196,7 @@ async def by_continuing(world: World) -> None:
 async def by_reference(world: World) -> None:
     """What acme writes may name anything; it gets nothing of globex's by that, nor does its node."""
     await _owned(world)
+    await _admitted(world)
     await _annotated(world)
     await _by_token(world)
     await _by_agent(world)
@@ -245,6 +246,26 @@ async def _owned(world: World) -> None:
         mine, theirs = await world.acme("POST", path, body), await world.globex("POST", path, body, **DRY)
         assert mine.status == theirs.status, (body, mine.body, theirs.body)
         assert mine.status in (201, 400, 422), mine.body
+
+
+async def _admitted(world: World) -> None:
+    """Admission looks up what an object names: nothing that only globex has is there for acme."""
+    known = world.known
+    config_map = {"metadata": {"name": "inside"}}
+    inside = f"/api/v1/namespaces/{known['v1', 'namespaces']}/configmaps"
+    named = (
+        {"serviceAccountName": known["v1", "serviceaccounts"]},
+        {"priorityClassName": known["scheduling.k8s.io/v1", "priorityclasses"]},
+        {"runtimeClassName": known["node.k8s.io/v1", "runtimeclasses"]},
+    )
+    pods = "/api/v1/namespaces/default/pods"
+    bodies = [
+        {"metadata": {"name": "names"}, "spec": {"containers": [{"name": "c", "image": "i"}], **each}} for each in named
+    ]
+    for path, body in ((inside, config_map), *((pods, body) for body in bodies)):
+        mine, theirs = await world.acme("POST", path, body, **DRY), await world.globex("POST", path, body, **DRY)
+        assert mine.status in (403, 404), ("admission", body, mine.body)
+        assert theirs.status == 201, (body, theirs.body)
 
 
 async def _annotated(world: World) -> None:
@@ -314,6 +335,8 @@ async def at_the_server(world: World) -> None:
         assert (await world.acme("GET", path)).status in (403, 404), path
     assert b"globex" in (await ok(world.provider("GET", "/apis/hypernetes.io/v1/tenants"))).body
     assert (await world.provider("GET", "/metrics")).status == 200
+    assert b'"tenants' not in (await world.acme("GET", "/apis/hypernetes.io/v1")).body, "discovery"
+    assert b'"tenants' in (await world.provider("GET", "/apis/hypernetes.io/v1")).body
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view"
     patch, headers = {"rules": []}, {"Content-Type": "application/merge-patch+json"}
     assert (await world.acme("PATCH", role, patch, headers=headers, **DRY)).status == 403, role

@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import app, keys, lookups, mirror, sharing, watchers
+from hypernetes.apiserver import app, discovery, keys, lookups, mirror, sharing, watchers
+from hypernetes.apiserver.admission.request import Seen
 from hypernetes.apiserver.authn import Authenticator, impersonation, serviceaccounts, x509
 from hypernetes.apiserver.authz import authorizer, nodegraph
 from hypernetes.apiserver.handlers import claims, reading
@@ -139,6 +140,20 @@ def _a_node_has_pods_of_any_tenant(patch: Patch) -> None:
     patch.setattr(nodegraph.NodeGraph, "pod", found)
 
 
+def _admission_finds_objects_of_any_tenant(patch: Patch) -> None:
+    own = Seen.entry
+
+    def entry(self: Seen, resource: Any, namespace: str, name: str) -> Any:
+        return own(self, resource, namespace, name) or own(Seen(self._mirror, "globex"), resource, namespace, name)
+
+    patch.setattr(Seen, "entry", entry)
+
+
+def _all_is_discovered(patch: Patch) -> None:
+    everything = discovery.for_tenant
+    patch.setattr(discovery, "for_tenant", lambda _: everything(SYSTEM_TENANT))
+
+
 def _tokens_of_all_are_reviewed(patch: Patch) -> None:
     own = Authenticator.review
 
@@ -196,6 +211,8 @@ _CASES = (
     Case(_all_of_system_is_shared, attacks.by_list),
     Case(_any_continue_token_is_good, attacks.by_continuing, "ConfigMapList"),
     Case(_nodes_are_shown_whole, attacks.by_list),
+    Case(_admission_finds_objects_of_any_tenant, attacks.by_reference, "admission"),
+    Case(_all_is_discovered, attacks.at_the_server, "discovery"),
     Case(_a_pod_names_secrets_of_any_tenant, attacks.by_reference),
     Case(_a_node_has_all_tenants, attacks.by_reference),
     Case(_a_node_has_pods_of_any_tenant, attacks.by_reference, "names-it"),
