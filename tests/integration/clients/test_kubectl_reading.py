@@ -190,6 +190,7 @@ def test_what_the_cluster_is_is_told(kubectl: Kubectl, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "nodes.json").read_text())["items"][0]["metadata"]["name"] == "hollow"
 
 
-def test_without_agents_there_are_no_metrics_and_top_says_so(kubectl: Kubectl) -> None:
+def test_without_agents_nobody_knows_what_pods_use(kubectl: Kubectl, pods: list[str]) -> None:
+    assert json.loads(kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"))["items"] == []
     assert kubectl.fails("top", "pods") == "error: metrics not available yet\n"
-    assert kubectl.fails("top", "nodes") == "error: Metrics API not available\n"
+    assert kubectl.fails("top", "nodes") == "error: metrics not available yet\n"
