@@ -117,3 +117,28 @@ async def nothing_is_left(admin: User) -> None:
     for path in ("/api/v1/configmaps", "/api/v1/namespaces", "/api/v1/pods", "/apis/hypernetes.io/v1/networks"):
         items = (await admin("GET", f"/tenants/*{path}")).json["items"]
         assert {each["metadata"]["annotations"]["hypernetes.io/tenant"] for each in items} <= {"system"}
+
+
+async def test_a_tenant_made_again_takes_no_certificate_token_page_or_revision_of_the_former_one(admin: User) -> None:
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+    async with await admin.tenant("acme") as acme, admin.anonymous() as pod_of_acme:
+        for number in range(3):
+            made = await acme("POST", CONFIG_MAPS, {"metadata": {"name": f"secret-{number}"}})
+            assert made.status == 201
+        issued = await acme("POST", f"{account}/token", {"spec": {}})
+        bearer = {"Authorization": f"Bearer {issued.json['status']['token']}"}
+        reviews, review = "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"kind": "SelfSubjectReview"}
+        assert (await pod_of_acme("POST", reviews, review, headers=bearer)).status == 201
+        page = (await acme("GET", CONFIG_MAPS, limit="1")).json["metadata"]
+        assert (await admin("DELETE", f"{TENANTS}/acme")).status == 200
+        await until(lambda: is_gone(admin))
+        assert (await pod_of_acme("POST", reviews, review, headers=bearer)).status == 401
+        async with await admin.tenant("acme") as again:
+            assert (await pod_of_acme("POST", reviews, review, headers=bearer)).status == 401
+            assert (await acme("GET", CONFIG_MAPS)).status == 401
+            following = await again("GET", CONFIG_MAPS, **{"continue": page["continue"]})
+            assert following.status in (400, 410)
+            assert b"secret-" not in following.body
+            async with again.watch(CONFIG_MAPS, resourceVersion=page["resourceVersion"]) as watch:
+                event = await watch.next()
+                assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
