@@ -3,5 +3,5 @@
 informers ─► agent ─► pod worker (one per pod) ─► runtime (VM, guest link) ─► QEMU ─► hn-init ─► containers
                         │  images, volumes, services, probes
                         └► network provider ─► tap
-hn-apiserver ─► server (logs, exec) ─► the pod's worker
+hn-apiserver ─► server (logs, exec, usage) ─► the pod's worker
 """

@@ -10,6 +10,7 @@ reading.py       get, list
 watching.py      watch
 writing.py       create, update, patch
 components.py    componentstatuses, which are found out when asked for
+usage.py         metrics.k8s.io, which the agents of nodes are asked for
 deleting.py      delete, deletecollection
 evicting.py      a pod's deletion, as its disruption budget allows
 claims.py        addresses and ports that are written with their service
