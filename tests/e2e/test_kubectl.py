@@ -176,6 +176,21 @@ def test_logs_follow_as_they_are_written(kubectl: Kubectl, talker: str):
             following.kill()
 
 
+def test_top_tells_what_a_pod_uses(kubectl: Kubectl, talker: str):
+    def told() -> str:
+        done = kubectl.cluster.try_kubectl(TENANT, "-n", kubectl.namespace, "top", "pod", talker, "--containers")
+        return done.stdout if done.returncode == 0 else ""
+
+    # Two samples, 15 s apart, and what the API server remembers for 10 s.
+    row = eventually(told, within=POD_SECONDS, why="no metrics", every=1.0).splitlines()[1].split()
+    assert row[:2] == [talker, "main"]
+    cores, memory = re.fullmatch(r"(\d+)m", row[2]), re.fullmatch(r"(\d+)Mi", row[3])
+    assert cores is not None
+    assert memory is not None
+    assert int(cores[1]) < 1000
+    assert int(memory[1]) < 64
+
+
 def test_exec_gives_output_and_exit_code(kubectl: Kubectl, talker: str):
     assert kubectl("exec", talker, "--", "sh", "-c", "echo $WORD; hostname") == "hello\ntalker\n"
     assert "exit code 7" in kubectl.fails("exec", talker, "--", "sh", "-c", "exit 7")
