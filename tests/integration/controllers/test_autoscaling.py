@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hypernetes.api import times
 from hypernetes.cli import tenants
 from hypernetes.client import Client
 from hypernetes.nodeagent import usage
-from tests.integration.control_plane import ControlPlane
+from hypernetes.pki import node_role
+from tests.integration.control_plane import ControlPlane, running
 from tests.integration.controllers.hollow_cluster import TENANT, hollow_cluster
 
 Json = dict[str, Any]
@@ -118,6 +121,29 @@ async def only_a_viewer_sees(plane: ControlPlane) -> None:
     await plane.kubectl(TENANT, "create", "rolebinding", "r", "--clusterrole=view", "--serviceaccount=default:reader")
     assert (await plane.kubectl(TENANT, *asked)).strip() == "yes"
     assert "big" in await plane.kubectl(TENANT, "top", "pods", "--as=system:serviceaccount:default:reader")
+
+
+async def test_a_process_of_hollow_nodes_with_a_certificate_tells_its_use(tmp_path: Path) -> None:
+    async with running(tmp_path / "plane") as (plane, client):
+        pki = plane.layout.pki_directory(plane.layout.load_or_create(bind="127.0.0.1", port=plane.port))
+        role = node_role("solo-0")
+        pki.ensure(role, times.now(), addresses=["127.0.0.1"])
+        agent = await asyncio.create_subprocess_exec(
+            Path(sys.executable).parent / "hn-agent", "--runtime", "fake", "--node-name", "solo",
+            "--dir", tmp_path / "nodes", "--kubeconfig", plane.layout.admin_kubeconfig,
+            "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+        async def listed() -> list[str]:
+            answer = await client.request("GET", "/apis/metrics.k8s.io/v1beta1/nodes")
+            return [item["metadata"]["name"] for item in answer["items"]]
+
+        try:
+            assert await until(listed) == ["solo-0"]
+        finally:
+            agent.terminate()
+            await asyncio.wait_for(agent.wait(), 30)
 
 
 async def silent_node(client: Client) -> None:
