@@ -19,6 +19,7 @@ from hypernetes.apiserver.portforward import PROTOCOL
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.nodeagent import server as agent_server
 from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.nodeagent.usage import Sampler
 from hypernetes.pki import ADMIN
 from hypernetes.pki.contexts import server_context
 from hypernetes.pki.roles import node_role
@@ -124,7 +125,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         node = Node(machine)
         context = server_context(pki.certificate(role), pki.key(role), pki.ca_certificate, require_client=True)
         agent: Any = node
-        runner = await agent_server.serve(agent, context, "127.0.0.1", 0)
+        runner = await agent_server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0)
         stack.push_async_callback(runner.cleanup)
         listener = socket.create_server(("127.0.0.1", 0))
         pod_server = web.ServerRunner(web.Server(echo), shutdown_timeout=1)
