@@ -145,7 +145,7 @@ async def _serve(
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
                     agent.run(), sampler.run(), _collect_garbage(agent, store),
-                    parts.runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS),
+                    _prepare(agent, parts),
                 )
             ]  # fmt: skip
             log.info("agent.ready", node=options.node_name, port=options.port, runtime=identity.runtime_version)
@@ -154,6 +154,12 @@ async def _serve(
                 task.cancel()
     finally:
         await runner.cleanup()
+
+
+async def _prepare(agent: Agent, parts: Parts) -> None:
+    """After adoption, which takes a machine in the making for one that an earlier agent left unfinished."""
+    await agent.adopted.wait()
+    await parts.runtime.prepare(sizing.PLAIN_POD_MEMORY_BYTES, sizing.PLAIN_POD_CPUS)
 
 
 def _problem(agent: Agent) -> str:

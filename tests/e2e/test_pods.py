@@ -55,6 +55,16 @@ def test_a_pod_asks_the_api_with_its_token_and_verifies_its_certificate(hooli: T
         assert int(count) > DOCUMENT_BYTES
 
 
+def test_the_first_pods_machine_is_a_clone_already(shared_cluster: Cluster) -> None:
+    """Of the template that hn-agent made as it started."""
+    (log,) = shared_cluster.layout.logs.glob("hn-agent-*.log")
+    eventually(lambda: "template" in log.read_text(), within=POD_SECONDS, why="a template to be made")
+    lines = log.read_text().splitlines()
+    made = next(number for number, line in enumerate(lines) if "a template is ready" in line)
+    assert "memory_mib=192, cpus=1, nic=True" in lines[made]
+    assert not [line for line in lines[:made] if "boot cold" in line]
+
+
 def test_a_pod_that_completes_keeps_its_log_and_gives_back_address_and_machine(hooli: Tenant) -> None:
     with hooli.pod("job", restart_policy="OnFailure", containers=[container("echo done; test -e /tmp/no || exit 0")]):
         ended = hooli.wait_phase("job", "Succeeded")
