@@ -106,14 +106,14 @@ async def _attach(
     try:
         await near.prepare(request)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_relay(near, far))
-            group.create_task(_relay(far, near))
+            group.create_task(relay_messages(near, far))
+            group.create_task(relay_messages(far, near))
     finally:
         await far.close()
     return near
 
 
-async def _relay(source: Socket, target: Socket) -> None:
+async def relay_messages(source: Socket, target: Socket) -> None:
     """Carries messages until the source is closed, and then closes the target, which ends the other direction."""
     code: int = WSCloseCode.GOING_AWAY
     try:

@@ -132,7 +132,14 @@ class _Session:
 
 
 async def _send(forward: _Forward, writer: asyncio.StreamWriter) -> None:
+    """What a pod takes no more is read all the same: the client's other connections come over the same socket."""
+    takes = True
     while (piece := await forward.incoming.get()) is not None:
-        writer.write(piece)
-        await writer.drain()
-    writer.write_eof()
+        if takes:
+            try:
+                writer.write(piece)
+                await writer.drain()
+            except ConnectionError:
+                takes = False
+    if takes:
+        writer.write_eof()

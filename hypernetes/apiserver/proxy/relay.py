@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from multidict import CIMultiDict
@@ -22,6 +22,7 @@ from yarl import URL
 
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.connections import Departures
+from hypernetes.apiserver.streaming import relay_messages
 
 log = structlog.get_logger()
 
@@ -111,24 +112,9 @@ async def _websocket(
         near = web.WebSocketResponse(protocols=chosen, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         await near.prepare(request)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_pass_on(near, far))
-            group.create_task(_pass_on(far, near))
+            group.create_task(relay_messages(near, far))
+            group.create_task(relay_messages(far, near))
         return near
-
-
-async def _pass_on(source: Any, sink: Any) -> None:
-    try:
-        async for message in source:
-            if message.type is WSMsgType.BINARY:
-                await sink.send_bytes(message.data)
-            elif message.type is WSMsgType.TEXT:
-                await sink.send_str(message.data)
-            else:
-                break
-    except ConnectionError:
-        log.debug("a proxied stream's other end went away")
-    finally:
-        await sink.close()
 
 
 def _forwarded(request: web.BaseRequest, target: URL) -> CIMultiDict[str]:
