@@ -14,11 +14,14 @@ import uvloop
 
 from hypernetes.apiserver import memory, requestlog
 from hypernetes.apiserver.authn import static_tokens
+from hypernetes.apiserver.authn.static_tokens import TokenFileError
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
 from hypernetes.apiserver.storage.compaction import compact_regularly
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.pki import CertificateError, PkiDirectory
+from hypernetes.providers import loading
+from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
 
 log = structlog.get_logger()
 
@@ -43,7 +46,16 @@ class CannotStart(Exception):
     type=click.Choice(requestlog.LEVELS),
     help="which requests get a line: slow ones, all writes too, or all; failures of the server always do",
 )
-def main(directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str) -> None:
+@click.option(
+    "--identity-provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    help="an installed identity provider and its configuration; several are asked in this order",
+)
+def main(
+    directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str, providers: tuple[str, ...]
+) -> None:
     """Serves the Kubernetes API of all tenants."""
     structlog.configure(
         processors=[
@@ -58,8 +70,8 @@ def main(directory: Path, bind: str, port: int, store: str, log_level: str, requ
     _allow_files()
     memory.tune()
     try:
-        uvloop.run(_serve(directory, bind, port, store, request_log))
-    except* (CannotStart, CannotOpen, OSError, CertificateError, static_tokens.TokenFileError) as errors:
+        uvloop.run(_serve(directory, bind, port, store, request_log, providers))
+    except* (CannotStart, CannotOpen, OSError, CertificateError, ConfigurationError, TokenFileError) as errors:
         first = errors.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
@@ -72,13 +84,16 @@ def _allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(directory: Path, bind: str, port: int, location: str, request_log: str) -> None:
+async def _serve(
+    directory: Path, bind: str, port: int, location: str, request_log: str, providers: tuple[str, ...]
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     cluster_id = _cluster_id(directory)
     pki = PkiDirectory(directory / "pki", cluster_id)
     tokens = static_tokens.load(directory / "tokens.csv")
+    identity = [_identity_provider(each) for each in providers]
     prepare_certificates(pki, bind)
     if location == "sqlite":
         (directory / "store").mkdir(exist_ok=True)
@@ -86,7 +101,7 @@ async def _serve(directory: Path, bind: str, port: int, location: str, request_l
     store = await open_store(location)
     try:
         async with (
-            running(Settings(cluster_id, pki, bind, port, tokens, request_log), store),
+            running(Settings(cluster_id, pki, bind, port, tokens, request_log, identity), store),
             asyncio.TaskGroup() as tasks,
         ):
             compacting = tasks.create_task(compact_regularly(store))
@@ -95,6 +110,17 @@ async def _serve(directory: Path, bind: str, port: int, location: str, request_l
             log.info("stopping")
     finally:
         await store.close()
+
+
+def _identity_provider(named: str) -> IdentityProvider:
+    """Of `NAME` or `NAME=FILE`. Raises CannotStart, ConfigurationError."""
+    name, separator, file = named.partition("=")
+    try:
+        factory = loading.load("identity", name)
+    except loading.NoSuchProviderError as error:
+        raise CannotStart(str(error)) from error
+    provider: IdentityProvider = factory(Path(file) if separator else None)
+    return provider
 
 
 def _cluster_id(directory: Path) -> str:

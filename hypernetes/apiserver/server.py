@@ -2,17 +2,19 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
+from hypernetes.apiserver import follower as following
 from hypernetes.apiserver import malformed, requestlog, sharedroles
 from hypernetes.apiserver.app import Application
-from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
+from hypernetes.apiserver.authn import Authenticator, Sources, TokenKeys, User
+from hypernetes.apiserver.authn.tenantindex import TenantIndex
 from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
 from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
@@ -35,6 +37,7 @@ from hypernetes.apiserver.tenantstatus import TenantStatuses
 from hypernetes.apiserver.tenantusage import TenantUsage
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
+from hypernetes.providers.identity.base import IdentityProvider
 
 log = structlog.get_logger()
 
@@ -50,6 +53,7 @@ class Settings:
     port: int  # 0: any free one
     tokens: Mapping[bytes, User] = field(default_factory=dict)  # static ones, by hash
     request_log: str = requestlog.SLOW
+    identity_providers: Sequence[IdentityProvider] = ()  # in the order in which they are asked; opened here
 
 
 def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
@@ -62,7 +66,10 @@ def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
 
 @asynccontextmanager
 async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
-    """A server that answers; gives its port. It drains and stops when the context ends. Raises OSError (port taken)."""
+    """A server that answers; gives its port. It drains and stops when the context ends.
+
+    Raises OSError (port taken), and ConfigurationError of an identity provider.
+    """
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
     mirror, watchers = Mirror(keys), Watchers()
@@ -80,13 +87,18 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     health = Health(store, mirror, token_keys, settings.cluster_id)
     observer = Observer(mirror, settings.request_log)
     contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
-    follower = Follower(store, mirror, watchers, [rbac, node_graph, signing, reauthorization, contents, usage])
+    tenants = TenantIndex(mirror, lookups)
+    observers: list[following.Observer] = [rbac, node_graph, signing, reauthorization, contents, usage, tenants]
+    follower = Follower(store, mirror, watchers, observers)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
-    async with Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as opened, Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
                  tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run()),
                  tasks.create_task(freshness.run(), name="freshness")]  # fmt: skip
         try:
+            for provider in settings.identity_providers:
+                await provider.open()
+                opened.push_async_callback(provider.close)
             await follower.loaded.wait()
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
             await sharedroles.keep(objects, times.now)
@@ -95,9 +107,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             owned.append(tasks.create_task(TenantStatuses(mirror, objects, usage).run(), name="tenants' usage"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
+            sources = Sources(settings.identity_providers, tenants)
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, freshness, watchers, objects, lookups,
-                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens), authorizer,
+                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens, sources), authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
                 TenantQuotas(mirror, usage),
             )  # fmt: skip

@@ -1,5 +1,5 @@
-"""The parts that the surroundings bring: so far the tenants' networks.
+"""The parts that the surroundings bring: the tenants' networks, and who people are.
 
-An area has `base` (the interface) and `local` (complete, needs only Linux). Providers are found by entry point
-(`hypernetes.providers.<area>`), so that a third party ships its own.
+An area has `base` (the interface); networks have `local` (complete, needs only Linux). Providers are found by
+entry point (`hypernetes.providers.<area>`), so that a third party ships its own.
 """

@@ -8,6 +8,10 @@ from hypernetes.api.models import core_v1, meta_v1
 from hypernetes.api.object import Model, Object, Quantity
 
 
+class KeystoneIdentity(Model):
+    project_id: str | None = Field(None, alias="projectID")
+
+
 class Subnet(Model):
     cidr: str
     gateway: str | None = None
@@ -67,6 +71,10 @@ class PortList(Object):
     items: list[Port] = []
 
 
+class TenantIdentity(Model):
+    keystone: KeystoneIdentity | None = None
+
+
 class TenantSpec(Model):
     display_name: str | None = Field(None, alias="displayName")
     service_cidr: str | None = Field(None, alias="serviceCIDR")
@@ -74,6 +82,7 @@ class TenantSpec(Model):
     deletion_grace_period_seconds: int | None = Field(None, alias="deletionGracePeriodSeconds")
     suspended: bool | None = None
     weight: int | None = None
+    identity: TenantIdentity | None = None
     quota: dict[str, Quantity] = {}
 
 

@@ -5,6 +5,8 @@
     serviceaccounts.py  tokens of service accounts: claims, signing, verification (pure)
     tokenkeys.py        the signing key of each tenant, kept in the store
     static_tokens.py    tokens from a file
+    sources.py          all other tokens: identity providers are asked, and what they say is remembered
+    tenantindex.py      which Tenant a provider means
     chain.py            tries them in turn
 
 **Every credential says its tenant, and which incarnation of it**: it is bound to the tenant's UID, so a tenant that
@@ -13,7 +15,8 @@ was deleted and created again under its old name accepts nothing issued before.
 
 from hypernetes.apiserver.authn.chain import Authenticator
 from hypernetes.apiserver.authn.serviceaccounts import Objects
+from hypernetes.apiserver.authn.sources import Sources
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
 from hypernetes.apiserver.authn.users import User
 
-__all__ = ["Authenticator", "Objects", "TokenKeys", "User"]
+__all__ = ["Authenticator", "Objects", "Sources", "TokenKeys", "User"]

@@ -1,6 +1,10 @@
-"""Tries each kind of credential in turn: certificate, service-account token, static token.
+"""Tries each kind of credential in turn: certificate, service-account token, static token, identity sources.
 
-A credential that is wrong says so to nobody but our log: the client gets 401 whatever the reason was.
+A token that names one of our issuers is a service account's, or nobody's. Any other is looked for among the static
+ones, and then the identity sources are asked in their order (sources.py).
+
+A credential that is wrong says so to nobody but our log: the client gets 401 whatever the reason was. Only where a
+source doesn't answer that might know the token, the answer is 503.
 """
 
 from collections import OrderedDict
@@ -13,6 +17,7 @@ from hypernetes.api import times
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.authn import serviceaccounts, static_tokens, x509
 from hypernetes.apiserver.authn.serviceaccounts import Objects, ServiceAccountToken, TokenError
+from hypernetes.apiserver.authn.sources import Sources
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
 from hypernetes.apiserver.authn.users import ANONYMOUS, User
 
@@ -30,10 +35,12 @@ class Authenticator:
         objects: Objects,
         keys: TokenKeys,
         tokens: Mapping[bytes, User] | None = None,
+        sources: Sources | None = None,
         clock: Callable[[], datetime] = times.now,
     ) -> None:
         self._cluster_id, self._objects, self._keys = cluster_id, objects, keys
         self._tokens = {} if tokens is None else tokens
+        self._sources = sources
         self._clock = clock
         self._verified: OrderedDict[bytes, ServiceAccountToken] = OrderedDict()
 
@@ -41,7 +48,8 @@ class Authenticator:
         """The user behind a request: its verified client certificate (DER) and `Authorization` header.
 
         Who shows neither a certificate nor a bearer token is anonymous; who shows one that is worth nothing is nobody.
-        Raises StatusError (Unauthorized), and Unavailable of the store where a tenant's key can't be read.
+        Raises StatusError (Unauthorized; ServiceUnavailable where an identity source would have to say), and
+        Unavailable of the store where a tenant's key can't be read.
         """
         user = self._by_certificate(peer_certificate) if peer_certificate is not None else None
         token = _bearer(authorization)
@@ -56,11 +64,11 @@ class Authenticator:
     async def review(self, token: str, tenant: str, audiences: Collection[str]) -> tuple[User, list[str]] | None:
         """The user of a token, and which of the audiences asked for it is meant for.
 
-        Somebody of `tenant` asks: tokens of other tenants are nobody's there. Raises Unavailable.
+        Somebody of `tenant` asks: tokens of other tenants are nobody's there. Raises as `authenticate`.
         """
         wanted = audiences or serviceaccounts.API_AUDIENCES
         if serviceaccounts.claimed_tenant(token) is None:
-            user = self._by_static_token(token)
+            user = await self._by_other_token(token)
             meant = sorted(serviceaccounts.API_AUDIENCES.intersection(wanted))
         else:
             user = await self._by_token(token, wanted, tenant)
@@ -78,13 +86,20 @@ class Authenticator:
         user = static_tokens.find(encoded, self._tokens)
         return user if user is not None and self._objects.tenant_uid(user.tenant) == user.tenant_uid else None
 
+    async def _by_other_token(self, encoded: str) -> User | None:
+        """Of a token that is no service account's."""
+        user = self._by_static_token(encoded)
+        if user is None and self._sources is not None:
+            user = await self._sources.user_of(encoded)
+        return user
+
     async def _by_token(
         self, encoded: str, audiences: Collection[str] = serviceaccounts.API_AUDIENCES, only: str | None = None
     ) -> User | None:
         """`only`: the one tenant whose tokens count; None for all."""
         tenant = serviceaccounts.claimed_tenant(encoded)
         if tenant is None:
-            return self._by_static_token(encoded)
+            return await self._by_other_token(encoded)
         if only not in (None, tenant):
             return None
         try:

@@ -10,6 +10,7 @@ NODES_GROUP = "system:nodes"
 NODE_USER_PREFIX = "system:node:"
 SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+SYSTEM_PREFIX = "system:"  # names of the cluster's own begin so
 ANONYMOUS_NAME = "system:anonymous"
 
 
