@@ -65,13 +65,14 @@ down: ## stop everything; $(DATA) stays, and `make up` continues from it
 
 # Each part prints how long it took. Cheap ones first: the first failure ends it.
 .PHONY: test
-test: deps ## every test: lint, unit, api, vm, e2e
+test: deps ## every test: lint, unit, api, vm, openstack, e2e
 	@deploy/timed lint $(MAKE) --no-print-directory test-lint
 	@deploy/timed unit $(MAKE) --no-print-directory test-unit
 	@deploy/timed api $(MAKE) --no-print-directory test-api
 	@deploy/timed guest $(MAKE) --no-print-directory guest
 	@deploy/timed images $(MAKE) --no-print-directory images
 	@deploy/timed vm $(MAKE) --no-print-directory test-vm
+	@deploy/timed openstack $(MAKE) --no-print-directory test-openstack
 	@deploy/timed e2e $(MAKE) --no-print-directory test-e2e
 	@deploy/timed --summary
 
@@ -93,6 +94,10 @@ test-api: $(STAMP) helm ## integration tests without virtual machines: stores, A
 .PHONY: test-vm
 test-vm: $(STAMP) ## integration tests with virtual machines
 	@$(PYTEST) tests/integration -m vm
+
+.PHONY: test-openstack
+test-openstack: $(STAMP) ## a control plane with real OpenStack services, installed into build/openstack
+	@$(PYTEST) tests/openstack
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## a whole cluster, used with kubectl
