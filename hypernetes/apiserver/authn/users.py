@@ -11,6 +11,7 @@ NODE_USER_PREFIX = "system:node:"
 SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 SYSTEM_PREFIX = "system:"  # names of the cluster's own begin so
+KEYSTONE_PREFIX = "keystone:"  # names that Keystone gives, and nobody else
 ANONYMOUS_NAME = "system:anonymous"
 
 

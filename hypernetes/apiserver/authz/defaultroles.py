@@ -3,15 +3,21 @@
 They lie once, in the tenant `system`; every tenant sees them, read-only, and its decisions count them as its own.
 Names, verbs and resources are upstream's, so that what Helm charts and people bind to means what they expect.
 
-    admin ◄─ edit ◄─ view        each of the three is the union of the roles labelled so that they aggregate to it
+    project-member ◄─ admin ◄─ edit ◄─ view ─► project-reader
+
+Each of the five is the union of the roles labelled so that they aggregate to it. The last two are ours: what people get
+who have a role in the tenant's Keystone project.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from hypernetes.api import scheme
 from hypernetes.apiserver.authn.users import (
     AUTHENTICATED_GROUP,
+    KEYSTONE_PREFIX,
     MASTERS_GROUP,
     SERVICE_ACCOUNTS_GROUP,
     UNAUTHENTICATED_GROUP,
@@ -34,6 +40,7 @@ _CORE = ("",)
 _EVENTS = ("", "events.k8s.io")
 _CERTIFICATES = ("certificates.k8s.io",)
 _AUTHENTICATION, _AUTHORIZATION = ("authentication.k8s.io",), ("authorization.k8s.io",)
+_NETWORKS = ("", "hypernetes.io")
 _COORDINATION, _DISCOVERY = ("coordination.k8s.io",), ("discovery.k8s.io",)
 
 
@@ -63,6 +70,28 @@ def _elects(name: str) -> tuple[PolicyRule, ...]:
     )
 
 
+def _namespaced() -> tuple[PolicyRule, ...]:
+    """Everything that lies in a namespace; roles without the verbs that get around what one holds."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for each in scheme.served():
+        if each.namespaced:
+            found[each.group].update((each.name, *(f"{each.name}/{sub}" for sub in each.subresources)))
+    return tuple(
+        PolicyRule(_ALL if group == RBAC_GROUP else ("*",), (group,), tuple(sorted(names)))
+        for group, names in sorted(found.items())
+    )
+
+
+_READS_WHAT_NAMESPACES_USE = (
+    _rule(_READ, _CORE, "nodes persistentvolumes"),
+    _rule(_READ, _NETWORKS, "networks"),
+    _rule(_READ, ("hypernetes.io",), "ports"),
+    _rule(_READ, ("networking.k8s.io",), "ingressclasses"),
+    _rule(_READ, ("node.k8s.io",), "runtimeclasses"),
+    _rule(_READ, ("scheduling.k8s.io",), "priorityclasses"),
+    _rule(_READ, ("storage.k8s.io",), "csidrivers csinodes csistoragecapacities storageclasses"),
+)
+
 _RULES: dict[str, tuple[PolicyRule, ...]] = {
     "cluster-admin": (PolicyRule(("*",), ("*",), ("*",)), PolicyRule(("*",), non_resource_urls=("*",))),
     "system:aggregate-to-admin": (
@@ -91,6 +120,13 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
     ),
     # elsewhere the add-on's that serves these metrics
     "system:aggregated-metrics-reader": (_rule(_READ, ("metrics.k8s.io",), "nodes pods"),),
+    "system:aggregate-to-project-member": (
+        *_namespaced(),
+        *_READS_WHAT_NAMESPACES_USE,
+        _rule(_ALL, _CORE, "namespaces"),
+        _rule(_ALL, _NETWORKS, "networks"),
+    ),
+    "system:aggregate-to-project-reader": _READS_WHAT_NAMESPACES_USE,
     "system:aggregate-to-view": (
         _rule(
             _READ, _CORE, "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
@@ -201,11 +237,21 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
 AGGREGATED = {
     "admin": ("edit", "system:aggregate-to-admin"),
     "edit": ("system:aggregate-to-edit", "view"),
+    "project-member": ("admin", "system:aggregate-to-project-member"),
+    "project-reader": ("system:aggregate-to-project-reader", "view"),
     "view": ("system:aggregate-to-view", "system:aggregated-metrics-reader"),
 }
 
+
+def _role_group(role: str) -> str:
+    """The group of those who have a role in the tenant's Keystone project."""
+    return f"{KEYSTONE_PREFIX}role:{role}"
+
+
 _GROUPS_BOUND = {
-    "cluster-admin": (MASTERS_GROUP,),
+    "cluster-admin": (MASTERS_GROUP, _role_group("admin")),
+    "project-member": tuple(map(_role_group, ("_member_", "manager", "member"))),
+    "project-reader": (_role_group("reader"),),
     "system:basic-user": (AUTHENTICATED_GROUP,),
     "system:discovery": (AUTHENTICATED_GROUP,),
     "system:monitoring": ("system:monitoring",),
