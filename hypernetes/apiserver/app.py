@@ -5,7 +5,7 @@ request ─► route ─► authenticate ─► tenant ─► authorize ─► h
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,6 +15,7 @@ from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver import deprecations, routing, tenantstates
 from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
+from hypernetes.apiserver.authz.asking import needed
 from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.handlers import (
     components,
@@ -34,7 +35,7 @@ from hypernetes.apiserver.handlers import (
     watching,
     writing,
 )
-from hypernetes.apiserver.handlers.context import Call, Parts, check_allowed
+from hypernetes.apiserver.handlers.context import Call, Parts
 from hypernetes.apiserver.limits import Limits
 from hypernetes.apiserver.mirror import Match
 from hypernetes.apiserver.observing import Seen
@@ -95,7 +96,6 @@ _NOT_STORED: dict[tuple[str, str], Handler] = {
     ("pods.metrics.k8s.io", "get"): usage.get_pod,
     ("pods.metrics.k8s.io", "list"): usage.list_pods,
 }
-_ENTERING = frozenset({"attach", "exec", "portforward"})  # subresources that open a pod
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
 
 
@@ -134,15 +134,13 @@ class Application:
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         if probing.is_probe(request.path):
             return await self._probe(request)
-        shown = request.headers.get("Authorization")
-        user = await self._parts.authenticator.authenticate(_certificate(request), shown)
-        user = seen.user = self._impersonated(user, request)
+        user = seen.user = await self._who(request)
         route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
         visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
         tenant = await self._tenant(user, route)
         if tenant is not None:
             tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
-        call = Call(request, route, user, self._parts, tenant, visible=visible)
+        call = Call(request, route, user, self._parts, tenant, partial(self._who, request), visible=visible)
         if route.resource is None:
             return await self._limits.carry_out(call, documents.serve)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
@@ -158,16 +156,21 @@ class Application:
             negotiation.warn(refused, call.warnings)
             return refused
 
+    async def _who(self, request: web.BaseRequest) -> User:
+        """Whom a request comes from. Raises StatusError."""
+        shown = request.headers.get("Authorization")
+        user = await self._parts.authenticator.authenticate(_certificate(request), shown)
+        return self._impersonated(user, request)
+
     def _impersonated(self, user: User, request: web.BaseRequest) -> User:
         """Whom the request's headers name, if its sender may be taken for them. Raises StatusError."""
         named = impersonation.asked(request.headers)
         if named is None:
             return user
-        for needed in named.needed():
+        for each in named.needed():
             asked = Attributes(
-                user.tenant, "impersonate", needed.group, needed.resource, needed.subresource, needed.namespace,
-                needed.name,
-            )  # fmt: skip
+                user.tenant, "impersonate", each.group, each.resource, each.subresource, each.namespace, each.name
+            )
             decision = self._parts.authorizer.authorize(user, asked)
             if not decision.allowed:
                 raise forbidden(user, asked, decision)
@@ -192,10 +195,10 @@ class Application:
         return None
 
     def _check_all(self, user: User, route: Route, field_selector: str) -> None:
-        check_allowed(self._parts.authorizer, user, route, route.name, field_selector)
-        if route.subresource in _ENTERING and route.verb == "get":
-            # a WebSocket begins with a GET, and is no reading all the same: both are asked for, as upstream
-            check_allowed(self._parts.authorizer, user, replace(route, verb="create"), route.name)
+        for asked in needed(user, route, field_selector):
+            decision = self._parts.authorizer.authorize(user, asked)
+            if not decision.allowed:
+                raise forbidden(user, asked, decision)
 
     async def _tenant(self, user: User, route: Route) -> str | None:
         """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""

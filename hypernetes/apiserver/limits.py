@@ -21,10 +21,12 @@ from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn.users import User
+from hypernetes.apiserver.authz.asking import needed
 from hypernetes.apiserver.compression import compressed
 from hypernetes.apiserver.handlers import negotiation
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.largebodies import is_large
+from hypernetes.apiserver.reauthorization import Stream
 from hypernetes.apiserver.routing import Route
 
 READING_PLACES, WRITING_PLACES = 400, 200  # --max-requests-inflight and --max-mutating-requests-inflight of upstream
@@ -137,6 +139,13 @@ class Limits:
             self._bodies.leave(call.user.tenant, size)
 
     async def _endless(self, call: Call, handler: Handler) -> web.StreamResponse:
+        if call.route.verb == "watch":  # which looks after itself
+            return await self._counted(call, handler)
+        asked = needed(call.user, call.route)
+        with call.parts.reauthorization.of(call.user, asked, Stream(call.http), call.who):
+            return await self._counted(call, handler)
+
+    async def _counted(self, call: Call, handler: Handler) -> web.StreamResponse:
         if _is_exempt(call.user):
             return await handler(call)
         tenant = call.user.tenant

@@ -1,4 +1,5 @@
-"""Open watches end when whoever opened them may no longer: soon after a role or binding changed, and every 30 s.
+"""Open watches and streams end when whoever opened them may no longer: soon after a role or binding changed, and every
+30 s, when the credential is looked at anew as well.
 
 A watch of those namespaces that its user may see begins anew (410) when roles or bindings change: what the user may see
 now is not what the watch has told.
@@ -6,23 +7,32 @@ now is not what the watch has told.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+from aiohttp import web
+
+from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver.authn import User
-from hypernetes.apiserver.authn.users import split_service_account
 from hypernetes.apiserver.authz import Attributes, Authorizer, defaultroles
-from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Event
+from hypernetes.apiserver.storage.base import Unavailable
 
 INTERVAL_SECONDS = 30.0
-_AT_ONCE = 200  # watches looked at before others have their turn: some 2 ms
+_AT_ONCE = 50  # credentials that are looked at side by side; most are known and wait for nothing
+
+log = structlog.get_logger()
+
+WhoNow = Callable[[], Awaitable[User]]
 
 
-class Watch(Protocol):
+class Opened(Protocol):
+    """A watch or a stream."""
+
     def end(self) -> None:
         """The client resumes it, if it may."""
 
@@ -30,27 +40,43 @@ class Watch(Protocol):
         """The client begins anew."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """A request whose connection is all that there is to end."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+
+    def end(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    expire = end
+
+
+@dataclass(slots=True, eq=False)
 class _Open:
     user: User
-    asked: Attributes
+    asked: Sequence[Attributes]
     filtered: bool  # it shows what its user may see of more
-    watch: Watch
+    what: Opened
+    who: WhoNow  # the user behind the request's credential as it is now
 
 
 class Reauthorization:
     """Tell it every event of the mirror, and when the mirror has been loaded anew; run `run()` in a task."""
 
-    def __init__(self, authorizer: Authorizer, lookups: Lookups) -> None:
-        self._authorizer, self._lookups = authorizer, lookups
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
         self._open: defaultdict[str, set[_Open]] = defaultdict(set)  # by the user's tenant
         self._changed: set[str] = set()  # tenants with other roles or bindings than when last looked at
         self._news = asyncio.Event()
 
     @contextmanager
-    def of(self, user: User, asked: Attributes, watch: Watch, *, filtered: bool) -> Iterator[None]:
-        """While the watch is open."""
-        each = _Open(user, asked, filtered, watch)
+    def of(
+        self, user: User, asked: Sequence[Attributes], opened: Opened, who: WhoNow, *, filtered: bool = False
+    ) -> Iterator[None]:
+        """While a watch or a stream is open for which the user needs all that is `asked`."""
+        each = _Open(user, asked, filtered, opened, who)
         self._open[user.tenant].add(each)
         try:
             yield
@@ -76,34 +102,48 @@ class Reauthorization:
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_changes())
+            tasks.create_task(self._look_regularly())
+
+    async def _follow_changes(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                tenants = set(self._open)
-            else:
-                tenants = self._changed & self._open.keys()
-            changed, self._changed = self._changed, set()
+            await self._news.wait()
             self._news.clear()
-            for tenant in tenants:
-                await self._look_at(tenant, changed=tenant in changed)
+            changed, self._changed = self._changed, set()
+            for tenant in changed:
+                for number, each in enumerate(list(self._open.get(tenant, ()))):
+                    if number % _AT_ONCE == _AT_ONCE - 1:
+                        await asyncio.sleep(0)
+                    if each.filtered:
+                        each.what.expire()
+                    elif not self._may(each):
+                        each.what.end()
 
-    async def _look_at(self, tenant: str, *, changed: bool) -> None:
-        for number, each in enumerate(list(self._open.get(tenant, ()))):
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
-            if each.filtered and changed:
-                each.watch.expire()
-            elif not self._holds(each):
-                each.watch.end()
+    async def _look_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            await self.look()
 
-    def _holds(self, each: _Open) -> bool:
-        """Whether the user is there still and may still do what they do."""
-        user = each.user
-        if self._lookups.tenant_uid(user.tenant) != user.tenant_uid:
-            return False
-        account = split_service_account(user.name)
-        if account is not None and user.uid and self._lookups.service_account_uid(user.tenant, *account) != user.uid:
-            return False
-        return each.filtered or self._authorizer.authorize(user, each.asked).allowed
+    async def look(self) -> None:
+        """At all that is open, and the credentials behind it."""
+        everything = [each for opened in self._open.values() for each in opened]
+        for first in range(0, len(everything), _AT_ONCE):
+            await asyncio.gather(*map(self._look_at, everything[first : first + _AT_ONCE]))
+
+    async def _look_at(self, each: _Open) -> None:
+        try:
+            user = await each.who()
+        except Unavailable:
+            return  # of the store: who that is can't be said now, nor that it has ended
+        except StatusError as error:
+            log.info("a stream ends with its credential", user=each.user.name, tenant=each.user.tenant, code=error.code)
+            each.what.end()
+            return
+        same = (user.name, user.tenant, user.tenant_uid) == (each.user.name, each.user.tenant, each.user.tenant_uid)
+        each.user = user
+        if not same or not self._may(each):
+            each.what.end()
+
+    def _may(self, each: _Open) -> bool:
+        return each.filtered or all(self._authorizer.authorize(each.user, asked).allowed for asked in each.asked)

@@ -78,7 +78,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     freshness = Freshness(store, mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
     authorizer, usage = Authorizer(rbac, node_graph), TenantUsage(mirror)
-    reauthorization = Reauthorization(authorizer, lookups)
+    reauthorization = Reauthorization(authorizer)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)

@@ -1,11 +1,23 @@
 """What a request asks to do, for the authorizer to decide on."""
 
+from dataclasses import replace
+
 from hypernetes.api import selectors
 from hypernetes.apiserver.authn.users import User
 from hypernetes.apiserver.authz.attributes import Attributes
 from hypernetes.apiserver.routing import Route
 
+_ENTERING = frozenset({"attach", "exec", "portforward"})  # subresources that open a pod
 _OF_MANY = frozenset({"list", "watch", "deletecollection"})
+
+
+def needed(user: User, route: Route, field_selector: str = "") -> tuple[Attributes, ...]:
+    """All that a request asks for, as its URL says."""
+    asked = attributes(user, route, route.name, field_selector)
+    if route.subresource in _ENTERING and route.verb == "get":
+        # a WebSocket begins with a GET, and is no reading all the same: both are asked for, as upstream
+        return asked, replace(asked, verb="create")
+    return (asked,)
 
 
 def attributes(user: User, route: Route, name: str, field_selector: str = "") -> Attributes:

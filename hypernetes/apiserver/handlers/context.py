@@ -1,6 +1,6 @@
 """What every handler is given: the request, read and authorized, and the parts of the server it may use."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -87,6 +87,7 @@ class Call:
     user: User
     parts: Parts
     tenant: str | None
+    who: Callable[[], Awaitable[User]]  # `user`, by the request's credential as it counts now
     warnings: list[str] = field(default_factory=list)  # sent as Warning headers
     taken_claims: set[str] = field(default_factory=set)  # keys that this request found to be another's
     visible: Match | None = None  # where the user may see some of what a list or watch would show; None: all

@@ -65,7 +65,7 @@ def _authorized(call: Call, watcher: Watcher) -> AbstractContextManager[None]:
     selector = call.http.query.get("fieldSelector", "")
     permission = attributes(call.user, call.route, call.route.name, selector)
     filtered = call.visible is not None
-    return call.parts.reauthorization.of(call.user, permission, watcher, filtered=filtered)
+    return call.parts.reauthorization.of(call.user, (permission,), watcher, call.who, filtered=filtered)
 
 
 async def _fresh_enough(call: Call, asked: ListOptions) -> None:

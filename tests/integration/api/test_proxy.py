@@ -223,6 +223,31 @@ async def test_a_websocket_is_carried_with_its_subprotocol(stage: Stage) -> None
             assert await far.receive_str() == "chat: hello"
 
 
+async def test_streams_end_with_the_right_to_them_and_no_others_do(stage: Stage) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    rules = [{"verbs": ["get", "create"], "apiGroups": [""], "resources": ["pods/proxy", "pods/portforward"]}]
+    assert (await stage.admin("POST", f"{rbac}/roles", {"metadata": {"name": "enter"}, "rules": rules})).status == 201
+    binding = {
+        "metadata": {"name": "jane"}, "subjects": [{"kind": "User", "name": "jane"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "enter"},
+    }  # fmt: skip
+    assert (await stage.admin("POST", f"{rbac}/rolebindings", binding)).status == 201
+    async with await stage.admin.person("system", "jane") as jane, asyncio.timeout(20):
+        proxied, forwarded = f"{PODS}/web/proxy/ws", f"{PODS}/web/portforward"
+        async with (
+            stage.admin._session.ws_connect(f"{stage.admin.url}{proxied}", protocols=("chat",)) as own,
+            jane._session.ws_connect(f"{jane.url}{proxied}", protocols=("chat",)) as first,
+            jane._session.ws_connect(f"{jane.url}{forwarded}", protocols=(PROTOCOL,)) as second,
+        ):
+            await first.send_str("hello")
+            assert await first.receive_str() == "chat: hello"
+            assert (await stage.admin("DELETE", f"{rbac}/rolebindings/jane")).status == 200
+            assert (await first.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR)
+            assert (await second.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR)
+            await own.send_str("hello")
+            assert await own.receive_str() == "chat: hello"
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [

@@ -1,12 +1,15 @@
 """How much may be under way at once: whoever takes more is told to come back, and the others don't notice."""
 
 import asyncio
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
+from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver import limits
 from hypernetes.apiserver.limits import Bodies, Limits, Places
@@ -35,10 +38,39 @@ class Request(dict):
 
 def call(verb="list", tenant="acme", request=None, subresource=""):
     user = SimpleNamespace(tenant=tenant)
+    lookups = SimpleNamespace(tenant_weight=lambda tenant: 2 if tenant == "heavy" else 1)
     return SimpleNamespace(
         http=Request() if request is None else request, route=Route("/", verb, subresource=subresource), user=user,
-        parts=SimpleNamespace(lookups=SimpleNamespace(tenant_weight=lambda tenant: 2 if tenant == "heavy" else 1)),
+        parts=SimpleNamespace(lookups=lookups, reauthorization=Watching()), who=None,
     )  # fmt: skip
+
+
+class Watching:
+    """In the place of who ends streams: keeps what of them was looked after."""
+
+    def __init__(self):
+        self.asked = []
+
+    @contextmanager
+    def of(self, user, asked, opened, who):
+        self.asked += [each.verb for each in asked]
+        yield
+
+
+@pytest.mark.parametrize(
+    ("verb", "way", "needed"),
+    [("get", "log", ["get"]), ("get", "exec", ["get", "create"]), ("create", "attach", ["create"]),
+     ("get", "portforward", ["get", "create"]), ("update", "proxy", ["update"]), ("list", "", []), ("watch", "", [])],
+)  # fmt: skip
+async def test_streams_are_looked_after_as_long_as_they_are_open(verb, way, needed):
+    one = call(verb, subresource=way)
+    one.route = replace(one.route, resource=scheme.by_name("v1", "pods"))
+
+    async def served(_call):
+        assert one.parts.reauthorization.asked == needed
+        return web.Response()
+
+    assert (await Limits().carry_out(one, served)).status == 200
 
 
 async def fine(_call):
