@@ -42,7 +42,7 @@ from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
-from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortSpec, Subnet
+from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortPolicy, PortSpec, Subnet
 
 _SUBNET = Subnet("hollow", "100.64.0.0/10", "100.64.0.1")
 _IMAGE = Image(
@@ -100,6 +100,9 @@ class Network:
 
     async def plug(self, port: PortSpec) -> PluggedPort:
         return PluggedPort(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), "hollow", _MTU)
+
+    async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
+        """Nothing passes, so nothing is to be filtered."""
 
     async def unplug(self, port_id: str) -> None:
         """It was plugged nowhere."""

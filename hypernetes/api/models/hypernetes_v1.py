@@ -53,6 +53,7 @@ class PortSpec(Model):
     mac_address: str = Field(alias="macAddress")
     node_name: str | None = Field(None, alias="nodeName")
     pod_ref: core_v1.ObjectReference = Field(alias="podRef")
+    container_ports: list[core_v1.ContainerPort] = Field([], alias="containerPorts")
 
 
 class Port(Object):

@@ -1,8 +1,8 @@
 """What a network provider does: tenants' layer-2 networks, and the ports of pods in them.
 
 Two processes use it. hn-controllers calls the cluster-wide half (`ensure_network`, `delete_network`), hn-agent the
-half of its node (`open`, `plug`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a crash at any
-point.
+half of its node (`open`, `plug`, `set_policy`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a
+crash at any point.
 `tests/integration/networks/suite.py` holds every provider to this.
 """
 
@@ -50,6 +50,37 @@ class PortSpec:
     mac_address: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PortRange:
+    """What a connection may be to: one port, several, or with neither all of a protocol."""
+
+    protocol: str  # "TCP", "UDP" or "SCTP"
+    first: int = 0
+    last: int = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """One way that a policy opens. None means any: `peers` are CIDRs that don't overlap, `ports` what they may be."""
+
+    peers: tuple[str, ...] | None
+    ports: tuple[PortRange, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PortPolicy:
+    """What a port may begin (`egress`) and be asked (`ingress`); None leaves that direction open, () closes it.
+
+    Answers pass whatever the policy says, and so do connections that were there before it.
+    """
+
+    ingress: tuple[Allowance, ...] | None = None
+    egress: tuple[Allowance, ...] | None = None
+
+
+OPEN = PortPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class PluggedPort:
     """A port on this node. `tap_fd` is an open tap queue that the caller passes to QEMU and then closes."""
@@ -71,6 +102,10 @@ class NetworkProvider(Protocol):
 
     async def plug(self, port: PortSpec) -> PluggedPort:
         """Wires a port into its network on this node and pins its MAC and address. Raises NetworkError."""
+
+    async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
+        """What a port that is plugged here may send and receive; in force when it returns, until it is unplugged or
+        set anew. `OPEN` takes a policy away. Raises NetworkError."""
 
     async def unplug(self, port_id: str) -> None:
         """Removes a port from this node, and what was there for it alone. A port that is gone is no error."""

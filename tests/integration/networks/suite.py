@@ -10,7 +10,17 @@ from typing import ClassVar
 
 import pytest
 
-from hypernetes.providers.network.base import NetworkError, NetworkProvider, NetworkSpec, PortSpec, Subnet
+from hypernetes.providers.network.base import (
+    OPEN,
+    Allowance,
+    NetworkError,
+    NetworkProvider,
+    NetworkSpec,
+    PortPolicy,
+    PortRange,
+    PortSpec,
+    Subnet,
+)
 
 from .machines import (
     ECHO_PORT,
@@ -247,6 +257,83 @@ class NetworkSuite:
         assert await eventually(lambda: any(b"spoof" in frame for frame in victim.frames))
         assert client.ask(victim.address, ECHO_PORT, b"secret") == b"secret"
         assert not any(b"secret" in frame or b"spoof" in frame for frame in thief.frames)
+
+    # -- policies --
+
+    async def test_a_port_with_a_policy_is_asked_by_whom_it_allows_only(self, wiring: Wiring) -> None:
+        acme = network("acme")
+        pods = [await wiring.pod(port(acme, f"10.0.0.{number}")) for number in (5, 6, 7)]
+        server, friend, stranger = pods
+        wiring.echo(server)
+        allowed = Allowance((f"{friend.address}/32",), (PortRange("TCP", ECHO_PORT, ECHO_PORT),))
+        await wiring.provider.set_policy(server.port, PortPolicy(ingress=(allowed,)))
+        assert friend.ask(server.address, ECHO_PORT) == b"hello"
+        assert friend.ask_udp(server.address, ECHO_PORT, wait=SILENCE) is None
+        assert not friend.ping(server.address, wait=SILENCE)
+        assert stranger.ask(server.address, ECHO_PORT, wait=SILENCE) is None
+        wiring.echo(stranger)
+        assert server.ask(stranger.address, ECHO_PORT) == b"hello"  # it may ask whom it likes, and gets the answer
+        assert stranger.ping(friend.address)
+
+    async def test_a_port_with_a_policy_begins_what_it_may_only(self, wiring: Wiring) -> None:
+        acme = network("acme")
+        one, two = await wiring.pod(port(acme, "10.0.0.5")), await wiring.pod(port(acme, "10.0.0.6"))
+        wiring.echo(two)
+        outside = wiring.echo()
+        await wiring.provider.set_policy(one.port, PortPolicy(egress=(Allowance(("10.0.0.0/24",), None),)))
+        assert one.ping(two.address)
+        assert one.ask(two.address, ECHO_PORT) == b"hello"
+        assert one.ask(OUTSIDE_ADDRESS, ECHO_PORT, wait=SILENCE) is None
+        assert two.ask(OUTSIDE_ADDRESS, ECHO_PORT) == b"hello"
+        assert len(outside.peers) == 1
+        udp_to_outside = Allowance((f"{OUTSIDE_ADDRESS}/32",), (PortRange("UDP"),))
+        await wiring.provider.set_policy(one.port, PortPolicy(egress=(udp_to_outside,)))
+        assert one.ask_udp(OUTSIDE_ADDRESS, ECHO_PORT) == b"hello"
+        assert one.ask(OUTSIDE_ADDRESS, ECHO_PORT, wait=SILENCE) is None
+        assert not one.ping(two.address, wait=SILENCE)
+        assert two.ping(one.address)  # nothing was said about what it may be asked
+
+    async def test_a_closed_port_opens_again_and_a_range_of_ports_is_one(self, wiring: Wiring) -> None:
+        acme = network("acme")
+        one, two = await wiring.pod(port(acme, "10.0.0.5")), await wiring.pod(port(acme, "10.0.0.6"))
+        wiring.echo(two)
+        await wiring.provider.set_policy(two.port, PortPolicy(ingress=(), egress=()))
+        assert one.ask(two.address, ECHO_PORT, wait=SILENCE) is None
+        overlapping = (PortRange("TCP", ECHO_PORT - 1, ECHO_PORT + 1), PortRange("TCP", ECHO_PORT, ECHO_PORT + 9))
+        await wiring.provider.set_policy(two.port, PortPolicy(ingress=(Allowance(None, overlapping),)))
+        assert one.ask(two.address, ECHO_PORT) == b"hello"
+        assert not one.ping(two.address, wait=SILENCE)
+        await wiring.provider.set_policy(two.port, OPEN)
+        assert one.ping(two.address)
+
+    async def test_a_policy_outlives_a_restart_and_ends_with_its_port(
+        self, wiring: Wiring, make_provider: MakeProvider
+    ) -> None:
+        acme = network("acme")
+        one, two = await wiring.pod(port(acme, "10.0.0.5")), await wiring.pod(port(acme, "10.0.0.6"))
+        await wiring.provider.set_policy(two.port, PortPolicy(ingress=()))
+        restarted = await make_provider(wiring.site.cluster_ids[0])
+        await restarted.sweep(frozenset({one.port.id, two.port.id}))
+        three = await wiring.pod(port(acme, "10.0.0.7"), restarted)
+        assert not one.ping(two.address, wait=SILENCE)
+        assert not three.ping(two.address, wait=SILENCE)
+        assert one.ping(three.address)
+        await restarted.unplug(two.port.id)
+        successor = await wiring.pod(PortSpec("another", acme, acme.subnets[0], two.address, two.mac_address))
+        assert one.ping(successor.address)
+
+    async def test_a_policy_of_one_tenant_is_none_of_another(self, wiring: Wiring) -> None:
+        pods = {}
+        for tenant in ("acme", "globex"):
+            spec = network(tenant)
+            pods[tenant] = [await wiring.pod(port(spec, address)) for address in ("10.0.0.5", "10.0.0.6")]
+        await wiring.provider.set_policy(pods["acme"][1].port, PortPolicy(ingress=(), egress=()))
+        assert not pods["acme"][0].ping("10.0.0.6", wait=SILENCE)
+        assert pods["globex"][0].ping("10.0.0.6")
+
+    async def test_a_policy_needs_a_port(self, wiring: Wiring) -> None:
+        with pytest.raises(NetworkError):
+            await wiring.provider.set_policy(port(network("acme"), "10.0.0.5"), PortPolicy(ingress=()))
 
     # -- life cycle --
 

@@ -81,8 +81,10 @@ def setting(name: str) -> Path:
     return _SETTINGS / name
 
 
-def set_if_present(name: str, value: str) -> None:
-    """Sets what exists only with a kernel module that may be missing (IPv6, br_netfilter)."""
+def set_if_present(name: str, value: str) -> bool:
+    """Sets what exists only with a kernel module that may be missing (IPv6, br_netfilter); whether it is there."""
     path = setting(name)
     if path.exists():
         path.write_text(value)
+        return True
+    return False

@@ -87,12 +87,13 @@ def names(prefix: str) -> list[str]:
     return sorted(path.name for path in DIRECTORY.iterdir() if path.name.startswith(prefix))
 
 
-def ensure(name: str) -> None:
-    """Makes the namespace unless it is there."""
+def ensure(name: str) -> bool:
+    """Makes the namespace unless it is there; whether it was made."""
     if exists(name):
-        return
+        return False
     remove(name)
     _on_thread_of_its_own(lambda: _create(DIRECTORY / name))
+    return True
 
 
 def _create(path: Path) -> None:

@@ -29,12 +29,11 @@ def tables() -> frozenset[tuple[str, str]]:
     return frozenset((entry["family"], entry["name"]) for entry in _listing("list", "tables", "table"))
 
 
-def elements(kind: str, family: str, table: str, name: str) -> list[Any]:
-    """What a set or map (`kind`) holds; [] where it isn't there."""
+def elements(kind: str, family: str, table: str) -> dict[str, list[Any]]:
+    """What each set or map (`kind`) of a table holds; {} where the table isn't there."""
     if (family, table) not in tables():
-        return []
-    found = [entry for entry in _listing("list", "table", kind, family, table) if entry["name"] == name]
-    return list(found[0].get("elem", [])) if found else []
+        return {}
+    return {entry["name"]: list(entry.get("elem", [])) for entry in _listing("list", "table", kind, family, table)}
 
 
 def _listing(verb: str, what: str, kind: str, *arguments: str) -> list[dict[str, Any]]:

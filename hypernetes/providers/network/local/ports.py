@@ -4,8 +4,9 @@ import os
 from typing import Any
 
 from hypernetes.providers.network.base import PluggedPort
-from hypernetes.providers.network.local import filters, links, names, nft, taps
+from hypernetes.providers.network.local import filters, links, names, nft, policies, taps
 from hypernetes.providers.network.local.addressing import Pin
+from hypernetes.providers.network.local.tables import PORTS_TABLE, ROUTER_TABLE
 
 _FDB_OF_BRIDGE = 0x04  # NTF_MASTER: the entry is the bridge's, not the device's
 _FDB_STATIC = 0x40  # NUD_NOARP
@@ -37,7 +38,7 @@ def remove(netlink: Any, tap: str) -> None:
     """Takes the tap away, even from under a QEMU that has it open, and its chain."""
     if link := links.find(netlink, tap):
         netlink.link("del", index=link.index)
-    nft.apply(filters.without_port(tap))
+    nft.apply([*filters.without_port(tap), *policies.without(nft.elements("map", *ROUTER_TABLE), {tap})])
 
 
 def owned(netlink: Any, node_name: str) -> dict[str, str]:
@@ -51,11 +52,12 @@ def owned(netlink: Any, node_name: str) -> dict[str, str]:
 
 def chains() -> frozenset[str]:
     """The taps that have a chain in the router that the thread is in."""
-    return frozenset(tap for tap, _ in nft.elements("map", *filters.PORTS_TABLE, filters.PORTS_MAP))
+    return frozenset(tap for tap, _ in nft.elements("map", *PORTS_TABLE).get(filters.PORTS_MAP, ()))
 
 
 def remove_stale_chains(netlink: Any) -> None:
     """Removes chains whose tap is gone: a tap goes with its QEMU, the chain stays."""
     stale = chains() - links.by_name(netlink).keys()
     if stale:
-        nft.apply([command for tap in sorted(stale) for command in filters.without_port(tap)])
+        commands = [command for tap in sorted(stale) for command in filters.without_port(tap)]
+        nft.apply([*commands, *policies.without(nft.elements("map", *ROUTER_TABLE), stale)])

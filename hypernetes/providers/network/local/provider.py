@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hypernetes.providers.network.base import NetworkError, NetworkSpec, PluggedPort, PortSpec
+from hypernetes.providers.network.base import NetworkError, NetworkSpec, PluggedPort, PortPolicy, PortSpec
 from hypernetes.providers.network.local import addressing, filters, links, names, namespaces, nft, routers, uplinks
 
 Result = TypeVar("Result")
@@ -60,6 +60,9 @@ class LocalNetworkProvider:
         plugged = routers.plug(self._cluster_id, self._node_name, port)
         self._routers[plugged.tap_name] = names.router(self._cluster_id, port.network.tenant_uid)
         return plugged
+
+    async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
+        await self._run(lambda: routers.set_policy(self._cluster_id, port, policy))
 
     async def unplug(self, port_id: str) -> None:
         await self._run(lambda: self._unplug(port_id))

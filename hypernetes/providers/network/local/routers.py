@@ -7,9 +7,10 @@ All of them run under `namespaces.machine_lock`.
 from collections.abc import Container
 from typing import Any
 
-from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortSpec
-from hypernetes.providers.network.local import bridges, filters, links, names, namespaces, nft, ports, uplinks
+from hypernetes.providers.network.base import OPEN, NetworkError, NetworkSpec, PluggedPort, PortPolicy, PortSpec
+from hypernetes.providers.network.local import bridges, filters, links, names, namespaces, nft, policies, ports, uplinks
 from hypernetes.providers.network.local.addressing import gateways, pin
+from hypernetes.providers.network.local.tables import ROUTER_TABLE
 
 _SETTINGS = (
     ("ip_forward", "1"),  # first: it resets others
@@ -27,9 +28,12 @@ def plug(cluster_id: str, node_name: str, port: PortSpec) -> PluggedPort:
     addresses = gateways(port.network)
     source = pin(port, names.tap(port.id))
     router = names.router(cluster_id, port.network.tenant_uid)
-    namespaces.ensure(router)
+    made = namespaces.ensure(router)
     with namespaces.entered(router):
-        _set_up(filters.with_port(source))
+        if made:
+            _track_bridged(False)
+        bridge_name = names.bridge(port.network.uid)
+        _set_up([*filters.with_port(source), *policies.with_bridge(bridge_name)])
     uplinks.ensure(cluster_id, router)
     with namespaces.entered(router), links.connected() as netlink:
         _refuse_services(netlink, port.network)
@@ -43,9 +47,36 @@ def _set_up(more: list[nft.Command]) -> None:
         links.set_if_present(f"ipv6/conf/{family}/disable_ipv6", "1")
     for setting, value in _SETTINGS:
         links.setting(f"ipv4/{setting}").write_text(value)
-    links.set_if_present("bridge/bridge-nf-call-iptables", "0")  # frames inside a network are no router's business
     links.set_if_present("bridge/bridge-nf-call-arptables", "0")
     nft.apply([*filters.router(), *more])
+
+
+def set_policy(cluster_id: str, port: PortSpec, policy: PortPolicy) -> None:
+    """Puts a policy on a port that is plugged. Raises NetworkError."""
+    source = pin(port, names.tap(port.id))
+    router = names.router(cluster_id, port.network.tenant_uid)
+    if not namespaces.exists(router):
+        raise NetworkError("NotPlugged", f"port {port.id} is not plugged on this node")
+    with namespaces.entered(router):
+        if policy != OPEN and not _track_bridged(True):
+            message = "this kernel lets no filter see what is bridged; load it with `modprobe br_netfilter`"
+            raise NetworkError("PolicyUnsupported", message)
+        nft.apply(policies.with_policy(names.bridge(port.network.uid), source, policy))
+        if policy == OPEN:
+            _untrack_unless_needed()
+
+
+def _track_bridged(on: bool) -> bool:
+    """Whether frames between ports of one bridge pass the forward chain; False where this kernel can't.
+
+    They cost more then, and are no router's business as long as no port has a policy.
+    """
+    return links.set_if_present("bridge/bridge-nf-call-iptables", "1" if on else "0")
+
+
+def _untrack_unless_needed() -> None:
+    if not policies.any_in(nft.elements("map", *ROUTER_TABLE)):
+        _track_bridged(False)
 
 
 def _refuse_services(netlink: Any, network: NetworkSpec) -> None:
@@ -78,6 +109,7 @@ def unplug(router: str, tap: str) -> None:
     if namespaces.exists(router):
         with namespaces.entered(router), links.connected() as netlink:
             ports.remove(netlink, tap)
+            _untrack_unless_needed()
     _remove_if_empty(router)
 
 
@@ -90,6 +122,7 @@ def sweep(cluster_id: str, node_name: str, keep: Container[str]) -> None:
                     if port_id not in keep:
                         ports.remove(netlink, tap)
                 ports.remove_stale_chains(netlink)
+                _untrack_unless_needed()
         _remove_if_empty(router)
 
 

@@ -82,7 +82,7 @@ def close_host(cluster_id: str) -> None:
     own = ("inet", names.table(cluster_id))
     if own not in tables:
         return
-    devices = nft.elements("set", *own, filters.FORWARDING_SET)
+    devices = nft.elements("set", *own).get(filters.FORWARDING_SET, [])
     heirs = sorted(name for family, name in tables if family == "inet" and name.startswith(names.TABLE_PREFIX))
     heirs.remove(own[1])
     for device in devices:
