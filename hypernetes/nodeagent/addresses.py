@@ -1,6 +1,7 @@
 """A pod's address: claimed by creating a Port named after network and address, so that it is handed out once.
 
-A pod finds its Port again after any crash by the pod's UID in it.
+A pod finds its Port again after any crash by the pod's UID in it. The Port has the pod's labels and the names of its
+ports, so that whoever enforces policies knows all pods of the tenant without reading pods of other nodes.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hypernetes.api import tenancy
-from hypernetes.api.models.core_v1 import Namespace, ObjectReference, Pod
+from hypernetes.api.models.core_v1 import ContainerPort, Namespace, ObjectReference, Pod
 from hypernetes.api.models.hypernetes_v1 import Network, Port, PortSpec, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.status import StatusError
@@ -70,6 +71,12 @@ def mac_address(pod_uid: str) -> str:
     return ":".join(["02", *(f"{byte:02x}" for byte in hashlib.sha256(pod_uid.encode()).digest()[:5])])
 
 
+def named_ports(pod: Pod) -> list[ContainerPort]:
+    """What policies may call by name (NetworkPolicyPort.port)."""
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    return [port for container in containers for port in container.ports if port.name]
+
+
 def candidates(subnet: network_base.Subnet, taken: frozenset[str], start: int) -> Iterator[str]:
     """All free addresses of a subnet, from the `start`-th on and round."""
     network = ipaddress.ip_network(subnet.cidr)
@@ -111,6 +118,14 @@ class Addresses:
         except StatusError as error:
             if not is_reason(error, "NotFound", "Conflict"):
                 raise
+
+    async def label(self, claim: Claim, pod: Pod, tenant: str) -> None:
+        """Gives the pod's Port the labels that the pod has now. Raises StatusError, TransportError."""
+        port = await self._client.get(Port, claim.port, tenant=tenant)
+        if port.spec.pod_ref.uid == pod.metadata.uid and port.metadata.labels != pod.metadata.labels:
+            gone = dict.fromkeys(port.metadata.labels.keys() - pod.metadata.labels.keys())
+            body = {"metadata": {"uid": port.metadata.uid, "labels": {**pod.metadata.labels, **gone}}}
+            await self._client.patch(Port, claim.port, body, tenant=tenant)
 
     async def _network(self, pod: Pod, tenant: str) -> network_base.NetworkSpec:
         namespace = await self._client.get(Namespace, pod.metadata.namespace or "", tenant=tenant)
@@ -182,10 +197,10 @@ class Addresses:
         )  # fmt: skip
         mac = mac_address(pod.metadata.uid or "")
         port = Port(
-            metadata=ObjectMeta(name=name),
+            metadata=ObjectMeta(name=name, labels=pod.metadata.labels),
             spec=PortSpec(
                 network=network.name, subnet=subnet.name, address=address, mac_address=mac,
-                node_name=self._node_name, pod_ref=reference,
+                node_name=self._node_name, pod_ref=reference, container_ports=named_ports(pod),
             ),
         )  # fmt: skip
         try:

@@ -37,12 +37,13 @@ from hypernetes.nodeagent.images.manifests import ImageConfig
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
+from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
-from hypernetes.providers.network.base import NetworkSpec, PluggedPort, PortPolicy, PortSpec, Subnet
+from hypernetes.providers.network.base import OPEN, NetworkSpec, PluggedPort, PortPolicy, PortSpec, Subnet
 
 _SUBNET = Subnet("hollow", "100.64.0.0/10", "100.64.0.1")
 _IMAGE = Image(
@@ -73,6 +74,9 @@ class Addresses:
 
     async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None:
         """Nobody gets it again."""
+
+    async def label(self, claim: Claim, pod: Pod, tenant: str) -> None:
+        """There is no Port."""
 
 
 class Images:
@@ -154,6 +158,9 @@ class NoServices(TenantViews):
 
     async def wait_synced(self, tenant: str) -> None:
         """Nothing is all there is to know."""
+
+    async def policy(self, tenant: str, own: Place) -> PortPolicy:
+        return OPEN
 
 
 # The TLS of a node's port, by its name. Without it, nothing listens.

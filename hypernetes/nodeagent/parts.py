@@ -26,6 +26,8 @@ class Claims(Protocol):
 
     async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None: ...
 
+    async def label(self, claim: Claim, pod: Pod, tenant: str) -> None: ...
+
 
 class Images(Protocol):
     """images.puller.Puller, or what stands in for it on a hollow node."""

@@ -31,6 +31,7 @@ from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
+from hypernetes.nodeagent.policykeeper import PolicyKeeper
 from hypernetes.nodeagent.runtime.base import (
     ContainerStatus,
     GuestConfig,
@@ -89,9 +90,12 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         """A newer version of the pod."""
-        if pod.metadata.labels != self.pod.metadata.labels or pod.metadata.annotations != self.pod.metadata.annotations:
+        relabelled = pod.metadata.labels != self.pod.metadata.labels
+        if relabelled or pod.metadata.annotations != self.pod.metadata.annotations:
             self._metadata_changed.set()
         self._status.update(pod)
+        if relabelled:
+            self._parts.views.policies_changed(self.record.tenant)
         if pod.metadata.deletion_timestamp:
             self._deletion.set()
         if self._containers is not None:
@@ -272,7 +276,10 @@ class PodWorker:
         return Step.SERVICES
 
     async def _push_services(self) -> Step:
-        await self._of_machine().pusher.push()
+        """The last step before anything of the pod runs: policies must be in force by then, too."""
+        made = self._of_machine()
+        await made.policies.enforce()
+        await made.pusher.push()
         return Step.VOLUMES
 
     async def _make_volumes(self) -> Step:
@@ -284,7 +291,7 @@ class PodWorker:
         assert self.machine is not None
         assert self.record.claim is not None
         if self._machine_parts is None:
-            self._machine_parts = _MachineParts.of(self._parts, self.record, self.machine, self.logs, self.pod)
+            self._machine_parts = _MachineParts.of(self._parts, self.record, self.machine, self.logs, lambda: self.pod)
         return self._machine_parts
 
     async def _run_containers(self) -> bool:
@@ -292,7 +299,7 @@ class PodWorker:
         made = self._of_machine()
         assert self.session is not None
         self._containers = PodContainers(
-            self._parts, self.record, self.session, made.starter, made.pusher, made.volumes,
+            self._parts, self.record, self.session, made.starter, made.pusher, made.policies, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
         phase = await self._containers.run()
@@ -358,7 +365,7 @@ class PodWorker:
         made = self._of_machine()
         assert self.session is not None
         running = PodContainers(
-            self._parts, self.record, self.session, made.starter, made.pusher, made.volumes,
+            self._parts, self.record, self.session, made.starter, made.pusher, made.policies, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
         await running.stop_all(self._grace())
@@ -501,22 +508,27 @@ class _MachineParts:
 
     starter: Starter
     pusher: ServicePusher
+    policies: PolicyKeeper
     volumes: PodVolumes
 
     @classmethod
-    def of(cls, parts: Parts, record: PodRecord, machine: Machine, logs: PodLogs, pod: Pod) -> "_MachineParts":
+    def of(
+        cls, parts: Parts, record: PodRecord, machine: Machine, logs: PodLogs, pod: Callable[[], Pod]
+    ) -> "_MachineParts":
         claim = record.claim
         assert claim is not None
+        present = pod()
         facts = fieldrefs.PodFacts(
             pod_ip=claim.address,
             host_ip=parts.host_ip,
-            machine_cpu_millis=sizing.cpus(pod) * 1000,
-            machine_memory_bytes=sizing.memory_bytes(pod),
+            machine_cpu_millis=sizing.cpus(present) * 1000,
+            machine_memory_bytes=sizing.memory_bytes(present),
         )
         return cls(
             Starter(parts, record, claim, machine, logs, facts),
             ServicePusher(
                 parts.views, machine, tenant=record.tenant, pod_uid=record.uid, service_cidr=claim.service_cidr
             ),
+            PolicyKeeper(parts, record, claim, pod),
             PodVolumes(PodSources(parts.client, record.tenant, record.namespace), machine, facts, parts.clock),
         )

@@ -1,11 +1,11 @@
 """Keeps one pod's service tables as its tenant's services are: computed after changes, pushed only when different."""
 
 import asyncio
-import contextlib
 
 import structlog
 
 from hypernetes.nodeagent import services
+from hypernetes.nodeagent.changes import settled
 from hypernetes.nodeagent.runtime.base import Machine, MachineError
 from hypernetes.nodeagent.tenantview import TenantViews
 
@@ -41,7 +41,9 @@ class ServicePusher:
         """Until cancelled."""
         seen = -1
         while True:
-            seen = await self._settled(await self._views.changed(self._tenant, seen))
+            seen = await settled(
+                self._changed, await self._changed(seen), quiet=QUIET_SECONDS, longest=MAX_DELAY_SECONDS
+            )
             try:
                 await self.push()
             except MachineError as error:
@@ -49,14 +51,5 @@ class ServicePusher:
                 await asyncio.sleep(RETRY_SECONDS)
                 seen = -1
 
-    async def _settled(self, seen: int) -> int:
-        """The generation once changes pause, or have come for too long to wait for that."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MAX_DELAY_SECONDS):
-                while True:
-                    try:
-                        async with asyncio.timeout(QUIET_SECONDS):
-                            seen = await self._views.changed(self._tenant, seen)
-                    except TimeoutError:
-                        break
-        return self._views.generation(self._tenant)
+    async def _changed(self, seen: int) -> int:
+        return await self._views.changed(self._tenant, seen)

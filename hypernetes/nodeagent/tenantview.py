@@ -1,18 +1,21 @@
-"""The services and endpoints of the tenants that have pods here, from informers; and a way to wait until they change.
+"""The services, endpoints and policies of the tenants that have pods here; and a way to wait until they change.
 
 A node reads a tenant's services while it runs one of its pods, and no longer: whoever takes a node over learns what
 its pods could have told, and the API refuses it the rest.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 
 from hypernetes.api.models.core_v1 import Service
 from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent import dns
+from hypernetes.nodeagent.changes import Changes
+from hypernetes.nodeagent.networkpolicies import Place
+from hypernetes.nodeagent.policyview import PolicyView
 from hypernetes.nodeagent.services import SERVICE_NAME_LABEL
+from hypernetes.providers.network.base import PortPolicy
 
 _SERVICE = "service"
 
@@ -20,7 +23,9 @@ _SERVICE = "service"
 class _TenantInformers:
     """Follows one tenant, for as many pods as there are."""
 
-    def __init__(self, client: Client, tenant: str, tell: Callable[[Key], None]) -> None:
+    def __init__(
+        self, client: Client, tenant: str, tell: Callable[[Key], None], tell_policies: Callable[[Key], None]
+    ) -> None:
         self.pods = 0
         self.services: Informer[Service] = Informer(client, Service, tenant=tenant)
         self.slices: Informer[EndpointSlice] = Informer(
@@ -29,9 +34,10 @@ class _TenantInformers:
         self._tasks: list[asyncio.Task[None]] = []
         self.services.on_key(tell)
         self.slices.on_key(tell)
+        self.policies = PolicyView(client, tenant, tell_policies)
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        self._tasks = [group.create_task(informer.run()) for informer in (self.services, self.slices)]
+        self._tasks = [group.create_task(each.run()) for each in (self.services, self.slices, self.policies)]
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -49,8 +55,7 @@ class TenantViews:
         self._client = client
         self._tenants: dict[str, _TenantInformers] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._generations: defaultdict[str, int] = defaultdict(int)
-        self._waiters: dict[str, asyncio.Future[None]] = {}
+        self._changes, self._policy_changes = Changes(), Changes()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -63,7 +68,9 @@ class TenantViews:
         """A pod of the tenant is here; `leave` takes that back."""
         informers = self._tenants.get(tenant)
         if informers is None:
-            informers = self._tenants[tenant] = _TenantInformers(self._client, tenant, self._tell)
+            informers = self._tenants[tenant] = _TenantInformers(
+                self._client, tenant, self._tell, lambda key: self.policies_changed(key.tenant)
+            )
             if self._group is not None:
                 informers.start(self._group)
         informers.pods += 1
@@ -97,16 +104,23 @@ class TenantViews:
 
     def generation(self, tenant: str) -> int:
         """Grows with every change of the tenant's services or endpoints."""
-        return self._generations[tenant]
+        return self._changes.generation(tenant)
 
     async def changed(self, tenant: str, seen: int) -> int:
         """Waits until the generation isn't `seen`; gives it."""
-        while self._generations[tenant] == seen:
-            waiter = self._waiters.get(tenant)
-            if waiter is None:
-                waiter = self._waiters[tenant] = asyncio.get_running_loop().create_future()
-            await asyncio.shield(waiter)
-        return self._generations[tenant]
+        return await self._changes.after(tenant, seen)
+
+    async def policy(self, tenant: str, own: Place) -> PortPolicy:
+        """What the policies of the tenant make of one of its pods, once they are known."""
+        return await self._tenants[tenant].policies.policy(own)
+
+    def policies_changed(self, tenant: str) -> None:
+        """Something has changed that policies depend on."""
+        self._policy_changes.tell(tenant)
+
+    async def policy_change(self, tenant: str, seen: int) -> int:
+        """As `changed`, of what policies depend on."""
+        return await self._policy_changes.after(tenant, seen)
 
     def _service(self, tenant: str, namespace: str, name: str) -> Service | None:
         informers = self._tenants.get(tenant)
@@ -117,10 +131,7 @@ class TenantViews:
         return informers.slices.by_index(_SERVICE, f"{namespace}/{name}") if informers else []
 
     def _tell(self, key: Key) -> None:
-        self._generations[key.tenant] += 1
-        waiter = self._waiters.pop(key.tenant, None)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._changes.tell(key.tenant)
 
 
 def _service_index(each: EndpointSlice) -> str:

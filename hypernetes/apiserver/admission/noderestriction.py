@@ -75,7 +75,9 @@ def _port(request: Request, node: str) -> None:
         if obj and obj["spec"].get("nodeName") != node:
             raise request.forbidden(f'node "{node}" can only touch ports with spec.nodeName set to itself')
     if request.operation != DELETE:
-        _of_own_pod(request, node, request.obj["spec"].get("podRef") or {})
+        pod = _of_own_pod(request, node, request.obj["spec"].get("podRef") or {})
+        if _labels(request.obj) != _labels(pod):  # policies let in by them
+            raise request.forbidden(f'node "{node}" can only label a port as its pod is labelled')
 
 
 def _event(request: Request, node: str) -> None:
@@ -88,13 +90,14 @@ def _event(request: Request, node: str) -> None:
         _of_own_pod(request, node, about)
 
 
-def _of_own_pod(request: Request, node: str, reference: Object) -> None:
-    """What is referred to is a pod that is bound to the node."""
+def _of_own_pod(request: Request, node: str, reference: Object) -> Object:
+    """What is referred to: a pod that is bound to the node."""
     pod = None
     if reference.get("kind") == "Pod":
         pod = request.seen.one(_PODS, reference.get("namespace") or "", reference.get("name") or "")
     if pod is None or pod["spec"].get("nodeName") != node or pod["metadata"]["uid"] != reference.get("uid"):
         raise request.forbidden(f'node "{node}" can only refer to itself and to pods that are bound to it')
+    return pod
 
 
 def _labels(obj: Object) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """What a node's agent may: see to its own pods, of whatever tenant they are, and to nothing else.
 
 By name it reads what its pods name. Lists and watches are those of its own pods, and in the tenants of its pods the
-services and endpoints, since every pod of a tenant reaches all of that tenant's services. What a body may say beside
-(whose Port, whose Event, which token) is checked on the object: admission/noderestriction.py.
+services and endpoints, since every pod of a tenant reaches all of that tenant's services, and what network policies are
+about: policies, namespaces, and of pods elsewhere their Ports. What a body may say beside (whose Port, whose Event,
+which token) is checked on the object: admission/noderestriction.py.
 """
 
 from collections.abc import Callable
@@ -78,10 +79,13 @@ class NodeAuthorizer:
         return asked.verb == "create" and self.graph.names_account(node, asked.tenant, asked.namespace, asked.name)
 
     def _namespaces(self, node: str, asked: Attributes) -> bool:
+        """All of a tenant by list, since policies select them by their labels."""
+        if asked.verb in _LISTS:
+            return self._has_tenant(node, asked)
         return asked.verb in _READS_ONE and self.graph.has_namespace(node, asked.tenant, asked.name)
 
     def _tenant_wide(self, node: str, asked: Attributes) -> bool:
-        """Services and endpoints: of one tenant at a time, and only where the node has its pods."""
+        """Services, endpoints, policies: of one tenant at a time, and only where the node has its pods."""
         return asked.verb in READ and self._has_tenant(node, asked)
 
     def _has_tenant(self, node: str, asked: Attributes) -> bool:
@@ -95,9 +99,9 @@ class NodeAuthorizer:
         return asked.verb in _READS_ONE and of_system and self.graph.has_tenant(node, asked.name)
 
     def _ports(self, node: str, asked: Attributes) -> bool:
-        if asked.verb in ("get", "delete"):  # those of pods that are gone, too: it gives their addresses back
+        if asked.verb in ("get", "patch", "delete"):  # those of pods that are gone, too: it gives their addresses back
             return self.graph.port_node(asked.tenant, asked.name) == node
-        return asked.verb in ("create", "list") and self._has_tenant(node, asked)
+        return asked.verb in ("create", *_LISTS) and self._has_tenant(node, asked)
 
     def _events(self, node: str, asked: Attributes) -> bool:
         return asked.verb in ("create", *CHANGE) and asked.tenant != ALL_TENANTS
@@ -124,6 +128,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("", "namespaces"): NodeAuthorizer._namespaces,
     ("", "services"): NodeAuthorizer._tenant_wide,
     ("discovery.k8s.io", "endpointslices"): NodeAuthorizer._tenant_wide,
+    ("networking.k8s.io", "networkpolicies"): NodeAuthorizer._tenant_wide,
     ("", "networks"): NodeAuthorizer._networks,
     (HYPERNETES, "networks"): NodeAuthorizer._networks,
     (HYPERNETES, "tenants"): NodeAuthorizer._tenants,

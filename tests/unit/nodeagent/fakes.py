@@ -13,11 +13,13 @@ from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkSta
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.status import StatusError, already_exists, not_found
 from hypernetes.nodeagent.addresses import Addresses
+from hypernetes.nodeagent.changes import Changes
 from hypernetes.nodeagent.forwarding import Forwarder
 from hypernetes.nodeagent.hosts import NodeResolver
 from hypernetes.nodeagent.images.manifests import ImageConfig, ImageError
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.store import Image
+from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.restarts import MAX_DELAY_SECONDS
@@ -190,6 +192,8 @@ class FakeRuntime:
 class FakeNetwork:
     def __init__(self) -> None:
         self.ports: dict[str, network_base.PortSpec] = {}
+        self.policies: dict[str, network_base.PortPolicy] = {}
+        self.refusals: list[network_base.NetworkError] = []  # of the next policies
 
     async def ensure_network(self, network: network_base.NetworkSpec, used_segments: frozenset[int]) -> int:
         return 1
@@ -202,8 +206,14 @@ class FakeNetwork:
         self.ports[port.id] = port
         return network_base.PluggedPort(os.open("/dev/null", os.O_RDONLY), f"tap{port.id[:4]}", 1450)
 
+    async def set_policy(self, port: network_base.PortSpec, policy: network_base.PortPolicy) -> None:
+        if self.refusals:
+            raise self.refusals.pop()
+        self.policies[port.id] = policy
+
     async def unplug(self, port_id: str) -> None:
         self.ports.pop(port_id, None)
+        self.policies.pop(port_id, None)
 
     async def sweep(self, keep: frozenset[str]) -> None:
         self.ports = {uid: port for uid, port in self.ports.items() if uid in keep}
@@ -261,6 +271,15 @@ class FakeClient:
         self.statuses.append(obj.status)
         return self.put(obj, tenant or TENANT)
 
+    async def patch(self, model: type[T], name: str, body: Any, *, tenant: str | None = None) -> T:
+        """A merge patch, of labels only."""
+        found: Any = await self.get(model, name, tenant=tenant)
+        labels = body["metadata"]["labels"]
+        merged = {key: value for key, value in {**found.metadata.labels, **labels}.items() if value is not None}
+        metadata = found.metadata.model_copy(update={"labels": merged})
+        changed: T = self.put(found.model_copy(update={"metadata": metadata}), tenant or TENANT)
+        return changed
+
     async def delete(
         self, model: type[Any], name: str, *, namespace: str | None = None, tenant: str | None = None,
         uid: str | None = None, grace_seconds: int | None = None,
@@ -314,10 +333,21 @@ class FakePuller:
 
 
 class FakeViews:
-    """No services; never a change."""
+    """No services; never a change, but of policies, when a test says so."""
 
     def __init__(self) -> None:
         self.followed: Counter[str] = Counter()  # pods by tenant
+        self.policies: dict[str, network_base.PortPolicy] = {}  # by namespace
+        self._policy_changes = Changes()
+
+    async def policy(self, tenant: str, own: Place) -> network_base.PortPolicy:
+        return self.policies.get(own.namespace, network_base.OPEN)
+
+    def policies_changed(self, tenant: str) -> None:
+        self._policy_changes.tell(tenant)
+
+    async def policy_change(self, tenant: str, seen: int) -> int:
+        return await self._policy_changes.after(tenant, seen)
 
     def follow(self, tenant: str) -> None:
         self.followed[tenant] += 1

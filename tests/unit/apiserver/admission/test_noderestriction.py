@@ -58,6 +58,7 @@ def allowed(operation: str, obj: Object, old: Object | None = None, user: User =
         (UPDATE, node(taints=[]), node(taints=[{"key": "a"}]), "", False),
         (CREATE, port(), None, "", True),
         (CREATE, port("n2"), None, "", False),
+        (CREATE, {**port(), "metadata": {"name": "p", "labels": {"app": "a-friend"}}}, None, "", False),
         (CREATE, port(reference={**OWN, "uid": "other"}), None, "", False),
         (DELETE, port("n2"), None, "", False),
         (CREATE, event(OWN), None, "", True),

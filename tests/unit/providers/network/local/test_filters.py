@@ -51,3 +51,10 @@ def test_what_a_port_may_send_carries_its_address() -> None:
 
 def test_loading_a_routers_tables_touches_no_port() -> None:
     assert not any("element" in thing for command in filters.router() for thing in command.values())
+
+
+def test_policies_come_after_answers_and_before_what_the_router_lets_through() -> None:
+    forward = rules(filters.router(), "forward")
+    maps = [index for index, rule in enumerate(forward) if "vmap" in rule[0]]
+    accepted = [index for index, rule in enumerate(forward) if {"accept": None} in rule]
+    assert accepted[0] < min(maps) <= max(maps) < accepted[1]

@@ -1,0 +1,48 @@
+"""The NetworkPolicies of one tenant, and what they refer to: its namespaces and all its pods' ports.
+
+A tenant without policies costs one watch; the rest is followed while there is a policy. Nothing is forgotten when the
+last one goes for a while: a policy is often replaced by deleting it first.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from hypernetes.api.models.core_v1 import Namespace
+from hypernetes.api.models.hypernetes_v1 import Port
+from hypernetes.api.models.networking_v1 import NetworkPolicy
+from hypernetes.client import Client, Informer, Key
+from hypernetes.nodeagent.networkpolicies import Place, Surroundings, port_policy, selecting
+from hypernetes.providers.network.base import OPEN, PortPolicy
+
+
+class PolicyView:
+    """`tell` is called at each change that may matter."""
+
+    def __init__(self, client: Client, tenant: str, tell: Callable[[Key], None]) -> None:
+        self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy, tenant=tenant)
+        self._namespaces: Informer[Namespace] = Informer(client, Namespace, tenant=tenant)
+        self._ports: Informer[Port] = Informer(client, Port, tenant=tenant)
+        self._wanted = asyncio.Event()
+        for informer in (self._policies, self._namespaces, self._ports):
+            informer.on_key(tell)
+        self._policies.on_key(lambda key: self._wanted.set())
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._policies.run())
+            await self._wanted.wait()
+            tasks.create_task(self._namespaces.run())
+            tasks.create_task(self._ports.run())
+
+    async def policy(self, own: Place) -> PortPolicy:
+        """Of a pod of the tenant, once all that decides it is known."""
+        await self._policies.wait_synced()
+        policies = selecting((policy for _, policy in self._policies.items()), own)
+        if not policies:
+            return OPEN
+        await self._namespaces.wait_synced()
+        await self._ports.wait_synced()
+        namespaces = {key.name: namespace.metadata.labels for key, namespace in self._namespaces.items()}
+        places = [Place.of(port) for _, port in self._ports.items()]
+        return port_policy(policies, own, Surroundings(namespaces, places))
