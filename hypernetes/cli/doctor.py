@@ -32,6 +32,7 @@ def examine(guest: Path, bind: str, port: int, kubectl: str) -> list[Finding]:
         _guest(guest),
         _port(bind, port),
         _kvm(),
+        bridges(),
         _kubectl(kubectl),
     ]
 
@@ -68,6 +69,13 @@ def _kvm() -> Finding:
         why = "there is none" if error.errno == errno.ENOENT else error.strerror
         return Finding("/dev/kvm", True, f"{why}: pods are emulated (TCG), which works and is slower")
     return Finding("/dev/kvm", True, "opens; hn-agent uses it if its probe guest boots, else TCG (see its log: accel)")
+
+
+def bridges(settings: Path = Path("/proc/sys/net/bridge")) -> Finding:
+    """Network policies between pods of one bridge need it; pods of tenants with policies don't start without."""
+    if (settings / "bridge-nf-call-iptables").exists():
+        return Finding("policies", True, "the kernel filters between ports of a bridge")
+    return Finding("policies", False, "network policies can't be enforced: modprobe br_netfilter, now and at each boot")
 
 
 def _kubectl(name: str) -> Finding:

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from hypernetes.cli.doctor import Finding, kubectl_is_new_enough, render
+from hypernetes.cli.doctor import Finding, bridges, kubectl_is_new_enough, render
 from hypernetes.cli.tables import table
 
 
@@ -27,3 +29,9 @@ def test_findings_line_up():
 
 def test_columns_are_as_wide_as_their_widest_cell():
     assert table(("NAME", "X"), [("a", "1"), ("longer", "22")]) == "NAME     X\na        1\nlonger   22"
+
+
+def test_a_kernel_that_filters_no_bridge_enforces_no_policy(tmp_path: Path):
+    assert not bridges(tmp_path).good
+    (tmp_path / "bridge-nf-call-iptables").touch()
+    assert bridges(tmp_path).good
