@@ -28,6 +28,7 @@ only bridges the moment between a write and its return through the cache; after 
     disruption.py                 what disruption budgets allow (+ disruptionbudgets.py)
     resourcequotas.py             which quotas are in force; the API server counts
     storageprotection.py          claims and volumes that are deleted in use
+    servicecidrs.py               ranges that services have addresses of
     networks.py, ports.py         networks by their provider; address claims nobody holds any more
     serviceaccounts.py            what every namespace has
     clusterroleaggregation.py     ClusterRoles that are made up of others

@@ -25,6 +25,7 @@ from hypernetes.api.models.core_v1 import (
 from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.api.models.networking_v1 import IPAddress, ServiceCIDR
 from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.rbac_v1 import ClusterRole
 from hypernetes.api.object import Object, tenant_of
@@ -94,6 +95,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     EndpointSlice: {"service": _service},
     Endpoints: {},
     HorizontalPodAutoscaler: {},
+    IPAddress: {},
     Job: {"controller": _controllers},
     Lease: {},
     Namespace: {},
@@ -111,6 +113,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     PodDisruptionBudget: {},
     ResourceQuota: {},
     Service: {},
+    ServiceCIDR: {},
     Tenant: {},
 }
 # Events come and go by themselves, in numbers, and own nothing.

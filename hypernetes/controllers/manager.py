@@ -28,6 +28,7 @@ from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
+from hypernetes.controllers.servicecidrs import ServiceCIDRs
 from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
@@ -68,6 +69,7 @@ def controllers(
         ClaimProtection(*shared),
         VolumeProtection(*shared),
         Namespaces(*shared),
+        ServiceCIDRs(*shared),
         ServiceAccounts(*shared),
         ClusterRoleAggregation(*shared),
         GarbageCollector(*shared),
