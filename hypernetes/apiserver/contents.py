@@ -21,8 +21,8 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec, registry, schema, suspension, tenantstates
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Entry, Event, Mirror
-from hypernetes.apiserver.objects import Decide, Objects, Place, Put, Written
-from hypernetes.apiserver.registry import priorityclasses, tenants
+from hypernetes.apiserver.objects import ClaimTaken, Decide, Objects, Place, Put, Written
+from hypernetes.apiserver.registry import addresses, priorityclasses, tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
 from hypernetes.apiserver.storage.base import SideWrite, Store, Unavailable
@@ -31,6 +31,7 @@ from hypernetes.apiserver.teardown import Teardown, reached
 Object = dict[str, Any]
 
 TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
+ADDRESSES = scheme.by_name("networking.k8s.io/v1", "ipaddresses")
 _PODS = scheme.by_name("v1", "pods")
 _API_PORT = 6443  # of the endpoints that pods are told; they reach it through the guest link, whatever the real one
 _RETRY_SECONDS = 5.0
@@ -50,6 +51,7 @@ def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, 
             "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": namespace},
             "data": {"ca.crt": authority_pem},
         }  # fmt: skip
+    yield "networking.k8s.io/v1", "servicecidrs", addresses.default_range(service_cidr)
     address = tenancy.kubernetes_address(service_cidr)
     labels = {"component": "apiserver", "provider": "kubernetes"}
     port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": _API_PORT}
@@ -93,6 +95,12 @@ def completed(api_version: str, resource: Resource, obj: Object, now: datetime) 
     return decoded
 
 
+def address_claim(keys: Keys, tenant: str, address: str, service: Object, now: datetime) -> SideWrite:
+    """The claim of an address for a service: the IPAddress, which must not be there."""
+    claim = completed(ADDRESSES.api_version, ADDRESSES, addresses.claimed(address, service), now)
+    return SideWrite(keys.of(ADDRESSES, tenant, "", address), codec.encode(claim), expected=0)
+
+
 class Contents:
     """Fills new tenants and empties those that end. Run `run()` in a task."""
 
@@ -116,15 +124,18 @@ class Contents:
             metadata = obj["metadata"]
             place = Place(resource, tenant, metadata.get("namespace", ""), metadata["name"])
             also = []
-            if name == "services":
-                claim = {"kind": "Service", "namespace": "default", "name": "kubernetes", "uid": metadata["uid"]}
-                key = self._keys.internal("clusterips", tenant, obj["spec"]["clusterIP"])
-                also = [SideWrite(key, orjson.dumps(claim))]
+            if name == "servicecidrs":
+                obj["status"] = {"conditions": [addresses.ready(metadata["creationTimestamp"])]}
+            elif name == "services":
+                obj["spec"] = {**obj["spec"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
+                also = [address_claim(self._keys, tenant, obj["spec"]["clusterIP"], obj, self._clock())]
             try:
                 await self._objects.create(place, obj, also=also)
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
+            except ClaimTaken as error:  # of a former `kubernetes` service
+                log.warning("the address of the API is somebody's", tenant=tenant, key=error.key)
 
     async def activate(self, tenant: str, service_cidr: str, created: int) -> Written:
         """Fills a tenant that is new at revision `created`, and says that it is ready. Raises StatusError."""

@@ -4,8 +4,10 @@ What to write is decided by plain functions (`registry/`, `deletion.py`); here i
 writes and, where somebody else was faster, decides again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,6 +23,7 @@ from hypernetes.apiserver.storage.base import (
     RevisionMismatch,
     SideWrite,
     Store,
+    StoreError,
     Unavailable,
     ValueTooLarge,
 )
@@ -97,7 +100,7 @@ class Objects:
                     raise KeyExists(key)
                 revision = 0
             else:
-                revision = await self._store.create(key, data, also=also)
+                revision = await self._together(partial(self._store.create, key, data), also)
         except (KeyExists, RevisionMismatch) as error:
             if error.key != key:
                 raise ClaimTaken(error.key) from error
@@ -150,21 +153,60 @@ class Objects:
             assert current is not None
             revision = current.revision
             if not dry_run:
-                revision = await self._store.delete(key, current.revision, also=decision.also)
+                revision = await self._together(partial(self._store.delete, key, current.revision), decision.also)
             if decision.last is not None:
                 return Written(self._entry(key, codec.encode(decision.last), current.revision), removed=True)
             return Written(self._entry(key, current.value, revision), removed=True)
         data = codec.encode(decision.obj)
         if current is None:
-            revision = 0 if dry_run else await self._store.create(key, data, also=decision.also)
+            revision = 0 if dry_run else await self._together(partial(self._store.create, key, data), decision.also)
             return Written(self._entry(key, data, revision), created=True)
         same = not dry_run and _same(data, current.value)
         if same and not certain:
             return None
         if dry_run or same:
             return Written(self._entry(key, data, current.revision))
-        revision = await self._store.update(key, data, current.revision, also=decision.also)
+        revision = await self._together(partial(self._store.update, key, data, current.revision), decision.also)
         return Written(self._entry(key, data, revision))
+
+    async def _together(self, write: Callable[..., Awaitable[int]], also: Sequence[SideWrite]) -> int:
+        """Writes with an object what belongs to it. Two objects of one kind never share a revision, since a watch that
+        is resumed between them would lose one: what is a second one's is made before, and removed after.
+
+        Who is killed in between leaves an object too many, which claimrepair.py finds.
+        """
+        if len(also) < 2:
+            return await write(also=also)
+        before, within, after = self._phases(also)
+        made = []
+        try:
+            for each in before:
+                made.append((each.key, await self._store.write([each])))
+            revision = await write(also=within)
+        except (KeyExists, RevisionMismatch, ValueTooLarge):  # where the outcome isn't known, they stay
+            for key, revision in made:
+                with suppress(StoreError):
+                    await self._store.delete(key, revision)
+            raise
+        for each in after:
+            with suppress(StoreError):
+                await self._store.write([each])
+        return revision
+
+    def _phases(self, also: Sequence[SideWrite]) -> tuple[list[SideWrite], list[SideWrite], list[SideWrite]]:
+        """What is written before the object, with it, and after it."""
+        before, within, after = list[SideWrite](), list[SideWrite](), list[SideWrite]()
+        kinds = set[str]()
+        for each in also:
+            kind = "" if self._keys.parse(each.key) is None else self._keys.collection(each.key)
+            if not kind or kind not in kinds:
+                within.append(each)
+            elif each.value is None:
+                after.append(each)
+            else:
+                before.append(each)
+            kinds.add(kind)
+        return before, within, after
 
     def _key(self, place: Place) -> str:
         return self._keys.of(place.resource, place.tenant, place.namespace, place.name)

@@ -16,6 +16,7 @@ from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, Sources, TokenKeys, User
 from hypernetes.apiserver.authn.tenantindex import TenantIndex
 from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
+from hypernetes.apiserver.claimrepair import ClaimRepair
 from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
@@ -106,6 +107,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             owned.append(tasks.create_task(contents.run(), name="contents"))
             owned.append(tasks.create_task(TenantStatuses(mirror, objects, usage).run(), name="tenants' usage"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
+            repair = ClaimRepair(store, mirror, objects, lookups, times.now)
+            owned.append(tasks.create_task(repair.run(), name="repair of claims"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
             sources = Sources(settings.identity_providers, tenants)
             parts = Parts(

@@ -27,7 +27,7 @@ from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Entry, Mirror
 from hypernetes.apiserver.objects import Decide, Decision, Objects, Place, Put, Remove, missing
-from hypernetes.apiserver.registry import tenants
+from hypernetes.apiserver.registry import addresses, tenants
 from hypernetes.apiserver.storage.base import RevisionMismatch, Store, Unavailable
 
 Object = dict[str, Any]
@@ -37,7 +37,7 @@ _PODS = scheme.by_name("v1", "pods")
 _NAMESPACES = scheme.by_name("v1", "namespaces")
 _NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
-_INTERNAL_KINDS = ("clusterips", "nodeports", "quotas", "tokenkeys")  # that have a tenant below them
+_INTERNAL_KINDS = ("nodeports", "quotas", "tokenkeys")  # that have a tenant below them
 _DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
 _LOOKED_AT_BYTES = 1024 * 1024  # between two looks at what else there is to do
 _NETWORK_FINALIZER = "hypernetes.io/network"  # of the networks' controller
@@ -207,7 +207,8 @@ def _is_ending(entry: Entry) -> bool:
 def _finalizers(entry: Entry) -> list[str]:
     if b'"finalizers"' not in entry.data or entry.name is None:
         return []
-    return orjson.loads(entry.data)["metadata"].get("finalizers") or []
+    named = orjson.loads(entry.data)["metadata"].get("finalizers") or []
+    return [name for name in named if name != addresses.FINALIZER]  # the addresses of a range end with it
 
 
 def _released(tenant: Object | None) -> Put | Remove:

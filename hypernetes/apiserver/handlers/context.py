@@ -61,6 +61,7 @@ class Parts:
     tenant_quotas: TenantQuotas
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
+    choices: set[str] = field(default_factory=set)  # claims that requests under way have chosen
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     usage: Usage = field(default_factory=Usage)
 
@@ -89,6 +90,7 @@ class Call:
     tenant: str | None
     who: Callable[[], Awaitable[User]]  # `user`, by the request's credential as it counts now
     warnings: list[str] = field(default_factory=list)  # sent as Warning headers
+    choices: set[str] = field(default_factory=set)  # those of this one
     taken_claims: set[str] = field(default_factory=set)  # keys that this request found to be another's
     visible: Match | None = None  # where the user may see some of what a list or watch would show; None: all
 

@@ -1,16 +1,67 @@
-"""IPAddresses and ServiceCIDRs: who has which service address, and where those come from. (Stored; not yet used.)"""
+"""IPAddresses and ServiceCIDRs: who has which service address, and where those come from.
+
+An IPAddress is the claim itself: it is written with its service (handlers/claims.py), and who makes one first has the
+address. https://kubernetes.io/docs/reference/networking/virtual-ips/#ip-address-objects
+"""
 
 import ipaddress
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import conditions
+from hypernetes.apiserver.registry.servicefamilies import family_of
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
 
+ALLOCATOR = "ipallocator.k8s.io"
+MANAGED_BY, FAMILY_LABEL = "ipaddress.kubernetes.io/managed-by", "ipaddress.kubernetes.io/ip-family"
+FINALIZER = "networking.k8s.io/service-cidr-finalizer"  # of a range that services have addresses of
+DEFAULT_RANGE = "kubernetes"  # the ServiceCIDR that a tenant begins with
+READY = "Ready"
 _MOST = 2  # one range of each family
+
+
+def claimed(address: str, service: Object) -> Object:
+    """The IPAddress of an address that the server gives to a service."""
+    metadata = service["metadata"]
+    labels = {FAMILY_LABEL: family_of(address), MANAGED_BY: ALLOCATOR}
+    parent = {"resource": "services", "namespace": metadata["namespace"], "name": metadata["name"]}
+    return {"kind": "IPAddress", "metadata": {"name": address, "labels": labels}, "spec": {"parentRef": parent}}
+
+
+def is_claim_of(address: Object, service: Object) -> bool:
+    """Whether an IPAddress is a service's, and not somebody's who made it by hand for something else."""
+    parent, metadata = address["spec"]["parentRef"], service["metadata"]
+    names = (parent.get("namespace"), parent.get("name"))
+    return is_service(parent) and names == (metadata["namespace"], metadata["name"])
+
+
+def is_service(parent: Object) -> bool:
+    return not parent.get("group") and parent.get("resource") == "services"
+
+
+def default_range(service_cidr: str) -> Object:
+    """The ServiceCIDR that a tenant begins with, ready."""
+    return {
+        "kind": "ServiceCIDR", "metadata": {"name": DEFAULT_RANGE, "finalizers": [FINALIZER]},
+        "spec": {"cidrs": [service_cidr]},
+    }  # fmt: skip
+
+
+def ready(since: str) -> Object:
+    """The condition of a range that addresses may be given from."""
+    return {
+        "type": READY, "status": "True", "lastTransitionTime": since, "reason": "",
+        "message": "Kubernetes Service CIDR is ready",
+    }  # fmt: skip
+
+
+def is_ready(service_cidr: Object) -> bool:
+    told = ((service_cidr.get("status") or {}).get("conditions")) or ()
+    return "deletionTimestamp" not in service_cidr["metadata"] and any(
+        condition["type"] == READY and condition["status"] == "True" for condition in told
+    )
 
 
 def name_rule(name: str, path: str) -> Causes:
@@ -66,10 +117,6 @@ def validate_range_update(new: Object, old: Object) -> Causes:
     return causes
 
 
-def validate_range_status(new: Object, old: Object) -> Causes:
-    return conditions.validate((new.get("status") or {}).get("conditions"), "status.conditions")
-
-
 ADDRESSES = Strategy(
     name_rule=name_rule,
     complete=True,
@@ -81,5 +128,4 @@ RANGES = Strategy(
     has_status=True,
     validate=validate_range,
     validate_update=validate_range_update,
-    validate_status=validate_range_status,
 )

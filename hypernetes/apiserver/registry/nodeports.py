@@ -8,8 +8,6 @@ from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
 
-FIRST, LAST = 30_000, 32_767  # upstream's range
-
 
 def needed(spec: Object) -> bool:
     """Whether each port of the service has a port of the nodes as well."""

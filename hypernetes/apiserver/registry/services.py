@@ -3,14 +3,13 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import nodeports, serviceaddresses, servicepolicies
+from hypernetes.apiserver.registry import nodeports, serviceaddresses, servicefamilies, servicepolicies
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
 
-HEADLESS = "None"  # as a clusterIP
-FAMILY = "IPv4"  # of the addresses that services have here
+HEADLESS = servicefamilies.NONE  # as a clusterIP
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "NetworkProvider")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _KUBELET_PORT = 10250
@@ -33,15 +32,19 @@ def addresses(service: Object) -> list[str]:
     return [address for address in listed if address and address != HEADLESS]
 
 
-def needs_address(service: Object) -> bool:
-    """Whether an address is still to be chosen."""
+def without_address(service: Object) -> list[str]:
+    """The families of which an address is still to be chosen, in the order of `clusterIPs`."""
     spec = service["spec"]
-    return spec.get("type") != "ExternalName" and not spec.get("clusterIP")
+    if spec.get("type") == "ExternalName" or spec.get("clusterIP") == HEADLESS:
+        return []
+    families: list[str] = spec["ipFamilies"]
+    return families[len(addresses(service)) :]
 
 
 def assign(service: Object, address: str) -> None:
-    service["spec"]["clusterIP"] = address
-    service["spec"]["clusterIPs"] = [address]
+    """Gives a service one more address."""
+    listed = [*addresses(service), address]
+    service["spec"]["clusterIP"], service["spec"]["clusterIPs"] = listed[0], listed
 
 
 def is_kubernetes(service: Object) -> bool:
@@ -54,7 +57,6 @@ def prepare_create(service: Object) -> None:
     spec = service["spec"]
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-    _complete_families(spec, {})
 
 
 def prepare_update(new: Object, old: Object) -> None:
@@ -70,7 +72,7 @@ def prepare_update(new: Object, old: Object) -> None:
         _keep_addresses(spec, before)
     elif spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-    _complete_families(spec, before)
+    servicefamilies.carry_over(spec, before)
 
 
 def _drop_what_other_types_have(spec: Object, before: Object) -> None:
@@ -94,21 +96,6 @@ def _keep_addresses(spec: Object, before: Object) -> None:
             spec[name] = before[name]
     if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]  # whoever changes the one means the other
-
-
-def _complete_families(spec: Object, before: Object) -> None:
-    """Without a selector, who makes the endpoints of a headless service may give it any: it has both families."""
-    if spec.get("type") == "ExternalName":
-        return
-    for name in ("ipFamilies", "ipFamilyPolicy"):
-        if name in before:
-            spec.setdefault(name, before[name])
-    anything = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
-    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if anything else "SingleStack")
-    families = spec.get("ipFamilies") or [FAMILY]
-    if anything and spec["ipFamilyPolicy"] != "SingleStack" and len(families) == 1:
-        families = [*families, "IPv6" if families == [FAMILY] else FAMILY]
-    spec["ipFamilies"] = families
 
 
 def validate(service: Object) -> Causes:
@@ -186,9 +173,7 @@ def validate_update(new: Object, old: Object) -> Causes:
         causes += validation.invalid(path, spec.get("healthCheckNodePort"), "field is immutable")
     if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
         return causes
-    if spec.get("clusterIP") == before["clusterIP"]:
-        return causes
-    return causes + validation.invalid("spec.clusterIPs[0]", spec.get("clusterIP") or "", "may not change once set")
+    return causes + servicefamilies.validate_update(spec, before)
 
 
 def validate_status(new: Object, old: Object) -> Causes:

@@ -169,7 +169,9 @@ def _impersonation_leaves_the_tenant(patch: Patch) -> None:
 
 
 def _claims_are_of_all_tenants(patch: Patch) -> None:
-    patch.setattr(claims, "_key", lambda call, kind, value: call.parts.keys.internal(kind, "all", value))
+    own, of = claims.address_claim, claims.ADDRESSES
+    patch.setattr(claims, "address_claim", lambda keys, tenant, *rest: own(keys, "all", *rest))
+    patch.setattr(claims, "_address_key", lambda call, address: call.parts.keys.of(of, "all", "", address))
 
 
 def _counts_are_of_all_tenants(patch: Patch) -> None:

@@ -144,15 +144,6 @@ def test_only_a_balanced_service_is_reached_from_outside(kind: str, entry: Objec
     assert found == [(f"{path}[0].{field}" if field else path, reason) for field, reason in causes]
 
 
-def test_a_headless_service_without_a_selector_has_both_families() -> None:
-    headless = made("v1", "Service", spec={"clusterIP": "None", "ports": [{"port": 80}]})
-    spec = completed(headless)["spec"]
-    assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv4", "IPv6"], "RequireDualStack")
-    assert creating(headless) == []
-    selecting = completed(changed(headless, "spec.selector", {"a": "b"}))["spec"]
-    assert (selecting["ipFamilies"], selecting["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
-
-
 def test_a_service_that_is_balanced_no_longer_loses_what_it_was_reached_by() -> None:
     old = completed(made("v1", "Service", spec={"type": "LoadBalancer", "ports": [{"port": 80}]}))
     old["status"] = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}
