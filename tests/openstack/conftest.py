@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.openstack.keystones import Keystone
+from tests.openstack.keystones import SERVICE, Keystone
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +12,8 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
     service = Keystone(tmp_path_factory.mktemp("keystone"))
     try:
         service.start()
+        service.openstack("user", "create", SERVICE, "--password", SERVICE)
+        service.openstack("role", "add", "--system", "all", "--user", SERVICE, "reader")
         yield service
     finally:
         service.stop()

@@ -17,6 +17,7 @@ from tests.integration.control_plane import free_port
 from tests.openstack import environments
 
 ADMIN_PASSWORD = "the administrator's own"
+SERVICE = "hypernetes"  # the user that hn-apiserver and hn-controllers are, and its password
 _START_SECONDS = 120.0  # the machine may be busy with other tests
 _CALL_SECONDS = 120.0
 # oslo reads the command line at import
@@ -62,6 +63,10 @@ class Keystone:
             self._process.wait()
             self._process = None
 
+    def create(self, what: str, name: str, *options: str) -> str:
+        """The id of a project, user, … that is made."""
+        return self.openstack(what, "create", name, *options, "-f", "value", "-c", "id")
+
     def openstack(self, *arguments: str, **settings: str) -> str:
         """What the `openstack` client prints, as the cloud's administrator unless `settings` (`OS_…`) say otherwise."""
         done = subprocess.run(
@@ -77,17 +82,32 @@ class Keystone:
         kept["PATH"] = f"{kept['PATH']}{os.pathsep}{self.environment / 'bin'}"
         return {**kept, **(settings or {"OS_CLOUD": "admin", "OS_CLIENT_CONFIG_FILE": str(self.clouds_file)})}
 
-    def clouds(self) -> dict[str, object]:
-        """The `clouds.yaml` of its operator: `admin` for a project, `system` for the whole."""
-        user = {"auth_url": self.url, "username": "admin", "password": ADMIN_PASSWORD, "user_domain_id": "default"}
+    def as_user(self, name: str, project: str) -> dict[str, str]:
+        """The variables of a user of the default domain whose password is their name."""
+        return {
+            "OS_AUTH_URL": self.url, "OS_USERNAME": name, "OS_PASSWORD": name, "OS_PROJECT_NAME": project,
+            "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default", "OS_IDENTITY_API_VERSION": "3",
+        }  # fmt: skip
+
+    def clouds(self, url: str | None = None) -> dict[str, object]:
+        """The `clouds.yaml` of its operator: `admin` of a project, `system` of the whole, and what Hypernetes uses."""
+        user = {
+            "auth_url": url or self.url,
+            "username": "admin",
+            "password": ADMIN_PASSWORD,
+            "user_domain_id": "default",
+        }
         project = {**user, "project_name": "admin", "project_domain_id": "default"}
         common = {"identity_api_version": "3", "region_name": "RegionOne"}
         return {
             "clouds": {
                 "admin": {**common, "auth": project},
                 "system": {**common, "auth": {**user, "system_scope": "all"}},
+                "hypernetes": {
+                    **common, "auth": {**user, "username": SERVICE, "password": SERVICE, "system_scope": "all"},
+                },
             }
-        }
+        }  # fmt: skip
 
     @property
     def clouds_file(self) -> Path:

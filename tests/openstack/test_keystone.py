@@ -4,11 +4,8 @@ from tests.openstack.keystones import Keystone
 
 
 def test_a_user_of_a_project_gets_a_token(keystone: Keystone) -> None:
-    project = keystone.openstack("project", "create", "plain", "-f", "value", "-c", "id")
+    project = keystone.create("project", "plain")
     keystone.openstack("user", "create", "plain", "--password", "plain")
     keystone.openstack("role", "add", "--user", "plain", "--project", "plain", "member")
-    own = {
-        "OS_AUTH_URL": keystone.url, "OS_USERNAME": "plain", "OS_PASSWORD": "plain", "OS_PROJECT_NAME": "plain",
-        "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default",
-    }  # fmt: skip
+    own = keystone.as_user("plain", "plain")
     assert keystone.openstack("token", "issue", "-f", "value", "-c", "project_id", **own) == project
