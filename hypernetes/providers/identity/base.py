@@ -4,9 +4,9 @@
     provider: IdentityProvider = factory(Path("/etc/hypernetes/keystone.yaml"))   # None: without a configuration
 
 Two processes use it. hn-apiserver (`--identity-provider NAME=FILE`) opens it and asks `identity_of` for the tokens that
-none of the cluster's own kinds claims; hn-controllers asks `tenants`. A provider keeps no cache of answers: whoever
-asks does, within `fresh_for` and `stale_for`. It needs no rate limit either: hn-apiserver asks about one token once at
-a time, about a few tokens side by side, and leaves a provider alone for a while that doesn't answer.
+none of the cluster's own kinds claims; hn-controllers asks `tenants` and `tenant`. A provider keeps no cache of
+answers: whoever asks does, within `fresh_for` and `stale_for`. It needs no rate limit either: hn-apiserver asks about
+one token once at a time, about a few tokens side by side, and leaves a provider alone for a while that doesn't answer.
 
 **Names.** User and groups count in the identity's tenant only. What begins with `system:` is the cluster's: such a user
 is refused, and of such groups all but `system:masters`, which makes the administrator of that one tenant.
@@ -35,8 +35,9 @@ class ProviderUnavailable(Exception):
 class TenantReference:
     """A tenant, by one of the two: the name of the Tenant object, or the provider's own id of it.
 
-    An id is looked for in the Tenants' `spec.identity` (`keystone.projectID`). Only a name that the operator wrote may
-    be `system`, the provider's own tenant: never one that comes from a token.
+    An id is looked for in the Tenants' `spec.identity` (`keystone.projectID`). `system`, the provider's own tenant, is
+    only said for what the operator wrote, or for who administers the whole of what the provider asks: it is never a
+    name that comes from a token.
     """
 
     name: str = ""
@@ -89,6 +90,13 @@ class IdentityProvider(Protocol):
         """All tenants that there should be; empty where the provider doesn't bring tenants.
 
         All or nothing: a list that isn't whole would end tenants. Raises ProviderUnavailable.
+        """
+
+    async def tenant(self, id: str) -> ExternalTenant | None:
+        """The one with this id, whether or not it is among `tenants`; None where it is gone for good.
+
+        Asked about each that `tenants` no longer has: what nobody lists any more need not be gone. Raises
+        ProviderUnavailable.
         """
 
     async def close(self) -> None:

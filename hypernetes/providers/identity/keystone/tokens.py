@@ -28,7 +28,7 @@ def identity(token: Any) -> Identity | None:
         return None  # good only together with something else that we don't see
     user = _mapping(token, "user")
     name = f"{PREFIX}{_text(user, 'name')}@{_escaped(_text(_mapping(user, 'domain'), 'name'))}"
-    roles = tuple(dict.fromkeys(sorted(_text(role, "name").lower() for role in token.get("roles") or ())))
+    roles = tuple(sorted({_text(role, "name").lower() for role in _list(token, "roles")}))
     scope = _scope(token, roles)
     if scope is None:
         return None
@@ -71,6 +71,13 @@ def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = value.get(key)
     if not isinstance(found, Mapping):
         raise ValueError(f"its {key} is no object")
+    return found
+
+
+def _list(value: Mapping[str, Any], key: str) -> list[Any]:
+    found = value.get(key) or []
+    if not isinstance(found, list):
+        raise ValueError(f"its {key} are no list")
     return found
 
 

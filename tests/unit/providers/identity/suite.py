@@ -96,6 +96,12 @@ class IdentitySuite:
         assert len(ids) == len(set(ids))
         if site.identity.tenant.id:
             assert site.identity.tenant.id in ids
+        for each in await site.provider.tenants():
+            assert await site.provider.tenant(each.id) == each
+
+    async def test_what_is_no_id_of_a_tenant_is_gone(self, site: Site) -> None:
+        for id in ("", "none", "../users", "%2e%2e", "a/b?c=d", "é"):
+            assert await site.provider.tenant(id) is None
 
     async def test_closing_twice_is_no_error(self, site: Site) -> None:
         await site.provider.close()

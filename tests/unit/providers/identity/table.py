@@ -34,3 +34,6 @@ class TableProvider:
     async def tenants(self) -> list[ExternalTenant]:
         ids = sorted({each.tenant.id for each in self.answers.values() if each.tenant.id})
         return [ExternalTenant(id, f"Project {id}") for id in ids]
+
+    async def tenant(self, id: str) -> ExternalTenant | None:
+        return next((each for each in await self.tenants() if each.id == id), None)
