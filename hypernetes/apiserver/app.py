@@ -32,6 +32,7 @@ from hypernetes.apiserver.handlers import (
     reviews,
     subresources,
     usage,
+    users,
     watching,
     writing,
 )
@@ -86,6 +87,11 @@ _SUBRESOURCES: dict[tuple[str, str], Handler] = {
     ("portforward", "create"): portforwarding.forward,
     **{("proxy", verb): proxies.proxy for verb in ("get", "create", "update", "patch", "delete")},
 }
+_OF_USERS: dict[tuple[str, str], Handler] = {
+    ("password", "create"): users.password,
+    ("token", "create"): users.token,
+    ("token", "delete"): users.revoke,
+}
 # Of resources of which nothing is stored; reviews have a table of their own.
 _NOT_STORED: dict[tuple[str, str], Handler] = {
     ("bindings", "create"): subresources.bind,
@@ -134,6 +140,8 @@ class Application:
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         if probing.is_probe(request.path):
             return await self._probe(request)
+        if request.method == "POST" and (tenant := users.login_tenant(request)) is not None:
+            return await users.login(self._parts, request, tenant)
         user = seen.user = await self._who(request)
         route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
         visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
@@ -223,7 +231,8 @@ def _handler(route: Route) -> Handler:
     resource = route.resource
     assert resource is not None
     if route.subresource:
-        handler = _SUBRESOURCES.get((route.subresource, route.verb))
+        handler = _OF_USERS.get((route.subresource, route.verb)) if resource.kind == "User" else None
+        handler = handler or _SUBRESOURCES.get((route.subresource, route.verb))
         allowed = resource.subresources[route.subresource].verbs
         if handler is not None and (route.verb in allowed or handler is reading.get):
             return handler

@@ -14,6 +14,7 @@ from hypernetes.apiserver import follower as following
 from hypernetes.apiserver import malformed, requestlog, sharedroles
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.authn import Authenticator, Sources, TokenKeys, User
+from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.tenantindex import TenantIndex
 from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
 from hypernetes.apiserver.claimrepair import ClaimRepair
@@ -110,12 +111,16 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             repair = ClaimRepair(store, mirror, objects, lookups, times.now)
             owned.append(tasks.create_task(repair.run(), name="repair of claims"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
+            local_users = LocalUsers(store, mirror, lookups)
             sources = Sources(settings.identity_providers, tenants)
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, freshness, watchers, objects, lookups,
-                Authenticator(settings.cluster_id, lookups, token_keys, settings.tokens, sources), authorizer,
+                Authenticator(
+                    settings.cluster_id, lookups, token_keys, settings.tokens, sources, local_users, freshness.now
+                ),
+                authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
-                TenantQuotas(mirror, usage),
+                TenantQuotas(mirror, usage), local_users,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

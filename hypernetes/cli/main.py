@@ -4,32 +4,24 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import structlog
 
-from hypernetes.api.status import StatusError
 from hypernetes.cli import doctor as doctor_module
 from hypernetes.cli import nodes, tenants
 from hypernetes.cli import status as status_module
 from hypernetes.cli import up as up_module
+from hypernetes.cli.asking import dir_option, run, with_client
 from hypernetes.cli.down import down as bring_down
 from hypernetes.cli.errors import CommandError
 from hypernetes.cli.layout import Layout, node_names
 from hypernetes.cli.programs import Options
 from hypernetes.cli.progress import echo
 from hypernetes.cli.tables import table
-from hypernetes.client import REQUEST_ERRORS
+from hypernetes.cli.usercommands import user
 
-Result = TypeVar("Result")
-
-dir_option = click.option(
-    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=Path("data"), show_default=True,
-    help="Where the cluster keeps everything.",
-)  # fmt: skip
 guest_option = click.option(
     "--guest", type=click.Path(path_type=Path, file_okay=False), default=Path("build/guest"), show_default=True,
     help="Kernel, initramfs and toolbox of pods, as `make guest` builds them.",
@@ -49,6 +41,9 @@ def main() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+main.add_command(user)
 
 
 @main.command()
@@ -140,7 +135,7 @@ def tenant_create(name: str, service_cidr: str | None, directory: Path) -> None:
         async with tenants.open_client(layout) as client:
             return await tenants.create(client, layout, name, service_cidr)
 
-    path, created = _run(create())
+    path, created = run(create())
     echo(f"tenant {name} {'created' if created else 'exists already'}; its administrator: {path}")
 
 
@@ -148,18 +143,24 @@ def tenant_create(name: str, service_cidr: str | None, directory: Path) -> None:
 @click.argument("name")
 @click.option("--user", help="User to write it for; the tenant's administrator if not given.")
 @click.option("--group", "groups", multiple=True, help="Group of that user.")
+@click.option("--token", is_flag=True, help="With a token of that user, whom `hn user create` made, for 12 hours.")
 @dir_option
-def tenant_kubeconfig(name: str, user: str | None, groups: tuple[str, ...], directory: Path) -> None:
+def tenant_kubeconfig(name: str, user: str | None, groups: tuple[str, ...], directory: Path, *, token: bool) -> None:
     """Write DIR/tenants/NAME.kubeconfig with a new certificate; earlier ones stay good until they end."""
     layout = Layout.of(directory)
     tenants.check_name(name)
+    if token:
+        if user is None or groups:
+            raise CommandError("--token is for a --user, whose groups are those that they have")
+        echo(str(with_client(directory, lambda client: tenants.write_token_kubeconfig(client, layout, name, user))))
+        return
     credential = tenants.administrator(name) if user is None else tenants.Credential(name, user, groups)
 
     async def write() -> Path:
         async with tenants.open_client(layout) as client:
             return await tenants.write_kubeconfig(client, layout, credential)
 
-    echo(str(_run(write())))
+    echo(str(run(write())))
 
 
 @tenant.command("list")
@@ -172,7 +173,7 @@ def tenant_list(directory: Path) -> None:
         async with tenants.open_client(layout) as client:
             return [tenants.row(each) for each in await tenants.listing(client)]
 
-    echo(table(tenants.COLUMNS, _run(list_all())))
+    echo(table(tenants.COLUMNS, run(list_all())))
 
 
 @tenant.command("suspend")
@@ -219,7 +220,7 @@ def _change_tenant(directory: Path, name: str, **spec: bool) -> None:
         async with tenants.open_client(layout) as client:
             await tenants.change(client, name, **spec)
 
-    _run(change())
+    run(change())
 
 
 @tenant.command("delete")
@@ -238,7 +239,7 @@ def tenant_delete(name: str, directory: Path, *, yes: bool, wait: bool) -> None:
         async with tenants.open_client(layout) as client:
             await tenants.delete(client, name, echo, wait=wait)
 
-    _run(delete())
+    run(delete())
     echo(f"tenant {name} is {'gone' if wait else 'being deleted'}")
 
 
@@ -268,7 +269,7 @@ def _cordon(layout: Layout, name: str, *, cordoned: bool) -> None:
         async with tenants.open_client(layout) as client:
             await nodes.cordon(client, name, cordoned=cordoned)
 
-    _run(change())
+    run(change())
     echo(f"node {name} is {'cordoned' if cordoned else 'in use'}")
 
 
@@ -285,7 +286,7 @@ def node_drain(name: str, timeout: float, force: bool, directory: Path) -> None:
         async with tenants.open_client(layout) as client:
             return await nodes.drain(client, name, timeout=timeout, force=force, tell=echo)
 
-    drained = _run(drain())
+    drained = run(drain())
     stay = f"; {drained.stay} of DaemonSets stay" if drained.stay else ""
     echo(f"node {name} is drained: {drained.evicted} pods evicted{stay}")
 
@@ -301,20 +302,6 @@ def doctor(guest: Path, bind: str, port: int, kubectl: str) -> None:
     echo(doctor_module.render(findings))
     if not all(finding.good for finding in findings):
         sys.exit(1)
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Runs a command that asks the API server, with its refusals as sentences."""
-
-    async def translated() -> Result:
-        try:
-            return await work
-        except StatusError as error:
-            raise CommandError(error.message) from error
-        except REQUEST_ERRORS as error:
-            raise CommandError(f"{error}; is the cluster up? (`hn status`)") from error
-
-    return asyncio.run(translated())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hypernetes.api.models.hypernetes_v1 import Tenant, TenantSpec
 from hypernetes.api.models.meta_v1 import Condition, ObjectMeta
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, is_dns_label
+from hypernetes.cli import users
 from hypernetes.cli.errors import CommandError
 from hypernetes.cli.layout import Layout
 from hypernetes.client import Client, ClientConfig, kubeconfig
@@ -23,6 +24,7 @@ from hypernetes.pki.certificates import key_pem, new_key, signing_request
 
 MASTERS_GROUP = "system:masters"
 LIFETIME_DAYS = 365
+TOKEN_HOURS = 12
 COLUMNS = ("NAME", "PHASE", "PODS", "STORED", "SERVICE-CIDR", "FLAGS")  # of `hn tenant list`
 _LOOK_SECONDS = 0.5  # at a tenant that ends
 
@@ -92,6 +94,15 @@ async def write_kubeconfig(client: Client, layout: Layout, credential: Credentia
         namespace="default",
     )
     kubeconfig.write(path, content, name=credential.tenant, user=credential.user)
+    return path
+
+
+async def write_token_kubeconfig(client: Client, layout: Layout, tenant: str, user: str) -> Path:
+    """Has a token of a local user made and writes `tenants/<tenant>.kubeconfig`."""
+    config, path = client.config, layout.tenant_kubeconfig(tenant)
+    made = await users.token(client, tenant, user, TOKEN_HOURS * 3600)
+    content = Kubeconfig(server=config.server, ca_pem=config.ca_pem, token=made, namespace="default")
+    users.write_kubeconfig(path, content, tenant, user)
     return path
 
 

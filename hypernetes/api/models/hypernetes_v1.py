@@ -111,3 +111,25 @@ class TenantList(Object):
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
     items: list[Tenant] = []
+
+
+class UserSpec(Model):
+    display_name: str | None = Field(None, alias="displayName")
+    groups: list[str] = []
+    disabled: bool | None = None
+
+
+class User(Object):
+    API_VERSION: ClassVar[str] = "hypernetes.io/v1"
+    KIND: ClassVar[str] = "User"
+
+    metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
+    spec: UserSpec = UserSpec()
+
+
+class UserList(Object):
+    API_VERSION: ClassVar[str] = "hypernetes.io/v1"
+    KIND: ClassVar[str] = "UserList"
+
+    metadata: meta_v1.ListMeta = meta_v1.ListMeta()
+    items: list[User] = []

@@ -5,6 +5,8 @@
     serviceaccounts.py  tokens of service accounts: claims, signing, verification (pure)
     tokenkeys.py        the signing key of each tenant, kept in the store
     static_tokens.py    tokens from a file
+    localusers.py       people whom the cluster knows by itself, and their tokens
+    passwords.py        their passwords; guessing.py: how often one may try
     sources.py          all other tokens: identity providers are asked, and what they say is remembered
     tenantindex.py      which Tenant a provider means
     chain.py            tries them in turn

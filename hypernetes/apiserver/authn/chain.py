@@ -1,21 +1,22 @@
-"""Tries each kind of credential in turn: certificate, service-account token, static token, identity sources.
+"""Tries each kind of credential in turn: certificate, service-account token, local user's, static, identity sources.
 
-A token that names one of our issuers is a service account's, or nobody's. Any other is looked for among the static
-ones, and then the identity sources are asked in their order (sources.py).
+A token that names one of our issuers is a service account's, or nobody's; so is one that looks like a local user's. Any
+other is looked for among the static ones, and then the identity sources are asked in their order (sources.py).
 
 A credential that is wrong says so to nobody but our log: the client gets 401 whatever the reason was. Only where a
 source doesn't answer that might know the token, the answer is 503.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 
 import structlog
 
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver.authn import serviceaccounts, static_tokens, x509
+from hypernetes.apiserver.authn import localusers, serviceaccounts, static_tokens, x509
+from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.serviceaccounts import Objects, ServiceAccountToken, TokenError
 from hypernetes.apiserver.authn.sources import Sources
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
@@ -36,11 +37,13 @@ class Authenticator:
         keys: TokenKeys,
         tokens: Mapping[bytes, User] | None = None,
         sources: Sources | None = None,
+        local_users: LocalUsers | None = None,
+        up_to_date: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], datetime] = times.now,
     ) -> None:
         self._cluster_id, self._objects, self._keys = cluster_id, objects, keys
         self._tokens = {} if tokens is None else tokens
-        self._sources = sources
+        self._sources, self._local_users, self._up_to_date = sources, local_users, up_to_date
         self._clock = clock
         self._verified: OrderedDict[bytes, ServiceAccountToken] = OrderedDict()
 
@@ -88,9 +91,20 @@ class Authenticator:
 
     async def _by_other_token(self, encoded: str) -> User | None:
         """Of a token that is no service account's."""
+        if localusers.recognises(encoded):
+            return await self._by_local_token(encoded)
         user = self._by_static_token(encoded)
         if user is None and self._sources is not None:
             user = await self._sources.user_of(encoded)
+        return user
+
+    async def _by_local_token(self, encoded: str) -> User | None:
+        if self._local_users is None:
+            return None
+        user = self._local_users.user_of(encoded)
+        if user is None and self._up_to_date is not None:
+            await self._up_to_date()  # it may have been made just now, through another server
+            user = self._local_users.user_of(encoded)
         return user
 
     async def _by_token(

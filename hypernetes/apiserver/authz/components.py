@@ -30,7 +30,7 @@ SCHEDULER = (
 CONTROLLERS_NEVER = (
     Rule((ANY,), ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")),
     Rule((ANY,), ("serviceaccounts/token",)),
-    Rule((ANY,), ("tenants/certificate",), (HYPERNETES,)),
+    Rule((ANY,), ("tenants/certificate", "users/password", "users/token"), (HYPERNETES,)),
     Rule(("create",), ("tenants",), (HYPERNETES,)),
 )
 

@@ -1,5 +1,6 @@
 """What every handler is given: the request, read and authorized, and the parts of the server it may use."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +13,9 @@ from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
+from hypernetes.apiserver.authn.guessing import Attempts
+from hypernetes.apiserver.authn.localusers import LocalUsers
+from hypernetes.apiserver.authn.passwords import Hasher
 from hypernetes.apiserver.authz import Authorizer, forbidden
 from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.connections import Departures
@@ -59,11 +63,14 @@ class Parts:
     health: Health
     observer: Observer
     tenant_quotas: TenantQuotas
+    local_users: LocalUsers
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
     choices: set[str] = field(default_factory=set)  # claims that requests under way have chosen
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     usage: Usage = field(default_factory=Usage)
+    hasher: Hasher = field(default_factory=Hasher)
+    attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 
 
 def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, field_selector: str = "") -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver import admission, codec, contents, deletion, registry, schema
-from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
+from hypernetes.apiserver.handlers import claims, negotiation, options, quotas, users
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.options import DeleteOptions
 from hypernetes.apiserver.handlers.reading import answer_list, view_for
@@ -94,7 +94,10 @@ async def delete_object(
         admission.check(admission.request(call, admission.DELETE, None, old, name=name))
         decision = deletion.decide(place, strategy, old, asked, call.parts.clock())
         if isinstance(decision, Remove):
-            return Remove([*claims.released(call, old), *quotas.charges(call, None, old)], decision.last)
+            return Remove(
+                [*claims.released(call, old), *users.released(call, old), *quotas.charges(call, None, old)],
+                decision.last,
+            )
         return Put(mark(decision.obj), decision.also)
 
     async def write() -> Written:

@@ -36,6 +36,7 @@ from hypernetes.apiserver.registry import (
     statefulsets,
     storage,
     tenants,
+    users,
 )
 from hypernetes.apiserver.registry.strategy import Strategy
 
@@ -74,6 +75,7 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("hypernetes.io", "networks"): networks.NETWORKS,
     ("hypernetes.io", "ports"): networks.PORTS,
     ("hypernetes.io", "tenants"): tenants.STRATEGY,
+    ("hypernetes.io", "users"): users.STRATEGY,
     ("networking.k8s.io", "ingressclasses"): ingresses.CLASSES,
     ("networking.k8s.io", "ingresses"): ingresses.STRATEGY,
     ("networking.k8s.io", "ipaddresses"): addresses.ADDRESSES,

@@ -1,4 +1,4 @@
-"""Cells of our own kinds: tenants, networks and ports."""
+"""Cells of our own kinds: tenants, users, networks and ports."""
 
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,12 @@ def tenant(obj: Object, now: datetime) -> list[Any]:
         obj["metadata"]["name"], status.get("phase", ""), status.get("pods", 0), stored, age_of(obj, now),
         status.get("namespaces", 0), status.get("objects", 0),
     ]  # fmt: skip
+
+
+def user(obj: Object, now: datetime) -> list[Any]:
+    spec = obj.get("spec") or {}
+    groups = ",".join(spec.get("groups") or ()) or NONE
+    return [obj["metadata"]["name"], groups, bool(spec.get("disabled")), age_of(obj, now), spec.get("displayName", "")]
 
 
 def network(obj: Object, now: datetime) -> list[Any]:

@@ -74,6 +74,7 @@ _KINDS: dict[str, tuple[str, Cells]] = {
     "StatefulSet": ("statefulSet", workloads.stateful_set),
     "StorageClass": ("storageClass", volumes.storage_class),
     "Tenant": ("tenant", networks.tenant),
+    "User": ("user", networks.user),
     "VolumeAttachment": ("volumeAttachment", volumes.attachment),
     "VolumeAttributesClass": ("volumeAttributesClass", volumes.attributes_class),
 }

@@ -17,7 +17,14 @@ PUBLIC = "public"  # key and value of a label that everybody knows
 _NAMESPACE = re.compile(rb"a-def-\d{4}")
 _NETWORK = {"spec": {"subnets": {"main": {"cidr": "10.9.0.0/24", "gateway": "10.9.0.1"}}}}
 _PORT = {"spec": {"address": "10.9.0.9", "macAddress": "02:00:00:00:00:09", "podRef": {"name": "p"}}}
-_OURS: dict[str, Object] = {"Network": _NETWORK, "Port": _PORT, "Tenant": {"spec": {}}, "Namespace": {}, "Node": {}}
+_OURS: dict[str, Object] = {
+    "Network": _NETWORK,
+    "Port": _PORT,
+    "Tenant": {"spec": {}},
+    "Namespace": {},
+    "Node": {},
+    "User": {"spec": {}},
+}
 
 
 @cache
@@ -65,6 +72,8 @@ def named(resource: Offered, word: str) -> str:
 def _fill(body: Object, canary: str) -> None:
     """Where the kind holds anything that its owner wrote."""
     match body["kind"]:
+        case "User":
+            body["spec"] = {"displayName": canary, "groups": [canary]}
         case "ConfigMap":
             body["data"] = {canary: canary}
         case "Secret":
