@@ -3,6 +3,7 @@
 Plain state, no I/O: the informer feeds it, and it says what changed.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ IndexFunction = Callable[[T], Iterable[str]]
 
 _log = structlog.get_logger(__name__)
 
-PARSED_LIMIT = 8192  # parsed objects kept per informer; a parsed pod takes some 20 kB, its bytes 3
+PARSED_LIMIT = 4096  # parsed objects kept per informer; a parsed pod takes some 20 kB, its bytes 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ class Cache(Generic[T]):
     def index_keys(self, index: str, value: str) -> list[Key]:
         return list(self._index[index].get(value, ()))
 
+    def index_size(self, index: str, value: str) -> int:
+        return len(self._index[index].get(value, ()))
+
     def by_index(self, index: str, value: str) -> list[T]:
         return [self.parse(key, self._entries[key]) for key in self._index[index].get(value, ())]
 
@@ -100,7 +104,8 @@ class Cache(Generic[T]):
             except ValidationError as error:
                 _log.error("an object can't be read", key=str(key), kind=self._model.KIND, error=str(error))
                 return self.remove(key)
-            indexed = tuple(tuple(function(obj)) for function in self._functions.values())
+            # Interned: thousands of objects have the same values.
+            indexed = tuple(tuple(map(sys.intern, function(obj))) for function in self._functions.values())
             entry = Entry(data, resource_version, indexed)
         self._unindex(key, old)
         self._entries[key] = entry

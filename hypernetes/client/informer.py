@@ -101,6 +101,9 @@ class Informer(Generic[T]):
         """As `by_index`, without parsing the objects."""
         return self._cache.index_keys(index, value)
 
+    def index_size(self, index: str, value: str) -> int:
+        return self._cache.index_size(index, value)
+
     def __len__(self) -> int:
         return len(self._cache)
 

@@ -1,7 +1,9 @@
 """Which keys need work. A key is in the queue once, however often it is added, and in the hands of one worker only.
 
-    add ──► waiting ──► get ──► processing ──► done
-                                  │  added meanwhile: dirty, so done puts it back to waiting
+    add ──► waiting ──► get ──► processing ──► done ──► (resting)
+                                  │  added meanwhile: dirty, so it is put back to waiting when it is done and has rested
+
+A rest keeps a key that changes all the time, and costs much each time, from taking the whole process.
 
 Its size is bounded by the number of keys there are.
 """
@@ -57,6 +59,7 @@ class WorkQueue(Generic[K]):
         self._added: dict[K, float] = {}  # those that wait
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._resting: dict[K, asyncio.TimerHandle] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
         self.counts = Counts()
 
@@ -72,7 +75,7 @@ class WorkQueue(Generic[K]):
     @property
     def idle(self) -> bool:
         """Nothing waits, is worked on or has a timer."""
-        return not (self._waiting or self._processing or self._timers)
+        return not (self._dirty or self._processing or self._timers)
 
     def failures(self, key: K) -> int:
         return self._failures.get(key, 0)
@@ -82,7 +85,7 @@ class WorkQueue(Generic[K]):
             return
         self._dirty.add(key)
         self.counts.adds += 1
-        if key not in self._processing:
+        if key not in self._processing and key not in self._resting:
             self._enqueue(key)
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -133,18 +136,27 @@ class WorkQueue(Generic[K]):
         self.counts.waited.add(now - self._added.pop(key, now))
         return key
 
-    def done(self, key: K) -> None:
+    def done(self, key: K, rest: float = 0.0) -> None:
+        """`rest` (seconds): how long the key isn't given out again, whatever is added."""
         since = self._processing.pop(key, None)
         if since is not None:
             self.counts.worked.add(time.monotonic() - since)
+        if rest > 0:
+            self._resting[key] = asyncio.get_running_loop().call_later(rest, self._rested, key)
+        elif key in self._dirty:
+            self._enqueue(key)
+
+    def _rested(self, key: K) -> None:
+        del self._resting[key]
         if key in self._dirty:
             self._enqueue(key)
 
     def close(self) -> None:
         """Cancels all timers; for an owner that stops."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
         self._timers.clear()
+        self._resting.clear()
 
     def _due(self, key: K) -> None:
         del self._timers[key]

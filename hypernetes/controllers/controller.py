@@ -1,6 +1,7 @@
 """The loop that all controllers share: keys from informers, a bounded number of workers, errors tried again later."""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,6 +17,9 @@ TENANT_SUSPENDED = "TenantSuspended"
 _NO_FAILURES = (NAMESPACE_TERMINATING, TENANT_SUSPENDED)
 _SUSPENDED_SECONDS = 15.0  # until a suspended tenant's owner of pods is looked at again
 _STALE_CACHE_FAILURES = 3  # refusals in a row that may come of a cache that lags, and aren't worth a warning
+# After its turn a key rests some multiple of the turn's length: what happens meanwhile (a thousand pods that start)
+# is looked at once. Seconds.
+_REST, _LONGEST_REST = 3.0, 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -61,10 +65,11 @@ class Controller(ABC):
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
+            began = time.monotonic()
             try:
                 await self._reconcile(key)
             finally:
-                self.queue.done(key)
+                self.queue.done(key, rest=min((time.monotonic() - began) * _REST, _LONGEST_REST))
 
     async def _reconcile(self, key: Key) -> None:
         try:

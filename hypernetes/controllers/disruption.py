@@ -12,7 +12,7 @@ from hypernetes.client import Client, EventRecorder, Informer, Key
 from hypernetes.controllers import disruptionbudgets, ownership
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.disruptionbudgets import NotExpectable
-from hypernetes.controllers.informers import Informers, namespace_index
+from hypernetes.controllers.informers import Informers, labelled, namespace_index
 
 
 class Disruption(Controller):
@@ -51,7 +51,8 @@ class Disruption(Controller):
         if budget is None or budget.metadata.deletion_timestamp is not None:
             return None
         selects = selectors.from_object(_selector(budget))
-        found = self._pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
+        selector = budget.spec.selector
+        found = labelled(self._pods, key.tenant, key.namespace, selector.match_labels if selector is not None else {})
         pods = [pod for pod in found if selects(pod.metadata.labels)]
         now = times.now()
         going, again = disruptionbudgets.disrupted(budget, pods, now)

@@ -1,7 +1,7 @@
 """One informer per kind, for all tenants, shared by all controllers; and the indexes by which they are asked."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from hypernetes.api import scheme
@@ -69,6 +69,36 @@ def _controllers(obj: Any) -> Iterable[str]:
     return (uid_index(tenant_of(obj), owner.uid) for owner in obj.metadata.owner_references if owner.controller)
 
 
+def label_index(tenant: str, namespace: str | None, name: str, text: str) -> str:
+    """The value of the indexes `label` (pods by each of their labels) and `selector` (services by one of theirs)."""
+    return f"{tenant}/{namespace}/{name}={text}"
+
+
+def labelled(pods: Informer[Pod], tenant: str, namespace: str | None, labels: Mapping[str, str]) -> list[Pod]:
+    """The pods of a namespace that have all of these labels; all of its pods for none."""
+    if not labels:
+        return pods.by_index("namespace", namespace_index(tenant, namespace))
+    indexes = [label_index(tenant, namespace, *label) for label in labels.items()]
+    rarest = min(indexes, key=lambda index: pods.index_size("label", index))
+    return [pod for pod in pods.by_index("label", rarest) if labels.items() <= pod.metadata.labels.items()]
+
+
+def _labels(pod: Pod) -> Iterable[str]:
+    return (label_index(tenant_of(pod), pod.metadata.namespace, *label) for label in pod.metadata.labels.items())
+
+
+def _orphan(pod: Pod) -> Iterable[str]:
+    """By namespace, those that nothing controls."""
+    return () if any(owner.controller for owner in pod.metadata.owner_references) else _namespace(pod)
+
+
+def _selector(service: Service) -> Iterable[str]:
+    """One label that a pod behind it must have."""
+    selector = service.spec.selector
+    namespace = service.metadata.namespace
+    return (label_index(tenant_of(service), namespace, *min(selector.items())),) if selector else ()
+
+
 def _node(pod: Pod) -> Iterable[str]:
     return (pod.spec.node_name or "",)
 
@@ -102,7 +132,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Network: {},
     Node: {},
     PersistentVolumeClaim: {},
-    Pod: {"controller": _controllers, "node": _node},
+    Pod: {"controller": _controllers, "orphan": _orphan, "label": _labels, "node": _node},
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},
     StatefulSet: {},
@@ -112,7 +142,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     PersistentVolume: {},
     PodDisruptionBudget: {},
     ResourceQuota: {},
-    Service: {},
+    Service: {"selector": _selector},
     ServiceCIDR: {},
     Tenant: {},
 }

@@ -17,7 +17,11 @@ T = TypeVar("T", bound=Object)
 
 
 def controller_of(obj: Any) -> OwnerReference | None:
-    return next((owner for owner in obj.metadata.owner_references if owner.controller), None)
+    for owner in obj.metadata.owner_references:
+        if owner.controller:
+            found: OwnerReference = owner
+            return found
+    return None
 
 
 def is_controlled_by(obj: Any, owner: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from hypernetes.api.models.core_v1 import Pod
@@ -12,7 +12,7 @@ from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, K
 from hypernetes.controllers import ownership, pods
 from hypernetes.controllers.controller import Controller, is_failure
 from hypernetes.controllers.expectations import Expectations
-from hypernetes.controllers.informers import Informers, namespace_index
+from hypernetes.controllers.informers import Informers, namespace_index, uid_index
 from hypernetes.controllers.writes import Create, Delete, Patch, Write, carry_out_one
 
 T = TypeVar("T", bound=Object)
@@ -29,8 +29,9 @@ def batches(total: int) -> list[int]:
 
 
 def pods_of(informer: Informer[Pod], owner: Any) -> list[Pod]:
-    """All pods in the cache that `owner` controls."""
-    return informer.by_index("controller", f"{tenant_of(owner)}/{owner.metadata.uid}")
+    """All pods in the cache that `owner` controls. One of another namespace may only claim so."""
+    found = informer.by_index("controller", uid_index(tenant_of(owner), owner.metadata.uid))
+    return [pod for pod in found if pod.metadata.namespace == owner.metadata.namespace]
 
 
 class PodController(Controller, Generic[T]):
@@ -64,11 +65,14 @@ class PodController(Controller, Generic[T]):
                 if owner is not None and self.selects(owner)(new.metadata.labels):
                     self.queue.add(candidate)
 
-    async def claim(self, key: Key, owner: Any, candidates: Iterable[Pod] | None = None) -> list[Pod]:
-        """The owner's pods, with those it adopts now and without those it releases. `candidates`: all pods in its
-        namespace, where nothing else is said."""
-        if candidates is None:
-            candidates = self.pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
+    def may_adopt(self, owner: Any, pod: Pod) -> bool:
+        """Whether a pod without a controller that its selector fits may become the owner's."""
+        return True
+
+    async def claim(self, key: Key, owner: Any) -> list[Pod]:
+        """The owner's pods, with those it adopts now and without those it releases."""
+        orphans = self.pods.by_index("orphan", namespace_index(key.tenant, key.namespace))
+        candidates = [*pods_of(self.pods, owner), *(pod for pod in orphans if self.may_adopt(owner, pod))]
         claimed = ownership.claim(owner, self.selects(owner), candidates)
         if claimed.adopt and await self._still_there(key, owner):
             for pod in claimed.adopt:

@@ -24,7 +24,10 @@ def is_active(pod: Pod) -> bool:
 
 
 def condition(pod: Pod, type: str) -> PodCondition | None:
-    return next((entry for entry in pod.status.conditions if entry.type == type), None)
+    for entry in pod.status.conditions:  # asked for each pod again and again: a generator costs twice as much
+        if entry.type == type:
+            return entry
+    return None
 
 
 def is_ready(pod: Pod) -> bool:

@@ -6,7 +6,7 @@ from hypernetes.api.models.core_v1 import Pod, Service
 from hypernetes.client import Client, EventRecorder, Key
 from hypernetes.controllers import addresses
 from hypernetes.controllers.controller import Controller
-from hypernetes.controllers.informers import Informers, namespace_index
+from hypernetes.controllers.informers import Informers, label_index, labelled
 
 
 class ServiceController(Controller):
@@ -20,19 +20,23 @@ class ServiceController(Controller):
     def _pod_changed(self, key: Key, old: Pod | None, new: Pod | None) -> None:
         if old is not None and new is not None and _facts(old) == _facts(new):
             return
-        for service_key in self.services.index_keys("namespace", namespace_index(key.tenant, key.namespace)):
-            service = self.services.get(service_key)
-            if service is None or not addresses.is_managed(service):
-                continue
-            if any(pod is not None and addresses.selects(service, pod) for pod in (old, new)):
-                self.queue.add(service_key)
+        for pod in (old, new):
+            if pod is not None:
+                self._enqueue_services_of(key, pod)
+
+    def _enqueue_services_of(self, key: Key, pod: Pod) -> None:
+        for label in pod.metadata.labels.items():
+            for service_key in self.services.index_keys("selector", label_index(key.tenant, key.namespace, *label)):
+                service = self.services.get(service_key)
+                if service is not None and addresses.is_managed(service) and addresses.selects(service, pod):
+                    self.queue.add(service_key)
 
     async def reconcile(self, key: Key) -> float | None:
         service = self.services.get(key)
         if service is None or service.metadata.deletion_timestamp is not None:
             await self.remove(key)
         elif addresses.is_managed(service):
-            candidates = self.pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
+            candidates = labelled(self.pods, key.tenant, key.namespace, service.spec.selector)
             await self.publish(key, service, addresses.backends(service, candidates))
         return None
 

@@ -39,7 +39,7 @@ from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
-from hypernetes.nodeagent.podrecord import PodRecords
+from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
@@ -171,6 +171,13 @@ def names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}-{number}" for number in range(count)]
 
 
+class Records(PodRecords):
+    """Of nothing that a later agent could find again."""
+
+    def save(self, record: PodRecord) -> None:
+        """There is no machine that outlives the process."""
+
+
 class HollowNode:
     """One node. What its machines do outlives no process: after a restart its pods start anew."""
 
@@ -180,7 +187,7 @@ class HollowNode:
     ) -> None:  # fmt: skip
         self.name, self._client, self._tls = name, client, tls
         self._events = EventRecorder(client, "hn-agent", instance=name)
-        records = PodRecords(directory / name / "pods")
+        records = Records(directory / name / "pods")
         records.open()
         resolver = NodeResolver((), ())
         parts = Parts(

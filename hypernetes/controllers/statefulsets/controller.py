@@ -7,7 +7,7 @@ from hypernetes.api.models.apps_v1 import ControllerRevision, StatefulSet
 from hypernetes.api.models.core_v1 import PersistentVolumeClaim, Pod
 from hypernetes.api.selectors import Selector
 from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, is_reason, key_of
-from hypernetes.controllers import history, ownership
+from hypernetes.controllers import history
 from hypernetes.controllers.controller import is_failure
 from hypernetes.controllers.history import History
 from hypernetes.controllers.informers import Informers, namespace_index, uid_index
@@ -28,6 +28,10 @@ class StatefulSets(PodController[StatefulSet]):
     def selects(self, owner: StatefulSet) -> Selector:
         return selectors.from_object(owner.spec.selector.to_dict())
 
+    def may_adopt(self, owner: StatefulSet, pod: Pod) -> bool:
+        """None of another's name, whatever its labels."""
+        return identity.ordinal_of(owner, pod) is not None
+
     async def reconcile(self, key: Key) -> float | None:
         owner = self.owners.get(key)
         if owner is None:
@@ -35,8 +39,7 @@ class StatefulSets(PodController[StatefulSet]):
             return None
         if not self.expectations.met(key):
             return None  # the pods' own events come
-        in_namespace = self.pods.by_index("namespace", namespace_index(key.tenant, key.namespace))
-        owned = await self.claim(key, owner, [pod for pod in in_namespace if _may_be_of(owner, pod)])
+        owned = await self.claim(key, owner)
         revisions = self.revisions.by_index("controller", uid_index(key.tenant, owner.metadata.uid))
         past = await history.sync(self.client, key.tenant, owner, revisions)
         current = past.named(owner.status.current_revision) or past.present
@@ -81,8 +84,3 @@ class StatefulSets(PodController[StatefulSet]):
 
     def _tell(self, owner: StatefulSet, kind: str, reason: str, what: str, outcome: str) -> None:
         self.recorder.event(owner, kind, reason, f"{what} in StatefulSet {owner.metadata.name} {outcome}")
-
-
-def _may_be_of(owner: StatefulSet, pod: Pod) -> bool:
-    """A pod of another's name is never adopted, whatever its labels."""
-    return identity.ordinal_of(owner, pod) is not None or ownership.is_controlled_by(pod, owner)

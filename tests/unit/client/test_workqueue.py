@@ -33,6 +33,25 @@ async def test_a_key_added_while_it_is_processed_comes_again_only_after_done() -
     assert queue.idle
 
 
+async def test_a_key_rests_after_its_turn_and_then_comes_once_whatever_was_added_meanwhile() -> None:
+    queue, loop = WorkQueue[str]("test"), asyncio.get_running_loop()
+    queue.add("a")
+    await take(queue)
+    queue.add("a")
+    started = loop.time()
+    queue.done("a", rest=2)
+    queue.add("b")
+    assert await take(queue) == "b"
+    await asyncio.sleep(1)
+    queue.add("a")
+    assert not queue.idle
+    assert await take(queue) == "a"
+    assert loop.time() - started == pytest.approx(2)
+    queue.done("a", rest=1)
+    queue.done("b")
+    assert queue.idle
+
+
 async def test_a_waiting_worker_is_woken() -> None:
     queue = WorkQueue[str]("test")
     worker = asyncio.create_task(take(queue))

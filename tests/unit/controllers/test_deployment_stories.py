@@ -288,3 +288,24 @@ async def test_in_a_suspended_tenant_pods_are_asked_for_now_and_then_and_are_bac
         cluster.refuse = lambda verb, resource, obj: None
         await settle(20)
         assert len(cluster.all("Pod")) == 3
+
+
+async def test_a_pod_of_another_namespace_that_claims_the_owner_is_neither_counted_nor_deleted() -> None:
+    async with story().running() as cluster:
+        await cluster.put(deployment(2))
+        await settle()
+        (replica_set,) = cluster.all("ReplicaSet")
+        metadata = replica_set["metadata"]
+        stranger = {
+            "name": "stranger", "namespace": "elsewhere", "labels": metadata["labels"],
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": metadata["name"], "uid": metadata["uid"],
+                "controller": True,
+            }],
+        }  # fmt: skip
+        await cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": stranger, "spec": {"containers": []}})
+        (made,) = cluster.all("Deployment")
+        await cluster.change("Deployment", "web", spec={**made["spec"], "replicas": 0})
+        await settle()
+        assert cluster.names("Pod") == ["stranger"]
+        assert cluster.find("Deployment", "web")["status"].get("replicas", 0) == 0
