@@ -303,7 +303,9 @@ async def test_a_pod_of_another_namespace_that_claims_the_owner_is_neither_count
                 "controller": True,
             }],
         }  # fmt: skip
-        await cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": stranger, "spec": {"containers": []}})
+        await cluster.put(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": stranger, "spec": replica_set["spec"]["template"]["spec"]}
+        )
         (made,) = cluster.all("Deployment")
         await cluster.change("Deployment", "web", spec={**made["spec"], "replicas": 0})
         await settle()
