@@ -123,10 +123,11 @@ class Application:
         try:
             return await self._answer(request, seen)
         except StatusError as error:
-            return negotiation.status_answer(error)
+            return negotiation.status_answer(error, request)
         except Unavailable as error:
             log.warning("the store does not answer", path=request.path, error=str(error))
-            return negotiation.status_answer(StatusError("ServiceUnavailable", "the store does not answer; try again"))
+            unavailable = StatusError("ServiceUnavailable", "the store does not answer; try again")
+            return negotiation.status_answer(unavailable, request)
         except Exception as error:  # the request's life ends here; the client learns that it failed, the log why
             if isinstance(error, ConnectionError) and gone(request):
                 log.debug("a client went away", method=request.method, path=request.path)
@@ -135,7 +136,8 @@ class Application:
             if request.writer.output_size and request.transport is not None:
                 request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
                 return web.Response()
-            return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"))
+            failed = StatusError("InternalError", "an error on the server; see its log")
+            return negotiation.status_answer(failed, request)
 
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         if probing.is_probe(request.path):
@@ -160,7 +162,7 @@ class Application:
         try:
             return await self._limits.carry_out(call, _handler(route))
         except StatusError as error:  # what was warned of before holds all the same
-            refused = negotiation.status_answer(error)
+            refused = negotiation.status_answer(error, request)
             negotiation.warn(refused, call.warnings)
             return refused
 

@@ -7,16 +7,19 @@ import base64
 import hashlib
 import platform
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
+import orjson
+
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource, Subresource
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import protobuf
 from hypernetes.apiserver.authz import may_ever
-from hypernetes.apiserver.documents import Document
+from hypernetes.apiserver.documents import JSON, Document
 
 KUBERNETES_MAJOR, KUBERNETES_MINOR = "1", "36"  # the API that facts/ describes
 _AGGREGATED_VERSIONS = ("v2", "v2beta1")
@@ -35,6 +38,17 @@ _GROUP_ORDER = {
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
+@dataclass(frozen=True, slots=True)
+class AggregatedForm:
+    """Of the aggregated document: `apidiscovery.k8s.io/<version>`."""
+
+    version: str = "v2"
+    media_type: str = JSON
+
+
+AGGREGATED = AggregatedForm()
+
+
 class Discovery:
     """The discovery documents of one set of resources."""
 
@@ -43,7 +57,7 @@ class Discovery:
         self._groups: dict[str, dict[str, list[Resource]]] = {}
         for resource in sorted(resources, key=_position):
             self._groups.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
-        self._aggregated: dict[tuple[bool, str], Document] = {}
+        self._aggregated: dict[tuple[bool, AggregatedForm], Document] = {}
 
     def api_versions(self, address: str) -> dict[str, Any]:
         """`/api`; `address` is the host and port by which clients reach the server."""
@@ -71,17 +85,18 @@ class Discovery:
         head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {})}
         return {**head, "groupVersion": found[0].api_version, "resources": rows}
 
-    def aggregated(self, core: bool, version: str = "v2") -> Document:
-        """All of `/api` (core) or `/apis` in one document, as `apidiscovery.k8s.io/<version>`."""
-        if (core, version) not in self._aggregated:
+    def aggregated(self, core: bool, form: AggregatedForm = AGGREGATED) -> Document:
+        """All of `/api` (core) or `/apis` in one document."""
+        if (core, form) not in self._aggregated:
             names = [name for name in self._groups if (name == "") is core]
             value = {
-                "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {},
+                "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{form.version}", "metadata": {},
                 "items": [self._aggregated_group(name) for name in names],
             }  # fmt: skip
-            media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-            self._aggregated[core, version] = Document.of(value, media)
-        return self._aggregated[core, version]
+            media = f"{form.media_type};g=apidiscovery.k8s.io;v={form.version};as=APIGroupDiscoveryList"
+            encode = protobuf.encode if form.media_type == protobuf.MEDIA_TYPE else orjson.dumps
+            self._aggregated[core, form] = Document.of_bytes(encode(value), media)
+        return self._aggregated[core, form]
 
     def group_versions(self) -> list[tuple[str, str]]:
         return [(group, version) for group in self._groups for version in self._groups[group]]
@@ -142,17 +157,19 @@ def _offered(resource: Resource) -> Resource | None:
     return replace(resource, verbs=verbs, subresources=subresources)
 
 
-def aggregated_version(accept: str | None) -> str | None:
-    """The version of the aggregated document that a client asks for first, None for the old documents."""
+def aggregated_form(accept: str | None) -> AggregatedForm | None:
+    """The form of the aggregated document that a client asks for first, None for the old documents."""
     for entry in (accept or "").split(","):
         media, *parameters = (part.strip() for part in entry.split(";"))
         asked = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if media not in ("application/json", "*/*", "application/*"):
+        if media not in ("application/json", "*/*", "application/*", protobuf.MEDIA_TYPE):
             continue
         if asked.get("g") != "apidiscovery.k8s.io" or asked.get("as") != "APIGroupDiscoveryList":
             return None
-        if asked.get("v") in _AGGREGATED_VERSIONS:
-            return asked["v"]
+        if media == protobuf.MEDIA_TYPE and asked.get("v") == "v2":  # the other version has no message
+            return AggregatedForm("v2", media)
+        if media != protobuf.MEDIA_TYPE and asked.get("v") in _AGGREGATED_VERSIONS:
+            return AggregatedForm(asked["v"])
     return None
 
 

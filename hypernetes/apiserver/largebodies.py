@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 LARGE_BYTES = 64 * 1024
 LARGE_YAML_BYTES = 256  # aliases make much of little
+LARGE_PROTOBUF_BYTES = 8 * 1024  # two bytes may stand for an object
 LARGE_PATCH_BYTES = 4 * 1024  # and so do a patch's copies
 
 _Args = ParamSpec("_Args")
@@ -41,4 +42,7 @@ class LargeBodies:
 
 def is_large(size: int, content_type: str) -> bool:
     """Whether a body of `size` bytes may take long to read."""
-    return size > LARGE_BYTES or (size > LARGE_YAML_BYTES and "yaml" in content_type.lower())
+    if size > LARGE_BYTES:
+        return True
+    limit = LARGE_YAML_BYTES if "yaml" in content_type.lower() else LARGE_PROTOBUF_BYTES
+    return size > limit and ("yaml" in content_type.lower() or "protobuf" in content_type.lower())

@@ -36,7 +36,7 @@ class HistoryGone(Exception):
 class Entry:
     """One key's value at the revision of its last write. Labels and fields are read from the bytes when first asked."""
 
-    __slots__ = ("_index", "data", "key", "name", "revision", "views")
+    __slots__ = ("__weakref__", "_index", "data", "key", "name", "revision", "views")
 
     def __init__(self, key: str, revision: int, data: bytes, name: ObjectKey | None) -> None:
         self.key, self.revision, self.data = key, revision, data

@@ -4,22 +4,27 @@ A view turns stored bytes into answers. There is one instance of each (`view_of`
 a view can keep the result for all its watchers.
 """
 
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import orjson
 
 from hypernetes.api.scheme import Resource
-from hypernetes.apiserver import codec, tables, versions
+from hypernetes.apiserver import codec, protobuf, tables, versions
+from hypernetes.apiserver.keptforms import KeptForms
 from hypernetes.apiserver.mirror import Entry, Event
+from hypernetes.apiserver.protobuf import descriptors, envelopes, splicing, writing
 from hypernetes.apiserver.registry import nodes
 
 OBJECT, METADATA, TABLE = "object", "metadata", "table"
+JSON = "application/json"
 META_GROUP = "meta.k8s.io"
 
 
 class View:
     """See the module's docstring. Compared by identity: get one from `view_of`."""
+
+    stream_type = JSON  # what a watch says it is
 
     def __init__(
         self, resource: Resource, shape: str, include_object: str, version: str, annotated: bool, projected: bool
@@ -29,6 +34,8 @@ class View:
         self.annotated = annotated  # with the tenant's annotation, on /tenants/*/ paths
         self.projected = projected  # a shared object of `system`, as another tenant sees it
         self._converted = versions.differs(resource)
+        self.kind = resource.kind if shape == OBJECT else "PartialObjectMetadata"
+        self.api_version = resource.api_version if shape == OBJECT else f"{META_GROUP}/{version}"
         self._alias = resource.api_version if resource.stored is not resource else None
 
     def encode(self, entry: Entry, revision: int | None = None, *, in_list: bool = False) -> bytes:
@@ -56,6 +63,14 @@ class View:
             body = orjson.dumps(table)
         return b'{"type":"%b","object":%b}\n' % (event_type.encode(), body)
 
+    def say(self, event_type: str, obj: dict[str, Any]) -> bytes:
+        """A line of a watch that is about no entry: a bookmark, an error."""
+        return orjson.dumps({"type": event_type, "object": obj}) + b"\n"
+
+    def events_in(self, frames: bytes) -> int:
+        """How many events some lines of a watch tell of."""
+        return frames.count(b"\n")
+
     def shows(self, event: Event) -> bool:
         """Whether the event changes what this view shows: most of what happens to a node isn't its users' business."""
         if not self.projected or event.entry is None or event.previous is None:
@@ -82,6 +97,46 @@ class View:
         return entry.views[key]
 
 
+class ProtobufView(View):
+    """The same in protobuf: objects of kinds that have a message, and the metadata of all."""
+
+    stream_type = protobuf.WATCH_MEDIA_TYPE
+
+    def encode(self, entry: Entry, revision: int | None = None, *, in_list: bool = False) -> bytes:
+        """The object in its envelope."""
+        return envelopes.wrap(self.api_version, self.kind, self.message(entry, revision))
+
+    def message(self, entry: Entry, revision: int | None = None) -> bytes:
+        tenant = entry.name.tenant if self.annotated and entry.name is not None else None
+        return splicing.splice(self._message(entry), revision or entry.revision, tenant)
+
+    def line(self, event_type: str, entry: Entry, revision: int | None = None, *, first: bool) -> bytes:
+        return envelopes.event(event_type, self.encode(entry, revision))
+
+    def say(self, event_type: str, obj: dict[str, Any]) -> bytes:
+        return envelopes.event(event_type, protobuf.encode(obj))
+
+    def events_in(self, frames: bytes) -> int:
+        return envelopes.frames(frames)
+
+    def _message(self, entry: Entry) -> bytes:
+        key = (protobuf.MEDIA_TYPE, self.shape, self.projected, self.resource.api_version if self._converted else "")
+        message = entry.views.get(key)
+        if message is None:
+            message = writing.write(self._name, orjson.loads(self._data(entry)))
+            _MESSAGES.keep(entry, key, message)
+        return message
+
+    @cached_property
+    def _name(self) -> str:
+        found = descriptors.of_kind(self.api_version, self.kind)
+        assert found is not None, self.kind
+        return found
+
+
+_MESSAGES = KeptForms(64 * 1024 * 1024)
+
+
 def _kept(entry: Entry, name: str, convert: Any) -> bytes:
     if name not in entry.views:
         entry.views[name] = codec.encode(convert(orjson.loads(entry.data)))
@@ -91,6 +146,7 @@ def _kept(entry: Entry, name: str, convert: Any) -> bytes:
 @cache
 def view_of(
     resource: Resource, shape: str = OBJECT, include_object: str = "Metadata", *, version: str = "v1",
-    annotated: bool = False, projected: bool = False,
+    annotated: bool = False, projected: bool = False, media_type: str = JSON,
 ) -> View:  # fmt: skip
-    return View(resource, shape, include_object, version, annotated, projected)
+    made = ProtobufView if media_type == protobuf.MEDIA_TYPE else View
+    return made(resource, shape, include_object, version, annotated, projected)

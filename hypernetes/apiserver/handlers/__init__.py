@@ -7,6 +7,7 @@ plaintext.py     answers that are no object
 probing.py       /livez, /readyz, /healthz
 documents.py     discovery, OpenAPI, the version, metrics
 reading.py       get, list
+protobuflists.py  a list in protobuf
 watching.py      watch
 writing.py       create, update, patch
 components.py    componentstatuses, which are found out when asked for

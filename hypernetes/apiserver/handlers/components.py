@@ -28,19 +28,19 @@ _DEPRECATED = "v1 ComponentStatus is deprecated in v1.19+"
 
 
 async def list_(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
+    accepted = negotiation.accepted(call, of_list=True)
     match = options.list_options(call.http.query, call.resource, watch=False).matcher()
     entries = [entry for entry in await _entries(call) if match is None or match(entry)]
-    view = reading.view_for(call, accepted.shape, accepted.version)
+    view = reading.view_for(call, accepted)
     return _warned(await reading.answer_list(call, accepted, view, entries, {}))
 
 
 async def get(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     found = [entry for entry in await _entries(call) if entry.key == call.route.name]
     if not found:
         raise not_found(call.resource.group_resource, call.route.name)
-    view = reading.view_for(call, accepted.shape, accepted.version)
+    view = reading.view_for(call, accepted)
     return _warned(reading.answer_one(accepted, view, found[0]))
 
 

@@ -28,7 +28,7 @@ _AT_ONCE = 32  # objects of one deletecollection whose removal is under way; the
 
 
 async def delete(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     asked = await _options(call)
     _warn(call, asked)
     written = await delete_object(call, call.route.name, asked)
@@ -45,7 +45,7 @@ async def delete(call: Call) -> web.StreamResponse:
 
 async def delete_collection(call: Call) -> web.StreamResponse:
     """Deletes all that the selectors match, or the first `limit` of them; answers with them as they were found."""
-    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
+    accepted = negotiation.accepted(call, of_list=True)
     selected = options.list_options(call.http.query, call.resource, watch=False)
     asked = await _options(call)
     _warn(call, asked)
@@ -56,7 +56,7 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     gone: list[Entry] = []
     for start in range(0, len(found), _AT_ONCE):
         gone += await _delete_all(call, found[start : start + _AT_ONCE], asked)
-    view = view_for(call, accepted.shape, accepted.version)
+    view = view_for(call, accepted)
     return await answer_list(call, accepted, view, gone, {"resourceVersion": str(mirror.revision)})
 
 
@@ -125,9 +125,9 @@ def _warn(call: Call, asked: DeleteOptions) -> None:
 
 
 async def _options(call: Call) -> DeleteOptions:
-    body, content_type = await negotiation.read_payload(call.http)
-    if not body or (isinstance(body, bytes) and not body.strip()):
+    if not (await negotiation.read_body(call.http)).strip():
         return options.delete_options(call.http.query, {})
+    body, content_type = await negotiation.read_payload(call, ("v1", _OPTIONS_KIND))
     value = body if isinstance(body, dict) else bodies.parse(body, content_type, find_duplicates=False)[0]
     if isinstance(value, dict) and value.get("kind", _OPTIONS_KIND) == _OPTIONS_KIND:
         body = {**value, "apiVersion": "v1"}  # clients name the group of what they delete

@@ -44,8 +44,8 @@ async def serve(call: Call) -> web.StreamResponse:
             body = found.group(group)
         case ["api" | "apis" | "version", *_] if call.http.method != "GET":
             raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
-        case ["api"] | ["apis"] if (version := discovery.aggregated_version(accept)) is not None:
-            return _document(call, found.aggregated(path == "/api", version))
+        case ["api"] | ["apis"] if (form := discovery.aggregated_form(accept)) is not None:
+            return _document(call, found.aggregated(path == "/api", form))
         case ["api"]:
             body = found.api_versions(call.http.host)
         case ["apis"]:
@@ -60,7 +60,7 @@ async def serve(call: Call) -> web.StreamResponse:
             return plaintext.no_such_path()
     if body is None:
         raise not_served()
-    return negotiation.answer(body, 200, negotiation.accepted(accept).media_type)
+    return negotiation.answer(body, 200, negotiation.chosen(accept, in_protobuf="kind" in body).media_type)
 
 
 async def _metrics(call: Call) -> web.StreamResponse:

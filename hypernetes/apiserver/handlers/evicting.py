@@ -34,12 +34,12 @@ async def evict(call: Call) -> web.StreamResponse:
     for _ in range(_ATTEMPTS):
         if await _evicted(call, asked):
             success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-            return negotiation.answer(success, 201)
+            return negotiation.answer(success, 201, negotiation.media_type(call.http))
     raise conflict("pods", call.route.name, "the pod changes all the time; try again")
 
 
 async def _read(call: Call) -> Object:
-    body, content_type = await negotiation.read_payload(call.http)
+    body, content_type = await negotiation.read_payload(call, (_API_VERSIONS[0], "Eviction"))
     value = body if isinstance(body, dict) else bodies.parse(body, content_type, find_duplicates=False)[0]
     if isinstance(value, dict) and value.get("apiVersion") in _API_VERSIONS:
         body = {**value, "apiVersion": _API_VERSIONS[0]}

@@ -43,7 +43,7 @@ class _Ahead:
 
 
 async def patch_(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     content_type = call.http.headers.get("Content-Type", "")
     patch.check_content_type(content_type)
     asked = options.write_options(call.http.query, "patch")

@@ -13,13 +13,13 @@ from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import compression, sending, sharing, views
 from hypernetes.apiserver.freshness import too_large
-from hypernetes.apiserver.handlers import negotiation, options
+from hypernetes.apiserver.handlers import negotiation, options, protobuflists
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.negotiation import Accepted
 from hypernetes.apiserver.handlers.options import EXACT, ListOptions
 from hypernetes.apiserver.mirror import Entry, HistoryGone, Page
 from hypernetes.apiserver.storage.base import Compacted, Unavailable
-from hypernetes.apiserver.views import View
+from hypernetes.apiserver.views import ProtobufView, View
 
 _CHUNK_BYTES = 96 * 1024
 _WHOLE_BYTES = 256 * 1024  # what is smaller is sent in one piece, with its length
@@ -68,11 +68,11 @@ class Continue:
 
 
 async def get(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     wanted = options.resource_version(call.http.query)
     await _fresh_enough(call, wanted)
     entry = find(call)
-    view = view_for(call, accepted.shape, accepted.version)
+    view = view_for(call, accepted)
     return answer_one(accepted, view, entry)
 
 
@@ -99,13 +99,14 @@ def find(call: Call) -> Entry:
     return entry
 
 
-def view_for(call: Call, shape: str, version: str = "v1") -> View:
+def view_for(call: Call, accepted: Accepted) -> View:
+    shape = accepted.shape
     include = call.http.query.get("includeObject") or "Metadata"
     if shape == views.TABLE and include not in ("None", "Metadata", "Object"):
         raise StatusError("BadRequest", f"includeObject must be None, Metadata or Object, not {include!r}")
     return views.view_of(
-        call.resource, shape, include if shape == views.TABLE else "Metadata", version=version,
-        annotated=call.tenant is None, projected=call.reads_shared,
+        call.resource, shape, include if shape == views.TABLE else "Metadata", version=accepted.version,
+        annotated=call.tenant is None, projected=call.reads_shared, media_type=accepted.media_type,
     )  # fmt: skip
 
 
@@ -117,9 +118,9 @@ async def _fresh_enough(call: Call, wanted: int | None) -> None:
 
 
 async def list_(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
+    accepted = negotiation.accepted(call, of_list=True)
     asked = options.list_options(call.http.query, call.resource, watch=False)
-    view = view_for(call, accepted.shape, accepted.version)
+    view = view_for(call, accepted)
     page, token = await _page(call, asked)
     metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
     if token:
@@ -136,10 +137,12 @@ async def answer_list(
     if view.shape == views.TABLE:
         table = view.table(entries)
         return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type, call.warnings)
+    if isinstance(view, ProtobufView):
+        return await _stream(call, await protobuflists.pieces(view, entries, metadata), accepted.media_type)
     pieces = _pieces(view, entries, metadata)
     if accepted.media_type != negotiation.JSON:
         return negotiation.answer(b"".join(pieces), 200, accepted.media_type, call.warnings)
-    return await _stream(call, pieces)
+    return await _stream(call, pieces, accepted.media_type)
 
 
 async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
@@ -234,11 +237,7 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
 
 
 def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Iterator[bytes]:
-    if view.shape == views.METADATA:
-        kind, api_version = "PartialObjectMetadataList", f"{views.META_GROUP}/{view.version}"
-    else:
-        kind, api_version = f"{view.resource.kind}List", view.resource.api_version
-    head = {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+    head = {"kind": f"{view.kind}List", "apiVersion": view.api_version, "metadata": metadata}
     if not entries and view.shape == views.METADATA:
         yield orjson.dumps({**head, "items": None})  # as upstream
         return
@@ -249,13 +248,13 @@ def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Itera
     yield b"]}"
 
 
-async def _stream(call: Call, pieces: Iterator[bytes]) -> web.StreamResponse:
+async def _stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.StreamResponse:
     """Short lists in one piece; long ones chunk by chunk, so that they cost a chunk of memory."""
     chunk = _take(pieces, _WHOLE_BYTES)
     if len(chunk) < _WHOLE_BYTES:
-        return negotiation.answer(chunk, warnings=call.warnings)
+        return negotiation.answer(chunk, 200, media_type, call.warnings)
     gzip = compression.Stream() if negotiation.takes_gzip(call.http) else None
-    response = web.StreamResponse(headers={"Content-Type": negotiation.JSON, **(compression.HEADERS if gzip else {})})
+    response = web.StreamResponse(headers={"Content-Type": media_type, **(compression.HEADERS if gzip else {})})
     negotiation.warn(response, call.warnings)
     await response.prepare(call.http)
     while chunk:

@@ -112,7 +112,7 @@ HANDLERS: dict[tuple[str, str], Callable[[Call], Awaitable[web.StreamResponse]]]
 
 async def _read(call: Call) -> Object:
     asked = options.write_options(call.http.query, "create")
-    body, content_type = await negotiation.read_payload(call.http)
+    body, content_type = await negotiation.read_payload(call, (call.resource.api_version, call.resource.kind))
     kind = schema.for_kind(call.resource.api_version, call.resource.kind)
     review, warnings = kind.decode(body, asked.field_validation, content_type)
     call.warnings += warnings
@@ -121,7 +121,7 @@ async def _read(call: Call) -> Object:
 
 
 def _answer(call: Call, review: Object) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     return negotiation.answer(review, 201, accepted.media_type, call.warnings)
 
 

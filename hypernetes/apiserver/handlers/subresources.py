@@ -36,7 +36,7 @@ async def get_scale(call: Call) -> web.StreamResponse:
 
 def _answer_scale(call: Call, scale: Object) -> web.Response:
     """In the form that the client asks for: `kubectl get --subresource=scale` prints a table."""
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     if accepted.shape == views.TABLE:
         resource = dataclasses.replace(call.resource, kind="Scale")
         include = call.http.query.get("includeObject") or tables.INCLUDE_METADATA
@@ -52,7 +52,7 @@ def _answer_scale(call: Call, scale: Object) -> web.Response:
 async def put_scale(call: Call) -> web.StreamResponse:
     """PUT or PATCH of a scale: changes spec.replicas and nothing else."""
     asked = options.write_options(call.http.query, call.route.verb)
-    body, content_type = await negotiation.read_payload(call.http)
+    body, content_type = await negotiation.read_payload(call, ("autoscaling/v1", "Scale"))
     kind = schema.for_kind("autoscaling/v1", "Scale")
     strategy = registry.of(call.resource)
 
@@ -75,7 +75,7 @@ async def put_scale(call: Call) -> web.StreamResponse:
 async def bind(call: Call) -> web.StreamResponse:
     """POST of a Binding: gives a pod its node, once. Both `pods/NAME/binding` and `bindings` lead here."""
     asked = options.write_options(call.http.query, "create")
-    body, content_type = await negotiation.read_payload(call.http)
+    body, content_type = await negotiation.read_payload(call, ("v1", "Binding"))
     binding, _ = schema.for_kind("v1", "Binding").decode(body, asked.field_validation, content_type)
     metadata = binding.get("metadata") or {}
     name = call.route.name or metadata.get("name") or ""
@@ -95,7 +95,9 @@ async def bind(call: Call) -> web.StreamResponse:
 
     await call.parts.objects.change(place, bound, dry_run=asked.dry_run)
     return negotiation.answer(
-        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201},
+        201,
+        negotiation.media_type(call.http),
     )
 
 
@@ -126,7 +128,7 @@ def _bound(pod: Object, node: str, metadata: Object, call: Call) -> Object:
 
 async def finalize(call: Call) -> web.StreamResponse:
     """PUT of a namespace's spec.finalizers; the last one to go takes the namespace with it."""
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     asked = options.write_options(call.http.query, "update")
     sent = await writing.read_object(call, asked.field_validation)
     strategy = registry.of(call.resource)
@@ -155,7 +157,7 @@ async def finalize(call: Call) -> web.StreamResponse:
 async def token(call: Call) -> web.StreamResponse:
     """POST of a TokenRequest: a token of the service account."""
     asked = options.write_options(call.http.query, "create")
-    body, content_type = await negotiation.read_payload(call.http)
+    body, content_type = await negotiation.read_payload(call, ("authentication.k8s.io/v1", "TokenRequest"))
     kind = schema.for_kind("authentication.k8s.io/v1", "TokenRequest")
     request, call.warnings[:] = kind.decode(body, asked.field_validation, content_type)
     tenant, namespace, name = call.one_tenant, call.route.namespace, call.route.name
@@ -187,7 +189,7 @@ async def token(call: Call) -> web.StreamResponse:
         },
         "status": serviceaccounts.status(granted, signed),
     }
-    return negotiation.answer(answer, 201, warnings=call.warnings)
+    return negotiation.answer(answer, 201, negotiation.media_type(call.http), call.warnings)
 
 
 def _of_own_pod(call: Call, node: str, granted: ServiceAccountToken) -> bool:

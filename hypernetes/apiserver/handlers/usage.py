@@ -56,16 +56,16 @@ async def get_node(call: Call) -> web.StreamResponse:
 
 
 async def _list(call: Call, entries: list[Entry]) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"), of_list=True)
-    view = reading.view_for(call, accepted.shape, accepted.version)
+    accepted = negotiation.accepted(call, of_list=True)
+    view = reading.view_for(call, accepted)
     return await reading.answer_list(call, accepted, view, entries, {})
 
 
 def _one(call: Call, entries: list[Entry]) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     if not entries:
         raise not_found(call.resource.group_resource, call.route.name)
-    view = reading.view_for(call, accepted.shape, accepted.version)
+    view = reading.view_for(call, accepted)
     return reading.answer_one(accepted, view, entries[0])
 
 

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
-import orjson
 import structlog
 from aiohttp import web
 
@@ -33,14 +32,12 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 async def watch(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
-    if accepted.media_type != negotiation.JSON:
-        raise StatusError("NotAcceptable", f"a watch is served as {negotiation.JSON} only")
+    accepted = negotiation.accepted(call, streamed=True)
     asked = options.list_options(call.http.query, call.resource, watch=True)
-    view = view_for(call, accepted.shape, accepted.version)
+    view = view_for(call, accepted)
     await _fresh_enough(call, asked)
     watcher = Watcher(_scope(call, asked), view, call.seen(asked.matcher(call.shown_labels)))
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(headers={"Content-Type": view.stream_type})
     negotiation.warn(response, call.warnings)
     first: Iterable[bytes] = ()
     try:
@@ -156,29 +153,29 @@ async def _serve(
     seconds = asked.timeout_seconds or DEFAULT_TIMEOUT_SECONDS * random.uniform(1, 2)
     end = loop.time() + max(seconds, 0)
     for frame in first:
-        await _send(call, response, frame)
+        await _send(call, watcher.view, response, frame)
     sent = functools.partial(call.parts.observer.metrics.watched, call.resource)
     watcher.outlet = chunks.of(call.http, response, sent)
     next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.5, 1)
     while loop.time() < end:
         frames = await watcher.next(max(0.0, min(end, next_bookmark if asked.bookmarks else end) - loop.time()))
         if frames:
-            await _send(call, response, frames)
+            await _send(call, watcher.view, response, frames)
         elif watcher.cut_off:
             return
         elif watcher.expired:
-            await _send(call, response, _gone(watcher.revision))
+            await _send(call, watcher.view, response, _gone(watcher.view, watcher.revision))
             return
         if asked.bookmarks and watcher.idle and loop.time() >= next_bookmark:
-            await _send(call, response, bookmark(watcher.view, call.parts.mirror.revision))
+            await _send(call, watcher.view, response, bookmark(watcher.view, call.parts.mirror.revision))
             next_bookmark = loop.time() + BOOKMARK_SECONDS
 
 
-async def _send(call: Call, response: web.StreamResponse, frames: bytes) -> None:
+async def _send(call: Call, view: View, response: web.StreamResponse, frames: bytes) -> None:
     try:
         async with asyncio.timeout(SEND_DEADLINE_SECONDS):
             await sending.write(response, frames)
-            call.parts.observer.metrics.watched(call.resource, frames.count(b"\n"))
+            call.parts.observer.metrics.watched(call.resource, view.events_in(frames))
     except TimeoutError as error:
         if call.http.transport is not None:
             call.http.transport.abort()  # closing it in order would wait for the client, too
@@ -203,9 +200,9 @@ def bookmark(view: View, revision: int, *, initial_end: bool = False) -> bytes:
             "kind": "Table", "apiVersion": meta, "metadata": {"resourceVersion": str(revision)},
             "columnDefinitions": [], "rows": [{"cells": [], "object": shown}],
         }  # fmt: skip
-    return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+    return view.say("BOOKMARK", obj)
 
 
-def _gone(revision: int) -> bytes:
+def _gone(view: View, revision: int) -> bytes:
     error = StatusError("Expired", f"too old resource version: {revision}")
-    return orjson.dumps({"type": "ERROR", "object": error.to_dict()}) + b"\n"
+    return view.say("ERROR", error.to_dict())

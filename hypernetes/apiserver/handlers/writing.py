@@ -33,7 +33,7 @@ _NAME_ATTEMPTS = 8  # for a generated name that is taken; as upstream
 
 
 async def create(call: Call) -> web.StreamResponse:
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     asked = options.write_options(call.http.query, "create")
     obj = await read_object(call, asked.field_validation, new=True)
     written = await create_object(call, obj, dry_run=asked.dry_run)
@@ -89,7 +89,7 @@ async def read_object(call: Call, field_validation: str, *, new: bool = False) -
     kind = schema.for_kind(resource.api_version, resource.kind)
 
     def decoded() -> tuple[Object, list[str]]:
-        payload, content_type = negotiation.payload(body, sent_as)
+        payload, content_type = negotiation.payload(body, sent_as, (resource.api_version, resource.kind))
         return kind.decode(payload, field_validation, content_type)
 
     sent_as = call.http.headers.get("Content-Type", "")
@@ -155,7 +155,7 @@ def _check(call: Call, obj: Object, causes: Causes) -> None:
 
 async def update(call: Call) -> web.StreamResponse:
     """PUT of an object, or of its status."""
-    accepted = negotiation.accepted(call.http.headers.get("Accept"))
+    accepted = negotiation.accepted(call)
     asked = options.write_options(call.http.query, "update")
     sent = await read_object(call, asked.field_validation)
     await admission.prepare(call)
@@ -264,7 +264,7 @@ async def change(call: Call, decide: Any, *, dry_run: bool = False) -> Written:
 
 
 def answer(call: Call, written: Written, accepted: negotiation.Accepted, status: int = 200) -> web.Response:
-    view = view_for(call, accepted.shape, accepted.version)
+    view = view_for(call, accepted)
     if view.shape == views.TABLE:
         body: Any = view.table([written.entry])
         body["metadata"] = {"resourceVersion": str(written.entry.revision)}

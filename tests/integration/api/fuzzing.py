@@ -68,7 +68,7 @@ def objects(draw: st.DrawFn, resource: Resource) -> dict[str, Any]:
 
 
 @cache
-def _recorded() -> dict[tuple[str, str], list[dict[str, Any]]]:
+def recorded() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Objects that upstream took, by apiVersion and kind."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for file in sorted(_RECORDINGS.glob("*.jsonl")):
@@ -83,7 +83,7 @@ def _recorded() -> dict[tuple[str, str], list[dict[str, Any]]]:
 @st.composite
 def plausible(draw: st.DrawFn, resource: Resource) -> dict[str, Any]:
     """An object that upstream took, as it is or with a little that is odd in it."""
-    known = _recorded().get((resource.api_version, resource.kind))
+    known = recorded().get((resource.api_version, resource.kind))
     if not known:
         return draw(objects(resource))
     obj = orjson.loads(orjson.dumps(draw(st.sampled_from(known))))

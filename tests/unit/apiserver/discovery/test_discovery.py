@@ -3,13 +3,15 @@ import pytest
 
 from hypernetes.api import scheme
 from hypernetes.apiserver import discovery, openapi
-from hypernetes.apiserver.discovery import Discovery
+from hypernetes.apiserver.discovery import AggregatedForm, Discovery
 from hypernetes.apiserver.documents import Document
 
 KUBECTL_ACCEPT = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+AGGREGATED = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +95,13 @@ def test_another_set_of_resources_has_other_documents(built_in):
 
 
 @pytest.mark.parametrize(
-    ("accept", "version"),
+    ("accept", "form"),
     [
-        (KUBECTL_ACCEPT, "v2"),
-        ("application/json;v=v2beta1;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io", "v2beta1"),
-        (f"application/vnd.kubernetes.protobuf,{KUBECTL_ACCEPT}", "v2"),
+        (KUBECTL_ACCEPT, AggregatedForm("v2")),
+        ("application/json;v=v2beta1;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io", AggregatedForm("v2beta1")),
+        (f"{PROTOBUF};{AGGREGATED},{KUBECTL_ACCEPT}", AggregatedForm("v2", PROTOBUF)),
+        (f"{PROTOBUF};{AGGREGATED.replace('v2', 'v2beta1')},{KUBECTL_ACCEPT}", AggregatedForm("v2")),
+        (f"{PROTOBUF},{KUBECTL_ACCEPT}", None),
         ("application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,application/json", None),
         ("application/json", None),
         (f"application/json,{KUBECTL_ACCEPT}", None),
@@ -105,8 +109,8 @@ def test_another_set_of_resources_has_other_documents(built_in):
         (None, None),
     ],
 )
-def test_a_client_gets_the_aggregated_document_if_it_asks_for_it_first(accept, version):
-    assert discovery.aggregated_version(accept) == version
+def test_a_client_gets_the_aggregated_document_if_it_asks_for_it_first(accept, form):
+    assert discovery.aggregated_form(accept) == form
 
 
 def test_the_version_is_one_that_clients_can_parse():
