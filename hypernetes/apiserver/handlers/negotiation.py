@@ -88,7 +88,7 @@ def _quality(text: str) -> float:
 
 
 def _matches(media_range: str, media_type: str) -> bool:
-    return media_range in (media_type, "application/*", "*/*")
+    return media_range in (media_type, "*/*")  # upstream serves nothing for `application/*`
 
 
 async def receive(request: web.BaseRequest) -> None:

@@ -286,7 +286,9 @@ accepts = st.sampled_from(
     ["application/json", "application/yaml", "*/*", "", "application/json;as=Table;v=v1;g=meta.k8s.io", "text/html",
      "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
      "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-     "application/yaml;as=Table;v=v1beta1;g=meta.k8s.io", "application/json;as=Table;v=v2;g=x, */*"]
+     "application/yaml;as=Table;v=v1beta1;g=meta.k8s.io", "application/json;as=Table;v=v2;g=x, */*",
+     "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf, */*;q=0.1",
+     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io, application/json"]
 )  # fmt: skip
 segments = st.sampled_from(
     ["", "api", "apis", "v1", "apps", "batch", "namespaces", "default", "pods", "deployments", "nodes", "services",

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
+from hypernetes.apiserver import protobuf
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.pki import ADMIN, PkiDirectory, client_context
 from tests.integration.api import fuzzing
@@ -88,16 +89,19 @@ class Live:
         known = b'"ResourceVersionTooLarge"' in data or answer.status == 501
         assert answer.status < 500 or known, shown
         assert time.monotonic() - began < SEVERAL_SECONDS, shown
-        if (
-            method != "HEAD"
-            and answer.status >= 400
-            and (answer.getheader("Content-Type") or "").startswith("application/json")
-        ):
-            status = orjson.loads(data)
-            assert (status["kind"], status["code"]) == ("Status", answer.status), shown
+        if method != "HEAD" and answer.status >= 400:
+            status = status_of(answer.getheader("Content-Type") or "", data)
+            assert status is None or (status["kind"], status["code"]) == ("Status", answer.status), shown
         if answer.will_close:
             self.hang_up()
         return answer.status, data
+
+
+def status_of(content_type: str, data: bytes) -> Any:
+    """None where the answer is text."""
+    if content_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(data)
+    return orjson.loads(data) if content_type.startswith("application/json") else None
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def test_whatever_is_taken_can_be_shown_changed_and_deleted(live: Live, data: st
 def test_messages_in_protobuf(live: Live, data: st.DataObject) -> None:
     resource = data.draw(st.sampled_from(CREATABLE))
     body = data.draw(fuzzing.protobufs(resource))
-    headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+    headers = {"Content-Type": protobuf.MEDIA_TYPE, "Accept": data.draw(fuzzing.accepts)}
     live("POST", f"{path_of(resource)}?dryRun=All", body, headers)
     live("PUT", f"{path_of(resource)}/fuzzed?dryRun=All", body, headers)
 
