@@ -3,6 +3,7 @@
 A tenant is a logical cluster (docs/architecture.md, "Tenants"). The tenant `system` is the provider's own.
 """
 
+import hashlib
 import ipaddress
 import re
 import uuid
@@ -57,3 +58,8 @@ class TenantSAN:
     def parse(cls, uri: str) -> "TenantSAN | None":
         match = _SAN.match(uri)
         return match and cls(match["cluster"], match["name"], match["uid"])
+
+
+def mac_address(pod_uid: str) -> str:
+    """Of a pod's port: locally administered, and the same wherever the pod runs."""
+    return ":".join(["02", *(f"{byte:02x}" for byte in hashlib.sha256(pod_uid.encode()).digest()[:5])])

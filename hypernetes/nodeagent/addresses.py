@@ -4,7 +4,6 @@ A pod finds its Port again after any crash by the pod's UID in it. The Port has 
 ports, so that whoever enforces policies knows all pods of the tenant without reading pods of other nodes.
 """
 
-import hashlib
 import ipaddress
 import random
 from collections.abc import Iterator
@@ -66,11 +65,6 @@ class Claim:
         return asdict(self)
 
 
-def mac_address(pod_uid: str) -> str:
-    """Locally administered, and the same for a pod wherever it runs."""
-    return ":".join(["02", *(f"{byte:02x}" for byte in hashlib.sha256(pod_uid.encode()).digest()[:5])])
-
-
 def named_ports(pod: Pod) -> list[ContainerPort]:
     """What policies may call by name (NetworkPolicyPort.port)."""
     containers = (*pod.spec.init_containers, *pod.spec.containers)
@@ -91,8 +85,8 @@ def candidates(subnet: network_base.Subnet, taken: frozenset[str], start: int) -
 class Addresses:
     """Claims and releases Ports."""
 
-    def __init__(self, client: Client, node_name: str) -> None:
-        self._client, self._node_name = client, node_name
+    def __init__(self, client: Client, node_name: str, node_address: str) -> None:
+        self._client, self._node_name, self._node_address = client, node_name, node_address
 
     async def claim(self, pod: Pod, tenant: str) -> Claim:
         """The pod's claim, found again or new. Raises AddressError, StatusError, TransportError."""
@@ -195,12 +189,13 @@ class Addresses:
             api_version_="v1", kind_="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name,
             uid=pod.metadata.uid,
         )  # fmt: skip
-        mac = mac_address(pod.metadata.uid or "")
+        mac = tenancy.mac_address(pod.metadata.uid or "")
         port = Port(
             metadata=ObjectMeta(name=name, labels=pod.metadata.labels),
             spec=PortSpec(
                 network=network.name, subnet=subnet.name, address=address, mac_address=mac,
-                node_name=self._node_name, pod_ref=reference, container_ports=named_ports(pod),
+                node_name=self._node_name, node_address=self._node_address, pod_ref=reference,
+                container_ports=named_ports(pod),
             ),
         )  # fmt: skip
         try:

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from hypernetes.api import quantity
 from hypernetes.api.models.core_v1 import Pod
-from hypernetes.api.tenancy import DEFAULT_NETWORK, DEFAULT_SERVICE_CIDR
+from hypernetes.api.tenancy import DEFAULT_NETWORK, DEFAULT_SERVICE_CIDR, mac_address
 from hypernetes.client import Client, EventRecorder, Informer
 from hypernetes.nodeagent import node, server
-from hypernetes.nodeagent.addresses import Claim, mac_address
+from hypernetes.nodeagent.addresses import Claim
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.forwarding import Forwarder
 from hypernetes.nodeagent.hosts import NodeResolver
@@ -37,13 +37,14 @@ from hypernetes.nodeagent.images.manifests import ImageConfig
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
+from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
-from hypernetes.providers.network.base import OPEN, NetworkSpec, PluggedPort, PortPolicy, PortSpec, Subnet
+from hypernetes.providers.network.base import OPEN, NetworkSpec, Peer, PluggedPort, PortPolicy, PortSpec, Subnet
 
 _SUBNET = Subnet("hollow", "100.64.0.0/10", "100.64.0.1")
 _IMAGE = Image(
@@ -108,6 +109,9 @@ class Network:
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
         """Nothing passes, so nothing is to be filtered."""
 
+    async def set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
+        """As for policies."""
+
     async def unplug(self, port_id: str) -> None:
         """It was plugged nowhere."""
 
@@ -162,6 +166,9 @@ class NoServices(TenantViews):
     async def policy(self, tenant: str, own: Place) -> PortPolicy:
         return OPEN
 
+    async def peers(self, tenant: str, network: str, node: str) -> frozenset[Peer]:
+        return frozenset()
+
 
 # The TLS of a node's port, by its name. Without it, nothing listens.
 Tls = Callable[[str], ssl.SSLContext]
@@ -189,10 +196,11 @@ class HollowNode:
         self._events = EventRecorder(client, "hn-agent", instance=name)
         records = Records(directory / name / "pods")
         records.open()
-        resolver = NodeResolver((), ())
+        resolver, network = NodeResolver((), ()), Network()
         parts = Parts(
             host_ip=_ADDRESS, client=client, events=self._events, runtime=FakeRuntime(FakeHost(program)),
-            network=Network(), puller=Images(), addresses=addresses, records=records, views=views, resolver=resolver,
+            network=network, puller=Images(), addresses=addresses, records=records, views=views,
+            peers=NetworkPeers(views, network, name), resolver=resolver,
             forwarder=Forwarder(()), api_address=("127.0.0.1", 1), longest_restart_delay=300.0, clock=time.time,
         )  # fmt: skip
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={name}")

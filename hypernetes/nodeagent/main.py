@@ -25,6 +25,7 @@ from hypernetes.nodeagent.images import dialing
 from hypernetes.nodeagent.images.garbage import remove_unused
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.store import ImageStore
+from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.base import MachineError
@@ -71,8 +72,9 @@ def network_provider(name: str, options: Options) -> NetworkProvider:
         raise StartError(f"there is no network provider {name!r}; installed are: {known}")
     factory = next(iter(found)).load()
     provider: NetworkProvider = factory(
-        cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network"
-    )
+        cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network",
+        node_address=options.node_ip,
+    )  # fmt: skip
     return provider
 
 
@@ -101,6 +103,7 @@ async def run(options: Options) -> None:
     resolver = forwarding.read_resolv_conf()
     api = urlsplit(config.server)
     async with Client(config) as client, dialing.session(policy) as session:
+        views = TenantViews(client)
         parts = Parts(
             host_ip=options.node_ip,
             client=client,
@@ -108,9 +111,10 @@ async def run(options: Options) -> None:
             runtime=runtime,
             network=network,
             puller=Puller(store, session, policy, options.mirrors),
-            addresses=Addresses(client, options.node_name),
+            addresses=Addresses(client, options.node_name, options.node_ip),
             records=records,
-            views=TenantViews(client),
+            views=views,
+            peers=NetworkPeers(views, network, options.node_name),
             resolver=resolver,
             forwarder=forwarding.Forwarder(resolver.nameservers),
             api_address=(api.hostname or "127.0.0.1", api.port or 443),

@@ -13,6 +13,7 @@ from hypernetes.nodeagent.hosts import NodeResolver
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
+from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.base import Runtime
 from hypernetes.nodeagent.tenantview import TenantViews
@@ -50,6 +51,7 @@ class Parts:
     addresses: Claims
     records: PodRecords
     views: TenantViews
+    peers: NetworkPeers
     resolver: NodeResolver
     forwarder: Forwarder
     api_address: tuple[str, int]  # of hn-apiserver, as this node reaches it

@@ -14,7 +14,7 @@ from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord
-from hypernetes.nodeagent.policykeeper import PolicyKeeper
+from hypernetes.nodeagent.portkeeper import PortKeeper
 from hypernetes.nodeagent.probes import Kind
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.servicepusher import ServicePusher
@@ -32,12 +32,12 @@ class PodContainers:
 
     def __init__(
         self, parts: Parts, record: PodRecord, session: Session, starter: Starter, pusher: ServicePusher,
-        policies: PolicyKeeper, pod_volumes: PodVolumes, pod: Callable[[], Pod], changed: Callable[[], None],
+        port: PortKeeper, pod_volumes: PodVolumes, pod: Callable[[], Pod], changed: Callable[[], None],
         exits: Broadcast, metadata_changed: asyncio.Event,
     ) -> None:  # fmt: skip
         self._parts, self._record, self._session = parts, record, session
         self._starter, self._volumes = starter, pod_volumes
-        self._pusher, self._policies = pusher, policies
+        self._pusher, self._port = pusher, port
         self._pod, self._changed, self._exits = pod, changed, exits
         self._metadata_changed = metadata_changed
         self._wake = asyncio.Event()
@@ -56,7 +56,7 @@ class PodContainers:
             self._tasks = tasks
             keepers = [
                 tasks.create_task(self._pusher.run()),
-                tasks.create_task(self._policies.run()),
+                tasks.create_task(self._port.run()),
                 tasks.create_task(self._keep_volumes()),
                 tasks.create_task(self._watch_machine()),
             ]

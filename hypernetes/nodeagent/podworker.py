@@ -31,7 +31,7 @@ from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
-from hypernetes.nodeagent.policykeeper import PolicyKeeper
+from hypernetes.nodeagent.portkeeper import PortKeeper
 from hypernetes.nodeagent.runtime.base import (
     ContainerStatus,
     GuestConfig,
@@ -95,7 +95,7 @@ class PodWorker:
             self._metadata_changed.set()
         self._status.update(pod)
         if relabelled:
-            self._parts.views.policies_changed(self.record.tenant)
+            self._parts.views.network_changed(self.record.tenant)
         if pod.metadata.deletion_timestamp:
             self._deletion.set()
         if self._containers is not None:
@@ -278,7 +278,7 @@ class PodWorker:
     async def _push_services(self) -> Step:
         """The last step before anything of the pod runs: policies must be in force by then, too."""
         made = self._of_machine()
-        await made.policies.enforce()
+        await made.port.enforce()
         await made.pusher.push()
         return Step.VOLUMES
 
@@ -299,7 +299,7 @@ class PodWorker:
         made = self._of_machine()
         assert self.session is not None
         self._containers = PodContainers(
-            self._parts, self.record, self.session, made.starter, made.pusher, made.policies, made.volumes,
+            self._parts, self.record, self.session, made.starter, made.pusher, made.port, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
         phase = await self._containers.run()
@@ -365,7 +365,7 @@ class PodWorker:
         made = self._of_machine()
         assert self.session is not None
         running = PodContainers(
-            self._parts, self.record, self.session, made.starter, made.pusher, made.policies, made.volumes,
+            self._parts, self.record, self.session, made.starter, made.pusher, made.port, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
         await running.stop_all(self._grace())
@@ -508,7 +508,7 @@ class _MachineParts:
 
     starter: Starter
     pusher: ServicePusher
-    policies: PolicyKeeper
+    port: PortKeeper
     volumes: PodVolumes
 
     @classmethod
@@ -529,6 +529,6 @@ class _MachineParts:
             ServicePusher(
                 parts.views, machine, tenant=record.tenant, pod_uid=record.uid, service_cidr=claim.service_cidr
             ),
-            PolicyKeeper(parts, record, claim, pod),
+            PortKeeper(parts, record, claim, pod),
             PodVolumes(PodSources(parts.client, record.tenant, record.namespace), machine, facts, parts.clock),
         )

@@ -1,4 +1,4 @@
-"""The services, endpoints and policies of the tenants that have pods here; and a way to wait until they change.
+"""The services, endpoints, ports and policies of the tenants that have pods here; and a way to wait until they change.
 
 A node reads a tenant's services while it runs one of its pods, and no longer: whoever takes a node over learns what
 its pods could have told, and the API refuses it the rest.
@@ -13,9 +13,9 @@ from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent import dns
 from hypernetes.nodeagent.changes import Changes
 from hypernetes.nodeagent.networkpolicies import Place
-from hypernetes.nodeagent.policyview import PolicyView
+from hypernetes.nodeagent.networkview import NetworkView
 from hypernetes.nodeagent.services import SERVICE_NAME_LABEL
-from hypernetes.providers.network.base import PortPolicy
+from hypernetes.providers.network.base import Peer, PortPolicy
 
 _SERVICE = "service"
 
@@ -24,7 +24,7 @@ class _TenantInformers:
     """Follows one tenant, for as many pods as there are."""
 
     def __init__(
-        self, client: Client, tenant: str, tell: Callable[[Key], None], tell_policies: Callable[[Key], None]
+        self, client: Client, tenant: str, tell: Callable[[Key], None], tell_network: Callable[[Key], None]
     ) -> None:
         self.pods = 0
         self.services: Informer[Service] = Informer(client, Service, tenant=tenant)
@@ -34,10 +34,10 @@ class _TenantInformers:
         self._tasks: list[asyncio.Task[None]] = []
         self.services.on_key(tell)
         self.slices.on_key(tell)
-        self.policies = PolicyView(client, tenant, tell_policies)
+        self.network = NetworkView(client, tenant, tell_network)
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        self._tasks = [group.create_task(each.run()) for each in (self.services, self.slices, self.policies)]
+        self._tasks = [group.create_task(each.run()) for each in (self.services, self.slices, self.network)]
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -55,7 +55,7 @@ class TenantViews:
         self._client = client
         self._tenants: dict[str, _TenantInformers] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._changes, self._policy_changes = Changes(), Changes()
+        self._changes, self._network_changes = Changes(), Changes()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -69,7 +69,7 @@ class TenantViews:
         informers = self._tenants.get(tenant)
         if informers is None:
             informers = self._tenants[tenant] = _TenantInformers(
-                self._client, tenant, self._tell, lambda key: self.policies_changed(key.tenant)
+                self._client, tenant, self._tell, lambda key: self.network_changed(key.tenant)
             )
             if self._group is not None:
                 informers.start(self._group)
@@ -112,15 +112,19 @@ class TenantViews:
 
     async def policy(self, tenant: str, own: Place) -> PortPolicy:
         """What the policies of the tenant make of one of its pods, once they are known."""
-        return await self._tenants[tenant].policies.policy(own)
+        return await self._tenants[tenant].network.policy(own)
 
-    def policies_changed(self, tenant: str) -> None:
-        """Something has changed that policies depend on."""
-        self._policy_changes.tell(tenant)
+    async def peers(self, tenant: str, network: str, node: str) -> frozenset[Peer]:
+        """The ports of one of the tenant's networks on all nodes but this one, once they are known."""
+        return await self._tenants[tenant].network.peers(network, node)
 
-    async def policy_change(self, tenant: str, seen: int) -> int:
-        """As `changed`, of what policies depend on."""
-        return await self._policy_changes.after(tenant, seen)
+    def network_changed(self, tenant: str) -> None:
+        """Something has changed that the tenant's networks or policies depend on."""
+        self._network_changes.tell(tenant)
+
+    async def network_change(self, tenant: str, seen: int) -> int:
+        """As `changed`, of what networks and policies depend on."""
+        return await self._network_changes.after(tenant, seen)
 
     def _service(self, tenant: str, namespace: str, name: str) -> Service | None:
         informers = self._tenants.get(tenant)

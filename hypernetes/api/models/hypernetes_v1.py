@@ -52,6 +52,7 @@ class PortSpec(Model):
     address: str
     mac_address: str = Field(alias="macAddress")
     node_name: str | None = Field(None, alias="nodeName")
+    node_address: str | None = Field(None, alias="nodeAddress")
     pod_ref: core_v1.ObjectReference = Field(alias="podRef")
     container_ports: list[core_v1.ContainerPort] = Field([], alias="containerPorts")
 

@@ -7,7 +7,7 @@ machine that a hostile guest may have broken out to: it must not harm more than 
 from collections.abc import Callable
 from typing import Any
 
-from hypernetes.api import scheme
+from hypernetes.api import scheme, tenancy
 from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE, Plugin, Request
 from hypernetes.apiserver.authz.nodes import node_of
 
@@ -76,6 +76,8 @@ def _port(request: Request, node: str) -> None:
             raise request.forbidden(f'node "{node}" can only touch ports with spec.nodeName set to itself')
     if request.operation != DELETE:
         pod = _of_own_pod(request, node, request.obj["spec"].get("podRef") or {})
+        if request.obj["spec"].get("macAddress") != tenancy.mac_address(pod["metadata"]["uid"]):
+            raise request.forbidden(f'node "{node}" can only give a port the MAC address of its pod')
         if _labels(request.obj) != _labels(pod):  # policies let in by them
             raise request.forbidden(f'node "{node}" can only label a port as its pod is labelled')
 

@@ -1,8 +1,8 @@
 """What a network provider does: tenants' layer-2 networks, and the ports of pods in them.
 
 Two processes use it. hn-controllers calls the cluster-wide half (`ensure_network`, `delete_network`), hn-agent the
-half of its node (`open`, `plug`, `set_policy`, `unplug`, `sweep`). Every call is idempotent and may be repeated after a
-crash at any point.
+half of its node (`open`, `plug`, `set_policy`, `set_peers`, `unplug`, `sweep`). Every call is idempotent and may be
+repeated after a crash at any point.
 `tests/integration/networks/suite.py` holds every provider to this.
 """
 
@@ -82,6 +82,15 @@ OPEN = PortPolicy()
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """A port of a network on another node, and that node's address."""
+
+    mac_address: str
+    address: str
+    node_address: str
+
+
+@dataclass(frozen=True, slots=True)
 class PluggedPort:
     """A port on this node. `tap_fd` is an open tap queue that the caller passes to QEMU and then closes."""
 
@@ -106,6 +115,10 @@ class NetworkProvider(Protocol):
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
         """What a port that is plugged here may send and receive; in force when it returns, until it is unplugged or
         set anew. `OPEN` takes a policy away. Raises NetworkError."""
+
+    async def set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
+        """All ports that a network of ports here has on other nodes: they reach each other when it returns. Nothing to
+        do for a provider whose network knows by itself. Raises NetworkError."""
 
     async def unplug(self, port_id: str) -> None:
         """Removes a port from this node, and what was there for it alone. A port that is gone is no error."""

@@ -19,6 +19,7 @@ from hypernetes.nodeagent.hosts import NodeResolver
 from hypernetes.nodeagent.images.manifests import ImageConfig, ImageError
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.store import Image
+from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
@@ -193,6 +194,7 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.ports: dict[str, network_base.PortSpec] = {}
         self.policies: dict[str, network_base.PortPolicy] = {}
+        self.peers: dict[str, frozenset[network_base.Peer]] = {}  # by the network's name
         self.refusals: list[network_base.NetworkError] = []  # of the next policies
 
     async def ensure_network(self, network: network_base.NetworkSpec, used_segments: frozenset[int]) -> int:
@@ -210,6 +212,9 @@ class FakeNetwork:
         if self.refusals:
             raise self.refusals.pop()
         self.policies[port.id] = policy
+
+    async def set_peers(self, network: network_base.NetworkSpec, peers: frozenset[network_base.Peer]) -> None:
+        self.peers[network.name] = peers
 
     async def unplug(self, port_id: str) -> None:
         self.ports.pop(port_id, None)
@@ -338,16 +343,20 @@ class FakeViews:
     def __init__(self) -> None:
         self.followed: Counter[str] = Counter()  # pods by tenant
         self.policies: dict[str, network_base.PortPolicy] = {}  # by namespace
-        self._policy_changes = Changes()
+        self.others: frozenset[network_base.Peer] = frozenset()
+        self._network_changes = Changes()
 
     async def policy(self, tenant: str, own: Place) -> network_base.PortPolicy:
         return self.policies.get(own.namespace, network_base.OPEN)
 
-    def policies_changed(self, tenant: str) -> None:
-        self._policy_changes.tell(tenant)
+    async def peers(self, tenant: str, network: str, node: str) -> frozenset[network_base.Peer]:
+        return self.others
 
-    async def policy_change(self, tenant: str, seen: int) -> int:
-        return await self._policy_changes.after(tenant, seen)
+    def network_changed(self, tenant: str) -> None:
+        self._network_changes.tell(tenant)
+
+    async def network_change(self, tenant: str, seen: int) -> int:
+        return await self._network_changes.after(tenant, seen)
 
     def follow(self, tenant: str) -> None:
         self.followed[tenant] += 1
@@ -405,7 +414,8 @@ class World:
         views: Any = FakeViews()
         self.parts = Parts(
             host_ip="127.0.0.1", client=client, events=events, runtime=self.runtime, network=self.network,
-            puller=puller, addresses=Addresses(client, "n1"), records=self.records, views=views,
+            puller=puller, addresses=Addresses(client, "n1", "192.0.2.1"), records=self.records, views=views,
+            peers=NetworkPeers(views, self.network, "n1"),
             resolver=NodeResolver((), ()), forwarder=Forwarder(()), api_address=("127.0.0.1", 6443),
             longest_restart_delay=MAX_DELAY_SECONDS, clock=now,
         )  # fmt: skip

@@ -9,8 +9,9 @@
                         │
                         │ router namespace of tenant B: the same again, with the same addresses if it likes
 
-`provider` is the interface; it calls `routers`, which are made of `bridges`, `ports` and `uplinks`; `filters` says
-what each nftables table holds and `addressing` who gets which address, both without I/O; `namespaces`, `links`, `taps`
+`provider` is the interface; it calls `routers`, which are made of `bridges`, `ports` and `uplinks`, and `tunnels`,
+which join a network's bridges on several nodes; `filters` and `policies` say what each nftables table holds and
+`addressing` who gets which address, without I/O; `namespaces`, `links`, `taps`
 and `nft` talk to the kernel.
 
 * A pod can reach pods of its own network, its gateway (by ping), and the outside through two masquerades. Everything

@@ -7,7 +7,7 @@ from hypernetes.providers.network.local import links, names
 from hypernetes.providers.network.local.addressing import Gateway
 
 
-def ensure(netlink: Any, network: NetworkSpec, gateways: tuple[Gateway, ...]) -> int:
+def ensure(netlink: Any, network: NetworkSpec, gateways: tuple[Gateway, ...], mtu: int) -> int:
     """The index of the network's bridge, in the router that `netlink` talks to. Raises NetworkError."""
     name = names.bridge(network.uid)
     bridge = links.find(netlink, name)
@@ -15,7 +15,7 @@ def ensure(netlink: Any, network: NetworkSpec, gateways: tuple[Gateway, ...]) ->
         netlink.link("add", ifname=name, kind="bridge", address=names.gateway_mac(network.uid), **_PROPERTIES)
         bridge = links.by_name(netlink)[name]
     _set_gateways(netlink, bridge.index, network, gateways)
-    netlink.link("set", index=bridge.index, mtu=links.MTU_BYTES, state="up", ifalias=network.name)
+    netlink.link("set", index=bridge.index, mtu=mtu, state="up", ifalias=network.name)
     return bridge.index
 
 
@@ -36,11 +36,12 @@ def _set_gateways(netlink: Any, index: int, network: NetworkSpec, gateways: tupl
 
 
 def remove_empty(netlink: Any) -> bool:
-    """Removes the bridges that have no port; whether any bridge is left."""
+    """Removes the bridges that have no port, with their tunnels; whether any bridge is left."""
     found = links.by_name(netlink).values()
     bridges = [link for link in found if link.name.startswith(names.BRIDGE_PREFIX)]
-    masters = {link.master for link in found}
-    for bridge in bridges:
-        if bridge.index not in masters:
-            netlink.link("del", index=bridge.index)
-    return any(bridge.index in masters for bridge in bridges)
+    tunnels = [link for link in found if link.name.startswith(names.TUNNEL_PREFIX)]
+    masters = {link.master for link in found if link not in tunnels}
+    empty = {bridge.index for bridge in bridges} - masters
+    for index in [*(tunnel.index for tunnel in tunnels if tunnel.master in empty), *empty]:
+        netlink.link("del", index=index)
+    return len(empty) < len(bridges)

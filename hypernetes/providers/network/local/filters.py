@@ -8,6 +8,8 @@ In a router (`inet router`): pods reach the outside through the uplink; networks
 In a router (`bridge ports`): a frame from a tap carries its port's MAC and address, or goes nowhere.
 """
 
+from collections.abc import Iterable
+
 from hypernetes.providers.network.local import names, policies
 from hypernetes.providers.network.local.addressing import RESERVED, Pin
 from hypernetes.providers.network.local.nft import Command
@@ -26,6 +28,7 @@ from hypernetes.providers.network.local.tables import (
 )
 
 PORTS_MAP = "ports"
+GATEWAYS_SET = "gateways"
 FORWARDING_SET = "forwarding"
 _DHCP_SERVER_PORT = 67
 
@@ -98,13 +101,27 @@ def router() -> list[Command]:
     table.chain("postrouting", (meta("oifname", uplink), MASQUERADE), **hook("postrouting", 100, kind="nat"))
     ports = Table(*PORTS_TABLE)
     ports.collection("map", PORTS_MAP, type="ifname", map="verdict")
+    ports.collection("set", GATEWAYS_SET, type="ipv4_addr")
+    to_tunnel = meta("oifname", names.TUNNEL_PREFIX + "*")
+    of_gateway = [(payload("arp", field, "@" + GATEWAYS_SET), DROP) for field in ("saddr ip", "daddr ip")]
+    for way in ("forward", "output"):  # each node has the gateways itself, and tells the others nothing of them
+        ports.chain(way, *((to_tunnel, *rule) for rule in of_gateway), **hook(way, 0))
     ports.chain(
         "prerouting",
+        *((meta("iifname", names.TUNNEL_PREFIX + "*"), *rule) for rule in of_gateway),
         ({"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@" + PORTS_MAP}},),
         (meta("iifname", names.TAP_PREFIX + "*"), DROP),
         **hook("prerouting", -250),
     )
     return table.commands + ports.commands
+
+
+def with_gateways(addresses: Iterable[str]) -> list[Command]:
+    """What the bridges of the router answer for."""
+    ports = Table(*PORTS_TABLE)
+    for address in addresses:
+        ports.element("add", GATEWAYS_SET, address)
+    return ports.commands
 
 
 def with_port(pin: Pin) -> list[Command]:

@@ -11,7 +11,7 @@ from typing import Any
 from pyroute2 import IPRoute
 
 AF_INET = 2
-MTU_BYTES = 1500  # of every link on one machine; a network that spans nodes will take the VXLAN header (50) off
+MTU_BYTES = 1500  # of every link on one machine; a network that spans nodes has less (tunnels.py)
 _MAIN_TABLE = 254
 _SETTINGS = Path("/proc/sys/net")
 
@@ -23,6 +23,7 @@ class Link:
     alias: str | None
     master: int | None  # the bridge's index
     queues: int  # of a tap, idle ones left out; 0 for others
+    mtu: int  # bytes
 
     @classmethod
     def of(cls, message: Any) -> "Link":
@@ -34,6 +35,7 @@ class Link:
             alias=message.get_attr("IFLA_IFALIAS"),
             master=message.get_attr("IFLA_MASTER"),
             queues=queues or 0,
+            mtu=message.get_attr("IFLA_MTU") or 0,
         )
 
 
@@ -54,10 +56,17 @@ def find(netlink: Any, name: str) -> Link | None:
 
 def addresses(netlink: Any, index: int | None = None) -> list[IPv4Interface]:
     """The IPv4 addresses of one link, or of all."""
+    return [address for device, address in all_addresses(netlink) if index is None or device == index]
+
+
+def all_addresses(netlink: Any) -> list[tuple[int, IPv4Interface]]:
+    """Every IPv4 address with the index of its link."""
     return [
-        IPv4Interface((message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"), message["prefixlen"]))
+        (
+            message["index"],
+            IPv4Interface((message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"), message["prefixlen"])),
+        )
         for message in netlink.get_addr(family=AF_INET)
-        if index is None or message["index"] == index
     ]
 
 

@@ -11,6 +11,7 @@ import re
 UPLINK = "uplink"  # the router's end of its uplink
 TAP_PREFIX = "tap"
 BRIDGE_PREFIX = "br"
+TUNNEL_PREFIX = "vx"
 
 _CLUSTER_ID = re.compile(r"[a-z0-9]{6}\Z")  # of one length, so that no id is the beginning of another
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
@@ -62,6 +63,11 @@ TABLE_PREFIX = "hn_"
 def bridge(network_uid: str) -> str:
     """A network's bridge in its tenant's router."""
     return f"{BRIDGE_PREFIX}{_digest(network_uid, 12)}"
+
+
+def tunnel(network_uid: str) -> str:
+    """A network's tunnel to other nodes, a link of its bridge."""
+    return f"{TUNNEL_PREFIX}{_digest(network_uid, 12)}"
 
 
 def gateway_mac(network_uid: str) -> str:

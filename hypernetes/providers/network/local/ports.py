@@ -12,7 +12,7 @@ _FDB_OF_BRIDGE = 0x04  # NTF_MASTER: the entry is the bridge's, not the device's
 _FDB_STATIC = 0x40  # NUD_NOARP
 
 
-def plug(netlink: Any, bridge: int, pin: Pin, owner: str) -> PluggedPort:
+def plug(netlink: Any, bridge: int, pin: Pin, owner: str, mtu: int) -> PluggedPort:
     """Opens a queue of the port's tap and joins it to the bridge. The chain must be there before.
 
     Where the tap has a queue already (QEMU's, from before the agent's restart), the new one is idle.
@@ -22,7 +22,7 @@ def plug(netlink: Any, bridge: int, pin: Pin, owner: str) -> PluggedPort:
         tap = links.by_name(netlink)[pin.tap]
         if tap.queues > 1:
             taps.set_idle(queue)
-        netlink.link("set", index=tap.index, mtu=links.MTU_BYTES, ifalias=owner, master=bridge)
+        netlink.link("set", index=tap.index, mtu=mtu, ifalias=owner, master=bridge)
         # Frames to 01:80:c2:00:00:0x (LLDP, pause, …) would teach the bridge past all filters: it learns from no pod.
         netlink.brport("set", index=tap.index, learning=0, unicast_flood=0)
         entry = {"ifindex": tap.index, "lladdr": pin.mac_address, "state": _FDB_STATIC, "flags": _FDB_OF_BRIDGE}
@@ -31,7 +31,7 @@ def plug(netlink: Any, bridge: int, pin: Pin, owner: str) -> PluggedPort:
     except BaseException:
         os.close(queue)
         raise
-    return PluggedPort(tap_fd=queue, tap_name=pin.tap, mtu=links.MTU_BYTES)
+    return PluggedPort(tap_fd=queue, tap_name=pin.tap, mtu=mtu)
 
 
 def remove(netlink: Any, tap: str) -> None:

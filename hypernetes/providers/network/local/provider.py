@@ -10,8 +10,18 @@ from typing import TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hypernetes.providers.network.base import NetworkError, NetworkSpec, PluggedPort, PortPolicy, PortSpec
-from hypernetes.providers.network.local import addressing, filters, links, names, namespaces, nft, routers, uplinks
+from hypernetes.providers.network.base import NetworkError, NetworkSpec, Peer, PluggedPort, PortPolicy, PortSpec
+from hypernetes.providers.network.local import (
+    addressing,
+    filters,
+    links,
+    names,
+    namespaces,
+    nft,
+    routers,
+    tunnels,
+    uplinks,
+)
 
 Result = TypeVar("Result")
 
@@ -24,10 +34,11 @@ class LocalNetworkProvider:
     `nft.TIMEOUT`; one that is cancelled runs to its end, and what it made is found by the next.
     """
 
-    def __init__(self, cluster_id: str, node_name: str, state_dir: Path) -> None:
-        """`state_dir` is part of every provider's signature; this one's state is the kernel's own."""
+    def __init__(self, cluster_id: str, node_name: str, state_dir: Path, node_address: str = "127.0.0.1") -> None:
+        """`state_dir` is part of every provider's signature; this one's state is the kernel's own. `node_address` is
+        where other nodes reach this one; of a loopback address, all nodes are on this machine."""
         self._cluster_id = names.check_cluster_id(cluster_id)
-        self._node_name = node_name
+        self._node_name, self._node_address = node_name, node_address
         self._routers: dict[str, str] = {}  # by tap
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
 
@@ -57,12 +68,21 @@ class LocalNetworkProvider:
             raise
 
     def _plug(self, port: PortSpec) -> PluggedPort:
-        plugged = routers.plug(self._cluster_id, self._node_name, port)
+        plugged = routers.plug(self._cluster_id, self._node_name, port, tunnels.mtu_bytes(self._node_address))
         self._routers[plugged.tap_name] = names.router(self._cluster_id, port.network.tenant_uid)
         return plugged
 
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
         await self._run(lambda: routers.set_policy(self._cluster_id, port, policy))
+
+    async def set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
+        await self._run(lambda: self._set_peers(network, peers))
+
+    def _set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
+        router = names.router(self._cluster_id, network.tenant_uid)
+        if namespaces.exists(router):
+            wanted = tunnels.entries(peers, self._node_address)
+            tunnels.set_entries(router, network, self._node_address, wanted)
 
     async def unplug(self, port_id: str) -> None:
         await self._run(lambda: self._unplug(port_id))

@@ -23,7 +23,7 @@ _SETTINGS = (
 )
 
 
-def plug(cluster_id: str, node_name: str, port: PortSpec) -> PluggedPort:
+def plug(cluster_id: str, node_name: str, port: PortSpec, mtu: int) -> PluggedPort:
     """Wires a port, and makes its tenant's router and its network's bridge at the first one. Raises NetworkError."""
     addresses = gateways(port.network)
     source = pin(port, names.tap(port.id))
@@ -33,12 +33,13 @@ def plug(cluster_id: str, node_name: str, port: PortSpec) -> PluggedPort:
         if made:
             _track_bridged(False)
         bridge_name = names.bridge(port.network.uid)
-        _set_up([*filters.with_port(source), *policies.with_bridge(bridge_name)])
+        own = filters.with_gateways(str(gateway.interface.ip) for gateway in addresses)
+        _set_up([*filters.with_port(source), *policies.with_bridge(bridge_name), *own])
     uplinks.ensure(cluster_id, router)
     with namespaces.entered(router), links.connected() as netlink:
         _refuse_services(netlink, port.network)
-        bridge = bridges.ensure(netlink, port.network, addresses)
-        return ports.plug(netlink, bridge, source, names.owner(node_name, port.id))
+        bridge = bridges.ensure(netlink, port.network, addresses, mtu)
+        return ports.plug(netlink, bridge, source, names.owner(node_name, port.id), mtu)
 
 
 def _set_up(more: list[nft.Command]) -> None:

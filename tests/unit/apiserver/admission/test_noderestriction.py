@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hypernetes.api import tenancy
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.admission import noderestriction
 from hypernetes.apiserver.admission.request import CREATE, DELETE, UPDATE
@@ -24,7 +25,8 @@ def node(name: str = "n1", labels: Object | None = None, **spec: Any) -> Object:
 
 
 def port(node: str = "n1", reference: Object | None = None) -> Object:
-    return made("Port", "a", "hypernetes.io/v1", spec={"nodeName": node, "podRef": reference or OWN})
+    spec = {"nodeName": node, "macAddress": tenancy.mac_address("u"), "podRef": reference or OWN}
+    return made("Port", "a", "hypernetes.io/v1", spec=spec)
 
 
 def event(about: Object) -> Object:
@@ -58,6 +60,7 @@ def allowed(operation: str, obj: Object, old: Object | None = None, user: User =
         (UPDATE, node(taints=[]), node(taints=[{"key": "a"}]), "", False),
         (CREATE, port(), None, "", True),
         (CREATE, port("n2"), None, "", False),
+        (CREATE, {**port(), "spec": {**port()["spec"], "macAddress": tenancy.mac_address("another")}}, None, "", False),
         (CREATE, {**port(), "metadata": {"name": "p", "labels": {"app": "a-friend"}}}, None, "", False),
         (CREATE, port(reference={**OWN, "uid": "other"}), None, "", False),
         (DELETE, port("n2"), None, "", False),

@@ -11,8 +11,8 @@ import pytest
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.nodeagent.podrecord import PodRecord
-from hypernetes.nodeagent.policykeeper import QUIET_SECONDS, RETRY_SECONDS, PolicyKeeper
-from hypernetes.providers.network.base import OPEN, NetworkError, PortPolicy
+from hypernetes.nodeagent.portkeeper import QUIET_SECONDS, RETRY_SECONDS, PortKeeper
+from hypernetes.providers.network.base import OPEN, NetworkError, Peer, PortPolicy
 from tests.unit.nodeagent.fakes import TENANT, World
 
 pytestmark = pytest.mark.looptime
@@ -39,9 +39,9 @@ class Labelled:
 
 
 @asynccontextmanager
-async def kept(world: World, pod: Labelled) -> AsyncIterator[PolicyKeeper]:
+async def kept(world: World, pod: Labelled) -> AsyncIterator[PortKeeper]:
     claim = await world.parts.addresses.claim(pod.pod, TENANT)
-    keeper = PolicyKeeper(world.parts, PodRecord.of(pod.pod, TENANT), claim, pod)
+    keeper = PortKeeper(world.parts, PodRecord.of(pod.pod, TENANT), claim, pod)
     await keeper.enforce()
     running = asyncio.create_task(keeper.run())
     yield keeper
@@ -57,7 +57,7 @@ def policies(world: World) -> dict[str, PortPolicy]:
 
 
 async def changed(world: World, seconds: float = 2 * QUIET_SECONDS) -> None:
-    world.parts.views.policies_changed(TENANT)
+    world.parts.views.network_changed(TENANT)
     await asyncio.sleep(seconds)
 
 
@@ -94,6 +94,20 @@ async def test_a_network_that_refuses_is_asked_again_and_the_owner_told(world: W
         assert world.network.policies == {"uid-app": OPEN}
         await asyncio.sleep(RETRY_SECONDS + 1)
         assert world.network.policies == {"uid-app": CLOSED}
+
+
+async def test_a_network_learns_of_its_ports_on_other_nodes(world: World) -> None:
+    views: Any = world.parts.views
+    async with kept(world, Labelled(world)):
+        assert world.network.peers == {"default": frozenset()}
+        views.others = frozenset({Peer("02:00:00:00:00:07", "10.0.0.7", "192.0.2.7")})
+        await changed(world)
+        assert world.network.peers == {"default": views.others}
+        world.network.peers.clear()
+        await changed(world)  # of something else
+        assert world.network.peers == {}
+    async with kept(world, Labelled(world)):  # of a network that is new on the node
+        assert world.network.peers == {"default": views.others}
 
 
 async def test_the_ports_labels_follow_the_pods(world: World) -> None:

@@ -1,7 +1,6 @@
-"""The NetworkPolicies of one tenant, and what they refer to: its namespaces and all its pods' ports.
+"""What one tenant's networks are made of: all its pods' ports, and its NetworkPolicies with what they refer to.
 
-A tenant without policies costs one watch; the rest is followed while there is a policy. Nothing is forgotten when the
-last one goes for a while: a policy is often replaced by deleting it first.
+Namespaces are followed once there has been a policy: most tenants have none.
 """
 
 import asyncio
@@ -12,28 +11,28 @@ from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.api.models.networking_v1 import NetworkPolicy
 from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent.networkpolicies import Place, Surroundings, port_policy, selecting
-from hypernetes.providers.network.base import OPEN, PortPolicy
+from hypernetes.providers.network.base import OPEN, Peer, PortPolicy
 
 
-class PolicyView:
+class NetworkView:
     """`tell` is called at each change that may matter."""
 
     def __init__(self, client: Client, tenant: str, tell: Callable[[Key], None]) -> None:
         self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy, tenant=tenant)
         self._namespaces: Informer[Namespace] = Informer(client, Namespace, tenant=tenant)
         self._ports: Informer[Port] = Informer(client, Port, tenant=tenant)
-        self._wanted = asyncio.Event()
+        self._any_policy = asyncio.Event()
         for informer in (self._policies, self._namespaces, self._ports):
             informer.on_key(tell)
-        self._policies.on_key(lambda key: self._wanted.set())
+        self._policies.on_key(lambda key: self._any_policy.set())
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._policies.run())
-            await self._wanted.wait()
-            tasks.create_task(self._namespaces.run())
             tasks.create_task(self._ports.run())
+            await self._any_policy.wait()
+            tasks.create_task(self._namespaces.run())
 
     async def policy(self, own: Place) -> PortPolicy:
         """Of a pod of the tenant, once all that decides it is known."""
@@ -46,3 +45,13 @@ class PolicyView:
         namespaces = {key.name: namespace.metadata.labels for key, namespace in self._namespaces.items()}
         places = [Place.of(port) for _, port in self._ports.items()]
         return port_policy(policies, own, Surroundings(namespaces, places))
+
+    async def peers(self, network: str, node: str) -> frozenset[Peer]:
+        """The network's ports on all nodes but this one."""
+        await self._ports.wait_synced()
+        specs = (port.spec for _, port in self._ports.items())
+        return frozenset(
+            Peer(spec.mac_address, spec.address, spec.node_address)
+            for spec in specs
+            if spec.network == network and spec.node_name != node and spec.node_address
+        )
