@@ -29,6 +29,8 @@ from benchmarks.report import Figure, report
 CONNECTIONS = 64
 _LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
 _PATCH_CONNECTIONS = 16
+_JSON, _PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
+_SHARE_OF_JSON = 0.7  # of the rate in JSON, that the one in protobuf is at least
 _STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
 _SETTLE_SECONDS, _SETTLED_SHARE = 1.0, 0.05  # a server that used less than this share of a core for so long is idle
 _SETTLE_DEADLINE_SECONDS = 20.0
@@ -72,13 +74,20 @@ class Bench:
             if self.server.cpu_seconds - before < _SETTLED_SHARE * _SETTLE_SECONDS:
                 return
 
-    async def wrk(self, *arguments: str, connections: int = CONNECTIONS, rounds: int | None = None) -> "Best":
+    async def wrk(
+        self, *arguments: str, connections: int = CONNECTIONS, rounds: int | None = None, accept: str = _JSON
+    ) -> "Best":  # fmt: skip
         best = Best()
         await self.settled()
         for _ in range(self.size.rounds if rounds is None else rounds):
             before = self.server.cpu_seconds
             run = await wrk.run(
-                self.server.url, TOKEN, list(arguments), seconds=self.size.seconds, connections=connections
+                self.server.url,
+                TOKEN,
+                list(arguments),
+                seconds=self.size.seconds,
+                connections=connections,
+                accept=accept,
             )
             best.take(run, (self.server.cpu_seconds - before) / run.requests)
         return best
@@ -133,6 +142,9 @@ async def gets(bench: Bench) -> None:
     bench.note("GETs, p99", best.p99 * 1e3, "ms", 15, lower=True)
     bench.note("GETs, server CPU each", best.cpu * 1e6, "µs")
     bench.note("GETs, client's CPU each", best.client_cpu * 1e6, "µs")
+    in_protobuf = await bench.wrk("get", f"{pods.PATH}/pod", str(bench.size.pods), accept=_PROTOBUF)
+    bench.note("GETs in protobuf", in_protobuf.rate, "/s", best.rate * _SHARE_OF_JSON)
+    bench.note("GETs in protobuf, server CPU each", in_protobuf.cpu * 1e6, "µs")
 
 
 async def lists(bench: Bench) -> None:
@@ -142,6 +154,9 @@ async def lists(bench: Bench) -> None:
         bench.note(what, best.megabytes_per_second, "MB/s", goal)
         bench.note(f"{what}, server CPU each", best.cpu * 1e3, "ms")
         bench.note(f"{what}, client's CPU each", best.client_cpu * 1e3, "ms")
+        in_protobuf = await bench.wrk("list", pods.PATH + query, connections=_LIST_CONNECTIONS, accept=_PROTOBUF)
+        bench.note(f"{what} in protobuf", in_protobuf.rate, "/s", best.rate * _SHARE_OF_JSON)
+        bench.note(f"{what} in protobuf, server CPU each", in_protobuf.cpu * 1e3, "ms")
     best = await bench.wrk("list", f"{pods.PATH}?labelSelector={quote('slot=7')}", connections=_LIST_CONNECTIONS)
     bench.note("LIST by a label that 1 % has", best.rate, "/s", 760)
     bench.note("LIST by a label, server CPU each", best.cpu * 1e6, "µs")

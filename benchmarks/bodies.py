@@ -14,13 +14,15 @@ import orjson
 
 from benchmarks.load import pods
 from benchmarks.report import Figure, report
-from hypernetes.apiserver import patch, schema
+from hypernetes.apiserver import patch, protobuf, schema
 from hypernetes.apiserver.jsonvalues import clone
 
 _CALLS, _ROUNDS = 500, 7
 _POD = schema.for_kind("v1", "Pod")
 _OBJECT = pods.pod("pod-1", "7")
 _BODY = orjson.dumps(_OBJECT)
+_MESSAGE = protobuf.encode(_OBJECT)
+_GOALS = {"read from protobuf": 100.0}  # µs
 _LABEL = orjson.dumps({"metadata": {"labels": {"a": "b"}}})
 _OPERATION = orjson.dumps([{"op": "add", "path": "/metadata/labels/a", "value": "b"}])
 _PATCHES = {patch.MERGE: _LABEL, patch.STRATEGIC: _LABEL, patch.JSON: _OPERATION}
@@ -42,6 +44,8 @@ def _cases() -> dict[str, Callable[[], object]]:
         "copy": lambda: clone(complete),
         "copy and default": lambda: _POD.default(clone(decoded)),
         "validate by the schema": lambda: _POD.validate(complete),
+        "read from protobuf": lambda: protobuf.decode(_MESSAGE),
+        "write in protobuf": lambda: protobuf.encode(complete),
         **{f"patch and decode, {kind.split('/')[1]}": _patching(kind) for kind in _PATCHES},
     }
 
@@ -52,7 +56,8 @@ def main(path: Path | None) -> None:
     figures = []
     for name, case in _cases().items():
         seconds = min(timeit.repeat(case, number=_CALLS, repeat=_ROUNDS)) / _CALLS
-        figures.append(Figure(f"{name}, {len(_BODY)} bytes", seconds * 1e6, "µs"))
+        goal = _GOALS.get(name)
+        figures.append(Figure(f"{name}, {len(_BODY)} bytes", seconds * 1e6, "µs", goal, lower_is_better=True))
     report(figures, path)
 
 

@@ -107,8 +107,11 @@ class ProtobufView(View):
         return envelopes.wrap(self.api_version, self.kind, self.message(entry, revision))
 
     def message(self, entry: Entry, revision: int | None = None) -> bytes:
+        message = self._message(entry)
+        if not self.annotated and (not revision or revision == entry.revision):
+            return message
         tenant = entry.name.tenant if self.annotated and entry.name is not None else None
-        return splicing.splice(self._message(entry), revision or entry.revision, tenant)
+        return splicing.splice(message, revision or entry.revision, tenant)
 
     def line(self, event_type: str, entry: Entry, revision: int | None = None, *, first: bool) -> bytes:
         return envelopes.event(event_type, self.encode(entry, revision))
@@ -120,11 +123,10 @@ class ProtobufView(View):
         return envelopes.frames(frames)
 
     def _message(self, entry: Entry) -> bytes:
-        key = (protobuf.MEDIA_TYPE, self.shape, self.projected, self.resource.api_version if self._converted else "")
-        message = entry.views.get(key)
+        message = entry.views.get(self._form)
         if message is None:
-            message = writing.write(self._name, orjson.loads(self._data(entry)))
-            _MESSAGES.keep(entry, key, message)
+            message = splicing.begun(writing.write(self._name, orjson.loads(self._data(entry))), entry.revision)
+            _MESSAGES.keep(entry, self._form, message)
         return message
 
     @cached_property
@@ -132,6 +134,12 @@ class ProtobufView(View):
         found = descriptors.of_kind(self.api_version, self.kind)
         assert found is not None, self.kind
         return found
+
+    @cached_property
+    def _form(self) -> str:
+        """What names it among an entry's forms: the same for all views that it is the same for."""
+        version = self.resource.api_version if self._converted else ""
+        return f"{protobuf.MEDIA_TYPE} {self.shape} {self.projected} {version}"
 
 
 _MESSAGES = KeptForms(64 * 1024 * 1024)

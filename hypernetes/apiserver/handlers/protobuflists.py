@@ -32,5 +32,6 @@ def _pieces(view: ProtobufView, entries: list[Entry], head: bytes) -> Iterator[b
     yield head
     for entry in entries:
         message = view.message(entry)
-        yield envelopes.item_head(len(message)) + message
+        yield envelopes.item_head(len(message))
+        yield message
     yield envelopes.TAIL

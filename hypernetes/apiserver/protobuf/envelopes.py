@@ -86,6 +86,7 @@ def list_head(metadata: dict[str, Any]) -> bytes:
     return chunk(FIRST, writing.write(f"{META}.ListMeta", metadata))
 
 
+@lru_cache(maxsize=4096)
 def item_head(length: int) -> bytes:
     """What comes before each item of a list."""
     return SECOND + varint(length)

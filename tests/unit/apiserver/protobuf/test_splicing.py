@@ -37,6 +37,9 @@ def test_it_is_what_json_says(seed: int, revision: int, tenant: str | None, reso
     entry = Entry("k", revision, data, ObjectKey("g", "r", tenant or "x", "", "a"))
     view = views.view_of(resource, annotated=tenant is not None, media_type=protobuf.MEDIA_TYPE)
     shown = protobuf.decode(view.encode(entry))
+    if revision:
+        later = protobuf.decode(view.encode(entry, revision + 1))["metadata"]
+        assert later == {**shown["metadata"], "resourceVersion": str(revision + 1)}
     assert shown["metadata"].get("resourceVersion") == (str(revision) if revision else None)
     assert shown["metadata"].get("annotations", {}).get(TENANT_ANNOTATION) == tenant
     for each in (shown, message):
@@ -49,7 +52,8 @@ def test_it_is_what_json_says(seed: int, revision: int, tenant: str | None, reso
 def test_a_long_metadata_keeps_its_length() -> None:
     for size in (0, 90, 100, 127, 128, 16_000, 16_383, 16_384, 3_000_000):
         obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x" * size}, "data": {"a": "b"}}
-        message = splicing.splice(writing.write("k8s.io.api.core.v1.ConfigMap", obj), 17, "acme")
+        kept = splicing.begun(writing.write("k8s.io.api.core.v1.ConfigMap", obj), 5)
+        message = splicing.splice(splicing.splice(kept, 12345), 17, "acme")
         read = protobuf.decode(envelopes.wrap("v1", "ConfigMap", message))
         assert read["metadata"]["resourceVersion"] == "17"
         assert (len(read["metadata"]["name"]), read["data"]) == (size, {"a": "b"})
