@@ -19,7 +19,11 @@ _ANNOTATIONS = b'"annotations":{'
 
 
 def encode(obj: dict[str, Any]) -> bytes:
-    """The stored form of an object, which is left as it is. It must have metadata with a name."""
+    """The stored form of an object, which is left as it is. It must have metadata with a name.
+
+    What orjson gives has the whole of the buffer that it wrote to behind it, 4 KB and more, for as long as it lives: so
+    here is a copy.
+    """
     metadata = {key: value for key, value in obj["metadata"].items() if key not in ("annotations", "resourceVersion")}
     annotations = {
         key: value for key, value in (obj["metadata"].get("annotations") or {}).items() if key != TENANT_ANNOTATION
@@ -27,7 +31,8 @@ def encode(obj: dict[str, Any]) -> bytes:
     if annotations:
         metadata = {"annotations": annotations, **metadata}
     head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
-    return orjson.dumps({**head, **{key: value for key, value in obj.items() if key not in head}})
+    encoded = orjson.dumps({**head, **{key: value for key, value in obj.items() if key not in head}})
+    return bytes(memoryview(encoded))
 
 
 def decode(data: bytes, revision: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec, registry, schema, suspension, tenantstates
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Entry, Event, Mirror
-from hypernetes.apiserver.objects import ClaimTaken, Decide, Objects, Place, Put, Written
+from hypernetes.apiserver.objects import Decide, Objects, Place, Put, Written
 from hypernetes.apiserver.registry import addresses, priorityclasses, tenants
 from hypernetes.apiserver.registry.metadata import fill_new
 from hypernetes.apiserver.serving import ServingCertificate
@@ -40,16 +40,12 @@ _LOOK_AGAIN_SECONDS = 0.5  # at a tenant that waits for pods, networks or finali
 log = structlog.get_logger()
 
 
-def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, str, Object]]:
-    """(apiVersion, resource, object) of everything that a new tenant has."""
+def first_objects(service_cidr: str) -> Iterator[tuple[str, str, Object]]:
+    """(apiVersion, resource, object) of everything that is stored of a new tenant; implied.py has what follows."""
     for namespace in tenancy.TENANT_NAMESPACES:
         yield "v1", "namespaces", {"kind": "Namespace", "metadata": {"name": namespace}}
         yield "v1", "serviceaccounts", {
             "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
-        }  # fmt: skip
-        yield "v1", "configmaps", {
-            "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": namespace},
-            "data": {"ca.crt": authority_pem},
         }  # fmt: skip
     yield "networking.k8s.io/v1", "servicecidrs", addresses.default_range(service_cidr)
     address = tenancy.kubernetes_address(service_cidr)
@@ -58,14 +54,6 @@ def first_objects(service_cidr: str, authority_pem: str) -> Iterator[tuple[str, 
     yield "v1", "services", {
         "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
         "spec": {"type": "ClusterIP", "clusterIP": address, "ports": [port]},
-    }  # fmt: skip
-    yield "discovery.k8s.io/v1", "endpointslices", {
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
     }  # fmt: skip
     gateway = str(ipaddress.ip_network(tenancy.DEFAULT_SUBNET_CIDR)[1])
     subnet = {"cidr": tenancy.DEFAULT_SUBNET_CIDR, "gateway": gateway}
@@ -106,10 +94,10 @@ class Contents:
 
     def __init__(
         self, store: Store, mirror: Mirror, keys: Keys, objects: Objects, serving: ServingCertificate,
-        authority_pem: str, clock: Any,
+        clock: Any,
     ) -> None:  # fmt: skip
         self._store, self._mirror, self._keys, self._objects = store, mirror, keys, objects
-        self._serving, self._authority_pem, self._clock = serving, authority_pem, clock
+        self._serving, self._clock = serving, clock
         self._teardown = Teardown(store, mirror, keys, objects, clock)
         self._changed = asyncio.Event()
         self._due: set[str] = set()  # tenants that may have something to do
@@ -118,24 +106,20 @@ class Contents:
     async def fill(self, tenant: str, service_cidr: str) -> None:
         """Writes what is missing of a tenant's first objects. Raises StatusError."""
         shared = shared_objects() if tenant == SYSTEM_TENANT else ()
-        for api_version, name, first in (*first_objects(service_cidr, self._authority_pem), *shared):
+        for api_version, name, first in (*first_objects(service_cidr), *shared):
             resource = scheme.by_name(api_version, name)
             obj = completed(api_version, resource, first, self._clock())
             metadata = obj["metadata"]
             place = Place(resource, tenant, metadata.get("namespace", ""), metadata["name"])
-            also = []
             if name == "servicecidrs":
                 obj["status"] = {"conditions": [addresses.ready(metadata["creationTimestamp"])]}
             elif name == "services":
                 obj["spec"] = {**obj["spec"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
-                also = [address_claim(self._keys, tenant, obj["spec"]["clusterIP"], obj, self._clock())]
             try:
-                await self._objects.create(place, obj, also=also)
+                await self._objects.create(place, obj)
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
-            except ClaimTaken as error:  # of a former `kubernetes` service
-                log.warning("the address of the API is somebody's", tenant=tenant, key=error.key)
 
     async def activate(self, tenant: str, service_cidr: str, created: int) -> Written:
         """Fills a tenant that is new at revision `created`, and says that it is ready. Raises StatusError."""
@@ -189,7 +173,8 @@ class Contents:
             try:
                 await reached(self._mirror, await self._store.revision())  # what we were told of may be newer
                 for entry in list(self._mirror.range(self._keys.range(TENANTS, SYSTEM_TENANT))) if everyone else ():
-                    await self._advance(codec.decode(entry.data, entry.revision))
+                    if _is_special(entry) or b'"phase":"Active"' not in entry.data:
+                        await self._advance(codec.decode(entry.data, entry.revision))
                 for name in due:
                     found = self._mirror.object(TENANTS, SYSTEM_TENANT, "", name)
                     if found is not None:

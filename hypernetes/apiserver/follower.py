@@ -7,8 +7,8 @@ from typing import Protocol
 
 import structlog
 
-from hypernetes.apiserver.mirror import Event, Mirror
-from hypernetes.apiserver.storage.base import Compacted, Store, Unavailable
+from hypernetes.apiserver.mirror import Entry, Event, Mirror
+from hypernetes.apiserver.storage.base import Compacted, Page, Store, Unavailable
 from hypernetes.apiserver.watchers import Watchers
 
 log = structlog.get_logger()
@@ -73,13 +73,18 @@ class Follower:
         """Takes in everything that is ours, page by page, at one revision."""
         root = self._mirror.keys.root
         page = await self._store.list(root, limit=PAGE_ITEMS)
-        items = page.items
+        entries = _entries(page)
         while page.next_key is not None:
             page = await self._store.list(root, limit=PAGE_ITEMS, start=page.next_key, revision=page.revision)
-            items += page.items
-        self._mirror.load(items, page.revision)
+            entries += _entries(page)
+        self._mirror.take(entries, page.revision)
         for observer in self._observers:
             observer.reset()
         self._watchers.expire_all()
         self.loaded.set()
-        log.info("mirror loaded", keys=len(items), revision=page.revision)
+        log.info("mirror loaded", keys=len(entries), revision=page.revision)
+
+
+def _entries(page: Page) -> list[Entry]:
+    """Page by page, so that what the store gave needs memory for one page only."""
+    return [Entry(item.key, item.revision, item.value) for item in page.items]

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from hypernetes.api.scheme import Resource
 
+_ROOT = "hypernetes"
+_PARTS = 8  # of an object's key between slashes: nothing, the root, the cluster, and those of ObjectKey
 _COLLECTION_PARTS = 3  # group, resource and tenant
 
 
@@ -31,7 +33,7 @@ class Keys:
 
     @property
     def root(self) -> str:
-        return f"/hypernetes/{self.cluster_id}/"
+        return f"/{_ROOT}/{self.cluster_id}/"
 
     def of(self, resource: Resource, tenant: str, namespace: str, name: str) -> str:
         return f"{self.range(resource, tenant, namespace or '-')}{name}"
@@ -58,17 +60,15 @@ class Keys:
     def internal(self, kind: str, *parts: str) -> str:
         return f"{self.root}~{'/'.join((kind, *parts))}"
 
-    def parse(self, key: str) -> ObjectKey | None:
-        """The parts of an object's key; None for an internal key or one that isn't ours."""
-        if not key.startswith(self.root):
-            return None
-        parts = key[len(self.root) :].split("/")
-        if len(parts) != 5 or parts[0].startswith("~"):
-            return None
-        # there are many keys and few of these: each once in memory
-        group, resource, tenant, namespace = map(sys.intern, parts[:4])
-        name = parts[4]
-        return ObjectKey(group, resource, tenant, "" if namespace == "-" else namespace, name)
+
+def parse(key: str) -> ObjectKey | None:
+    """The parts of an object's key; None for an internal key or one that isn't ours."""
+    parts = key.split("/")
+    if len(parts) != _PARTS or parts[1] != _ROOT or parts[3].startswith("~"):
+        return None
+    # of those that are kept there are many, and few different parts: each once in memory
+    group, resource, tenant, namespace = map(sys.intern, parts[3:7])
+    return ObjectKey(group, resource, tenant, "" if namespace == "-" else namespace, parts[7])
 
 
 def range_end(prefix: str) -> str:

@@ -13,7 +13,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sortedcontainers import SortedDict
@@ -34,15 +34,30 @@ class HistoryGone(Exception):
 
 
 class Entry:
-    """One key's value at the revision of its last write. Labels and fields are read from the bytes when first asked."""
+    """One key's value at the revision of its last write. Labels and fields are read from the bytes when first asked.
 
-    __slots__ = ("__weakref__", "_index", "data", "key", "name", "revision", "views")
+    There are many of them, of which few are ever asked anything: what can be made of key and data isn't there before.
+    """
 
-    def __init__(self, key: str, revision: int, data: bytes, name: ObjectKey | None) -> None:
+    __slots__ = ("__weakref__", "_index", "_views", "data", "key", "revision")
+    stored = True  # False: implied by another object
+
+    def __init__(self, key: str, revision: int, data: bytes) -> None:
         self.key, self.revision, self.data = key, revision, data
-        self.name = name  # None: an internal key
-        self.views: dict[object, bytes] = {}  # other forms of the object, made on first read
+        self._views: dict[object, bytes] | None = None
         self._index: tuple[Labels, Labels] | None = None
+
+    @property
+    def name(self) -> ObjectKey | None:
+        """None: an internal key."""
+        return keyspace.parse(self.key)
+
+    @property
+    def views(self) -> dict[object, bytes]:
+        """Other forms of the object, made on first read."""
+        if self._views is None:
+            self._views = {}
+        return self._views
 
     @property
     def labels(self) -> Labels:
@@ -70,11 +85,14 @@ class Event:
     entry: Entry | None
     previous: Entry | None
     frames: dict[object, bytes] = field(default_factory=dict)  # what watchers get, by representation
+    _name: ObjectKey | None = None
 
     @property
     def name(self) -> ObjectKey:
-        name = (self.entry or self.previous).name  # type: ignore[union-attr]  # one of the two is there
-        assert name is not None
+        name = self._name
+        if name is None:  # asked by each observer, so made once
+            name = self._name = (self.entry or self.previous).name  # type: ignore[union-attr]  # one of them is there
+            assert name is not None
         return name
 
     @property
@@ -93,15 +111,36 @@ class Page:
 Match = Callable[[Entry], bool]
 
 
+class Implying(Protocol):
+    """Objects that are there because others are (implied.py)."""
+
+    def implies(self, key: str) -> bool:
+        """Whether the object of this key may imply others."""
+
+    def of(self, source: Entry) -> Iterator[Entry]:
+        """What an object implies as it is now."""
+
+    def source(self, key: str) -> str | None:
+        """The key of what may imply the object of this key; None of what nothing implies."""
+
+    def entry(self, key: str, source: Entry) -> Entry | None:
+        """What an object implies under this key."""
+
+
 def _size(event: Event) -> int:
-    return len(event.entry.data) if event.entry is not None else 0
+    return len(event.entry.data) if event.entry is not None and event.entry.stored else 0
 
 
 class Mirror:
-    """See the module's docstring. The log is bounded by twice `log_events`, and by the bytes of its objects."""
+    """See the module's docstring. The log is bounded by twice `log_events`, and by the bytes of its objects.
 
-    def __init__(self, keys: Keys, *, log_events: int = 20_000, log_bytes: int = _LOG_BYTES) -> None:
-        self.keys = keys
+    What is `implied` stands in the map and in the log as if it were stored, at the revision of what implies it.
+    """
+
+    def __init__(
+        self, keys: Keys, *, log_events: int = 20_000, log_bytes: int = _LOG_BYTES, implied: Implying | None = None
+    ) -> None:
+        self.keys, self._implied = keys, implied
         self.revision = 0
         self._entries: SortedDict = SortedDict()
         self._labels = LabelIndex(keys.collection)
@@ -115,9 +154,16 @@ class Mirror:
 
     def load(self, items: Iterable[Item], revision: int) -> None:
         """Replaces everything by what the store held at `revision`; there is no history before that."""
-        self._entries = SortedDict(
-            (item.key, Entry(item.key, item.revision, item.value, self.keys.parse(item.key))) for item in items
-        )
+        self.take((Entry(item.key, item.revision, item.value) for item in items), revision)
+
+    def take(self, stored: Iterable[Entry], revision: int) -> None:
+        """As `load`, for whoever makes the entries while the store is still being read."""
+        entries = {entry.key: entry for entry in stored}
+        if self._implied is not None:
+            for source in [entry for key, entry in entries.items() if self._implied.implies(key)]:
+                for entry in self._implied.of(source):
+                    entries.setdefault(entry.key, entry)
+        self._entries = SortedDict(entries)
         self._labels.clear()
         self._log, self._log_revisions, self._floor, self._log_bytes = [], [], revision, 0
         self._reached(revision)
@@ -125,31 +171,56 @@ class Mirror:
     def apply(self, changes: Iterable[Change]) -> list[Event]:
         """Takes in whole revisions, in order; returns the events of API objects."""
         events = []
-        revision = self.revision
+        revision, internal = self.revision, self.keys.internal("")
         for change in changes:
             revision = change.revision
             if not change.key.startswith(self.keys.root):
                 continue
             previous = self._entries.get(change.key)
-            if change.value is None:
-                entry = None
-                if previous is None:
-                    continue
-                del self._entries[change.key]
-            else:
-                name = previous.name if previous else self.keys.parse(change.key)
-                entry = Entry(change.key, change.revision, change.value, name)
-                self._entries[change.key] = entry
-            event = Event(change.revision, entry, previous)
-            self._log.append(event)
-            self._log_bytes += _size(event)
-            self._log_revisions.append(change.revision)
-            if (entry or previous).name is not None:
-                self._labels.changed(previous, entry)
-                events.append(event)
+            entry = None
+            if change.value is not None:
+                entry = Entry(change.key, change.revision, change.value)
+            elif previous is None or not previous.stored:
+                continue
+            elif self._implied is not None:
+                entry = self._implied_at(change.key)
+            event = self._put(change.revision, entry, previous)
+            if change.key.startswith(internal):
+                continue
+            events.append(event)
+            if self._implied is not None and self._implied.implies(change.key):
+                events += self._imply(self._implied, change.revision, previous, entry)
         self._trim()
         self._reached(revision)
         return events
+
+    def _put(self, revision: int, entry: Entry | None, previous: Entry | None) -> Event:
+        event = Event(revision, entry, previous)
+        if entry is None:
+            del self._entries[event.key]
+        else:
+            self._entries[entry.key] = entry
+        self._log.append(event)
+        self._log_bytes += _size(event)
+        self._log_revisions.append(revision)
+        self._labels.changed(previous, entry)
+        return event
+
+    def _imply(self, implied: Implying, revision: int, before: Entry | None, after: Entry | None) -> Iterator[Event]:
+        """What the change of an object means for those that it implies: of other kinds, so that no watch sees two."""
+        former = {} if before is None else {entry.key: entry for entry in implied.of(before)}
+        present = {} if after is None else {entry.key: entry for entry in implied.of(after)}
+        for key in former | present:
+            previous = self._entries.get(key)
+            if previous is None or not previous.stored:
+                yield self._put(revision, present.get(key), previous)
+
+    def _implied_at(self, key: str) -> Entry | None:
+        """What takes the place of a stored object that is removed."""
+        assert self._implied is not None
+        source_key = self._implied.source(key)
+        source = None if source_key is None else self.get(source_key)
+        return None if source is None else self._implied.entry(key, source)
 
     def get(self, key: str) -> Entry | None:
         entry: Entry | None = self._entries.get(key)

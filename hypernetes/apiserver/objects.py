@@ -15,10 +15,9 @@ import orjson
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError, already_exists, conflict, not_found
 from hypernetes.apiserver import codec
-from hypernetes.apiserver.keys import Keys
-from hypernetes.apiserver.mirror import Entry, Mirror
+from hypernetes.apiserver.keys import Keys, parse
+from hypernetes.apiserver.mirror import Entry, Implying, Mirror
 from hypernetes.apiserver.storage.base import (
-    Item,
     KeyExists,
     RevisionMismatch,
     SideWrite,
@@ -85,9 +84,18 @@ class Written:
     removed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """An object as it is; `expected` is the revision of its key, None where it is implied and not stored."""
+
+    value: bytes
+    revision: int
+    expected: int | None
+
+
 class Objects:
-    def __init__(self, store: Store, mirror: Mirror, keys: Keys) -> None:
-        self._store, self._mirror, self._keys = store, mirror, keys
+    def __init__(self, store: Store, mirror: Mirror, keys: Keys, implied: Implying) -> None:
+        self._store, self._mirror, self._keys, self._implied = store, mirror, keys, implied
 
     async def create(
         self, place: Place, obj: Object, *, also: Sequence[SideWrite] = (), dry_run: bool = False
@@ -96,9 +104,11 @@ class Objects:
         key, data = self._key(place), codec.encode(obj)
         try:
             if dry_run:
-                if await self._store.get(key) is not None:
+                if await self._read(key) is not None:
                     raise KeyExists(key)
                 revision = 0
+            elif self._implied.source(key) is not None and await self._read(key) is not None:
+                raise KeyExists(key)
             else:
                 revision = await self._together(partial(self._store.create, key, data), also)
         except (KeyExists, RevisionMismatch) as error:
@@ -107,7 +117,7 @@ class Objects:
             raise already_exists(place.resource.group_resource, place.name) from error
         except (ValueTooLarge, Unavailable) as error:
             raise _translated(error) from error
-        return Written(self._entry(key, data, revision), created=True)
+        return Written(Entry(key, revision, data), created=True)
 
     async def change(self, place: Place, decide: Decide, *, dry_run: bool = False) -> Written:
         """Reads, decides, writes; again where another writer came between. Raises StatusError, ClaimTaken.
@@ -117,16 +127,16 @@ class Objects:
         """
         key = self._key(place)
         entry = self._mirror.get(key)
-        current = None if entry is None else Item(key, entry.data, entry.revision)
+        current = None if entry is None else _current(entry)
         certain = False
         try:
             if current is None:
-                current, certain = await self._store.get(key), True
+                current, certain = await self._read(key), True
             for _ in range(_ATTEMPTS):
                 try:
                     decision = decide(None if current is None else codec.decode(current.value, current.revision))
                 except StatusError:
-                    fresh = current if certain else await self._store.get(key)
+                    fresh = current if certain else await self._read(key)
                     if certain or _revision(fresh) == _revision(current):
                         raise
                     current, certain = fresh, True
@@ -135,39 +145,56 @@ class Objects:
                     written = await self._carry_out(key, decision, current, dry_run, certain=certain)
                     if written is not None:
                         return written
-                    current, certain = await self._store.get(key), True
+                    current, certain = await self._read(key), True
                 except (RevisionMismatch, KeyExists) as error:
                     if error.key != key:
                         raise ClaimTaken(error.key) from error
-                    current, certain = await self._store.get(key), True
+                    current, certain = await self._read(key), True
         except (ValueTooLarge, Unavailable) as error:
             raise _translated(error) from error
         why = "the object has been modified; please apply your changes to the latest version and try again"
         raise conflict(place.resource.group_resource, place.name, why)
 
+    async def _read(self, key: str) -> _Current | None:
+        """What the store holds, or what follows from it."""
+        item = await self._store.get(key)
+        if item is not None:
+            return _Current(item.value, item.revision, item.revision)
+        source_key = self._implied.source(key)
+        source = None if source_key is None else await self._store.get(source_key)
+        if source is None:
+            return None
+        entry = self._implied.entry(key, Entry(source.key, source.revision, source.value))
+        return None if entry is None else _current(entry)
+
     async def _carry_out(
-        self, key: str, decision: Decision, current: Item | None, dry_run: bool, *, certain: bool
+        self, key: str, decision: Decision, current: _Current | None, dry_run: bool, *, certain: bool
     ) -> Written | None:
         """None where nothing seems to change, but it isn't `certain` that `current` is what the store holds."""
         if isinstance(decision, Remove):
             assert current is not None
             revision = current.revision
             if not dry_run:
-                revision = await self._together(partial(self._store.delete, key, current.revision), decision.also)
+                if current.expected is None:
+                    raise RevisionMismatch(key, None)  # what implies it is about to end
+                revision = await self._together(partial(self._store.delete, key, current.expected), decision.also)
             if decision.last is not None:
-                return Written(self._entry(key, codec.encode(decision.last), current.revision), removed=True)
-            return Written(self._entry(key, current.value, revision), removed=True)
+                return Written(Entry(key, current.revision, codec.encode(decision.last)), removed=True)
+            return Written(Entry(key, revision, current.value), removed=True)
         data = codec.encode(decision.obj)
         if current is None:
             revision = 0 if dry_run else await self._together(partial(self._store.create, key, data), decision.also)
-            return Written(self._entry(key, data, revision), created=True)
+            return Written(Entry(key, revision, data), created=True)
         same = not dry_run and _same(data, current.value)
         if same and not certain:
             return None
         if dry_run or same:
-            return Written(self._entry(key, data, current.revision))
-        revision = await self._together(partial(self._store.update, key, data, current.revision), decision.also)
-        return Written(self._entry(key, data, revision))
+            return Written(Entry(key, current.revision, data))
+        if current.expected is None:
+            write = partial(self._store.create, key, data)
+        else:
+            write = partial(self._store.update, key, data, current.expected)
+        return Written(Entry(key, await self._together(write, decision.also), data))
 
     async def _together(self, write: Callable[..., Awaitable[int]], also: Sequence[SideWrite]) -> int:
         """Writes with an object what belongs to it. Two objects of one kind never share a revision, since a watch that
@@ -198,7 +225,7 @@ class Objects:
         before, within, after = list[SideWrite](), list[SideWrite](), list[SideWrite]()
         kinds = set[str]()
         for each in also:
-            kind = "" if self._keys.parse(each.key) is None else self._keys.collection(each.key)
+            kind = "" if parse(each.key) is None else self._keys.collection(each.key)
             if not kind or kind not in kinds:
                 within.append(each)
             elif each.value is None:
@@ -211,9 +238,6 @@ class Objects:
     def _key(self, place: Place) -> str:
         return self._keys.of(place.resource, place.tenant, place.namespace, place.name)
 
-    def _entry(self, key: str, data: bytes, revision: int) -> Entry:
-        return Entry(key, revision, data, self._keys.parse(key))
-
 
 def _same(new: bytes, old: bytes) -> bool:
     """Whether nothing changes; clients send keys in an order of their own."""
@@ -224,7 +248,11 @@ def missing(place: Place) -> StatusError:
     return not_found(place.resource.group_resource, place.name)
 
 
-def _revision(item: Item | None) -> int | None:
+def _current(entry: Entry) -> _Current:
+    return _Current(entry.data, entry.revision, entry.revision if entry.stored else None)
+
+
+def _revision(item: _Current | None) -> int | None:
     return None if item is None else item.revision
 
 

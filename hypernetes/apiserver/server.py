@@ -25,6 +25,7 @@ from hypernetes.apiserver.follower import Follower
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.handlers.context import Parts
 from hypernetes.apiserver.health import Health
+from hypernetes.apiserver.implied import Implications
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
@@ -74,9 +75,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     """
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
-    mirror, watchers = Mirror(keys), Watchers()
+    implied = Implications(keys, pki.authority.pem.decode())
+    mirror, watchers = Mirror(keys, implied=implied), Watchers()
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
-    objects, lookups = Objects(store, mirror, keys), Lookups(mirror)
+    objects, lookups = Objects(store, mirror, keys, implied), Lookups(mirror)
     freshness = Freshness(store, mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
     authorizer, usage = Authorizer(rbac, node_graph), TenantUsage(mirror)
@@ -88,7 +90,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     shown = ServingCertificate(pki, hot, settings.bind)
     health = Health(store, mirror, token_keys, settings.cluster_id)
     observer = Observer(mirror, settings.request_log)
-    contents = Contents(store, mirror, keys, objects, shown, pki.authority.pem.decode(), times.now)
+    contents = Contents(store, mirror, keys, objects, shown, times.now)
     tenants = TenantIndex(mirror, lookups)
     observers: list[following.Observer] = [rbac, node_graph, signing, reauthorization, contents, usage, tenants]
     follower = Follower(store, mirror, watchers, observers)
@@ -120,7 +122,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
                 ),
                 authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
-                TenantQuotas(mirror, usage), local_users,
+                TenantQuotas(mirror, usage), local_users, implied,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

@@ -118,7 +118,7 @@ class Teardown:
         """Whether something is left of these resources. Namespaces stay until the end, unless they are waited for."""
         left, plain = False, []
         for resource in resources:
-            for entry in list(self._mirror.range(self._keys.range(resource, tenant))):
+            for entry in list(self._of(resource, tenant)):
                 assert entry.name is not None
                 held = _is_held(resource, entry)
                 if not held and resource != _NAMESPACES:
@@ -144,8 +144,7 @@ class Teardown:
 
     async def _tell(self, tenant: str, reason: str) -> None:
         """Writes the conditions, if they change."""
-        ranges = ((resource, self._keys.range(resource, tenant)) for resource in _stored())
-        counts = {resource.group_resource: self._mirror.count(prefix) for resource, prefix in ranges}
+        counts = {resource.group_resource: sum(1 for _ in self._of(resource, tenant)) for resource in _stored()}
         counts = {kind: number for kind, number in counts.items() if number}
         held: Counter[str] = Counter()
         looked_at = 0
@@ -171,10 +170,14 @@ class Teardown:
         await reached(self._mirror, await self._store.revision())
 
     def _everything(self, tenant: str) -> Iterator[Entry]:
-        ranges = [self._keys.range(resource, tenant) for resource in _stored()]
-        ranges += [self._keys.internal(kind, tenant, "") for kind in _INTERNAL_KINDS]
-        for prefix in ranges:
-            yield from self._mirror.range(prefix)
+        for resource in _stored():
+            yield from self._of(resource, tenant)
+        for kind in _INTERNAL_KINDS:
+            yield from self._mirror.range(self._keys.internal(kind, tenant, ""))
+
+    def _of(self, resource: Resource, tenant: str) -> Iterator[Entry]:
+        """What is stored; what it implies goes with it."""
+        return (entry for entry in self._mirror.range(self._keys.range(resource, tenant)) if entry.stored)
 
 
 async def reached(mirror: Mirror, revision: int) -> None:

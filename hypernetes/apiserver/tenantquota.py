@@ -64,6 +64,7 @@ class TenantQuotas:
             return
         key = self._mirror.keys.of(place.resource, place.tenant, place.namespace, place.name)
         former = self._mirror.get(key)
+        former = former if former is not None and former.stored else None
         if user_tenant == SYSTEM_TENANT and (former is not None or place.resource.stored.name == "ports"):
             return
         allowed = self._allowed.setdefault(place.tenant, _Allowed())

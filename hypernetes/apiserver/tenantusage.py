@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.mirror import Entry, Event, Mirror
 
 
 @dataclass(slots=True)
 class Usage:
-    """Of one tenant's API objects. What the server keeps beside them (claims, ledgers) isn't counted."""
+    """Of one tenant's stored API objects. What the server keeps beside them (claims, ledgers) isn't counted."""
 
     stored_bytes: int = 0  # keys and values
     objects: int = 0
@@ -34,19 +35,21 @@ class TenantUsage:
     def reset(self) -> None:
         self._usage.clear()
         for entry in self._mirror.range(self._mirror.keys.root):
-            if entry.name is not None:
-                self._count(entry, 1)
+            name = entry.name
+            if name is not None:
+                self._count(name, entry, 1)
 
     def observe(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.previous is not None:
-                self._count(event.previous, -1)
+                self._count(event.name, event.previous, -1)
             if event.entry is not None:
-                self._count(event.entry, 1)
+                self._count(event.name, event.entry, 1)
 
-    def _count(self, entry: Entry, sign: int) -> None:
-        assert entry.name is not None
-        group, resource, tenant = entry.name[:3]
+    def _count(self, name: ObjectKey, entry: Entry, sign: int) -> None:
+        if not entry.stored:
+            return
+        group, resource, tenant = name[:3]
         usage = self._usage.setdefault(tenant, Usage())
         usage.stored_bytes += sign * size(entry)
         usage.objects += sign

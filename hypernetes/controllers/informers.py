@@ -10,7 +10,6 @@ from hypernetes.api.models.autoscaling_v2 import HorizontalPodAutoscaler
 from hypernetes.api.models.batch_v1 import CronJob, Job
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
-    ConfigMap,
     Endpoints,
     Namespace,
     Node,
@@ -136,7 +135,6 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},
     StatefulSet: {},
-    ConfigMap: {},
     ServiceAccount: {},
     ReplicationController: {},
     PersistentVolume: {},

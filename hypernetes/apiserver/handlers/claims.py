@@ -160,7 +160,7 @@ def _given_up(call: Call, service: Object, keys: Iterable[str]) -> list[SideWrit
         others = entry is not None and entry.name is not None and (
             not ipaddresses.is_claim_of(orjson.loads(entry.data), service)
         )  # fmt: skip
-        if not others:
+        if not others and (entry is None or entry.stored):
             found.append(SideWrite(key, None))
     return found
 

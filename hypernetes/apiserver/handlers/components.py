@@ -16,7 +16,6 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec
 from hypernetes.apiserver.handlers import negotiation, options, reading
 from hypernetes.apiserver.handlers.context import Call
-from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.mirror import Entry
 
 Object = dict[str, Any]
@@ -57,8 +56,8 @@ async def _entries(call: Call) -> list[Entry]:
     }
     found = []
     for name, error in sorted(errors.items()):
-        key = ObjectKey("core", call.resource.name, call.tenant or SYSTEM_TENANT, "", name)
-        found.append(Entry(name, 0, codec.encode(component_status(name, error)), key))
+        key = call.parts.keys.of(call.resource, call.tenant or SYSTEM_TENANT, "", name)
+        found.append(Entry(key, 0, codec.encode(component_status(name, error))))
     return found
 
 

@@ -23,6 +23,7 @@ from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.health import Health
+from hypernetes.apiserver.implied import Implications
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.largebodies import LargeBodies
 from hypernetes.apiserver.lookups import Lookups
@@ -64,6 +65,7 @@ class Parts:
     observer: Observer
     tenant_quotas: TenantQuotas
     local_users: LocalUsers
+    implied: Implications
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
     choices: set[str] = field(default_factory=set)  # claims that requests under way have chosen

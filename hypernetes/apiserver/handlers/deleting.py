@@ -87,12 +87,19 @@ async def delete_object(
     strategy = registry.of(call.resource)
     place = Place(call.resource, call.one_tenant, call.route.namespace if namespace is None else namespace, name)
 
+    replaced: Object | None = None  # what another one has come in the place of
+
     def decided(old: Object | None) -> Decision:
+        nonlocal replaced
         if old is None:
             raise missing(place)
         deletion.check_preconditions(place, old, asked)
         admission.check(admission.request(call, admission.DELETE, None, old, name=name))
         decision = deletion.decide(place, strategy, old, asked, call.parts.clock())
+        renewed = call.parts.implied.renewed(call.parts.mirror, place)
+        replaced = old if isinstance(decision, Remove) and renewed is not None else None
+        if replaced is not None and renewed is not None:
+            return Put(renewed, quotas.charges(call, renewed, old))
         if isinstance(decision, Remove):
             return Remove(
                 [*claims.released(call, old), *users.released(call, old), *quotas.charges(call, None, old)],
@@ -104,6 +111,9 @@ async def delete_object(
         return await call.parts.objects.change(place, decided, dry_run=asked.dry_run)
 
     written = await quotas.write(call, write, dry_run=asked.dry_run)
+    if replaced is not None:
+        entry = written.entry
+        return Written(Entry(entry.key, entry.revision, codec.encode(replaced)), removed=True)
     if written.removed or asked.dry_run:
         return written
     now = codec.decode(written.entry.data, written.entry.revision)

@@ -17,6 +17,7 @@ from hypernetes.apiserver.handlers import negotiation, options, protobuflists
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.negotiation import Accepted
 from hypernetes.apiserver.handlers.options import EXACT, ListOptions
+from hypernetes.apiserver.keys import range_end
 from hypernetes.apiserver.mirror import Entry, HistoryGone, Page
 from hypernetes.apiserver.storage.base import Compacted, Unavailable
 from hypernetes.apiserver.views import ProtobufView, View
@@ -215,12 +216,13 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
     try:
         while True:
             page = await call.parts.store.list(prefix, limit=asked.limit, start=start, revision=revision)
-            for item in page.items:
-                entry = Entry(item.key, item.revision, item.value, call.parts.keys.parse(item.key))
+            stored = [Entry(item.key, item.revision, item.value) for item in page.items]
+            end = page.next_key or range_end(prefix)
+            for entry in await _with_implied(call, stored, start or prefix, end, revision):
                 if match is not None and not match(entry):
                     continue
                 if asked.limit and len(found) == asked.limit:
-                    return Page(found, revision, item.key, None)
+                    return Page(found, revision, entry.key, None)
                 found.append(entry)
             start = page.next_key
             if start is None:
@@ -234,6 +236,26 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
         raise PageGone(Continue(point.start, 0, point.tenant_uid).encode()) from error
     except Unavailable as error:
         raise StatusError("ServiceUnavailable", "the store does not answer; try again") from error
+
+
+async def _with_implied(call: Call, stored: list[Entry], start: str, end: str, revision: int) -> list[Entry]:
+    """The entries of a part of a range as it was at a revision, with those that others implied. Raises Compacted."""
+    implied = call.parts.implied
+    sources = implied.sources_of(call.resource, call.owner)
+    if sources is None:
+        return stored
+    found = {entry.key: entry for entry in stored}
+    next_key: str | None = sources
+    while next_key is not None:
+        page = await call.parts.store.list(sources, start=next_key, revision=revision)
+        for source in page.items:
+            if not implied.implies(source.key):
+                continue
+            for entry in implied.of(Entry(source.key, source.revision, source.value)):
+                if start <= entry.key < end:
+                    found.setdefault(entry.key, entry)
+        next_key = page.next_key
+    return sorted(found.values(), key=lambda entry: entry.key)
 
 
 def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Iterator[bytes]:

@@ -17,7 +17,6 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import codec
 from hypernetes.apiserver.handlers import negotiation, options, reading
 from hypernetes.apiserver.handlers.context import Call
-from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.mirror import Entry
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.usage import NOTHING, Amounts, NodeReport, PodReport, Span
@@ -156,5 +155,5 @@ def _entry(call: Call, of: Entry, labels: Any, span: Span, body: Object) -> Entr
     obj = {
         "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **span.written(), **body
     }  # fmt: skip
-    key = ObjectKey(resource.group, resource.name, of.name.tenant, of.name.namespace, of.name.name)
-    return Entry(of.name.name, 0, codec.encode(obj), key)
+    key = call.parts.keys.of(resource, of.name.tenant, of.name.namespace, of.name.name)
+    return Entry(key, 0, codec.encode(obj))

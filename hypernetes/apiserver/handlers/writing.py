@@ -63,6 +63,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         asked = admission.request(call, admission.CREATE, new)
         await admission.admit(call, asked)
         strategy.prepare_create(new)
+        call.parts.implied.keep(Place(resource, tenant, call.route.namespace, name), new)
         strategy.asked_by(new, call.user.to_dict())
         _check(call, new, _causes_new(call, new, strategy))
         _warn(call, strategy.warnings(new, None))
@@ -205,6 +206,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
             if "status" in old:
                 new["status"] = clone(old["status"])
         strategy.prepare_update(new, old)
+        call.parts.implied.keep(place_of(call), new)
         if strategy.generation and _counts(new, old, strategy):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         causes += strategy.validate(new)

@@ -20,6 +20,7 @@ from hypernetes.apiserver.claimrepair import ClaimRepair
 from hypernetes.apiserver.contents import ADDRESSES
 from hypernetes.apiserver.follower import Follower
 from hypernetes.apiserver.handlers.claims import NODE_PORTS
+from hypernetes.apiserver.implied import Implications
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
@@ -174,11 +175,12 @@ class Swept:
 async def sweep(store: Store, cluster_id: str) -> Swept:
     """Repairs as a server would a minute later, and looks again at what there is."""
     keys = Keys(cluster_id)
-    mirror = Mirror(keys)
+    implied = Implications(keys, "PEM")
+    mirror = Mirror(keys, implied=implied)
     following = asyncio.create_task(Follower(store, mirror, Watchers(), []).run())
     try:
         await mirror.wait_for(await store.revision())
-        objects = Objects(store, mirror, keys)
+        objects = Objects(store, mirror, keys, implied)
         repair = ClaimRepair(store, mirror, objects, Lookups(mirror), lambda: times.now() + timedelta(seconds=61))
         await repair.sweep()
         await mirror.wait_for(await store.revision())

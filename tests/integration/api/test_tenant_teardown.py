@@ -60,7 +60,8 @@ async def test_pods_stop_first_then_networks_end_then_all_else_and_each_step_is_
         await waits(admin, "ObjectsEnding")
         assert (await acme("GET", "/api/v1/namespaces/default")).status == 200
         left = (await acme("GET", CONFIG_MAPS)).json["items"]
-        assert [each["metadata"]["name"] for each in left] == ["kept"]
+        assert [each["metadata"]["name"] for each in left] == ["kept", "kube-root-ca.crt"]  # of what stays longer
+        assert "left: 1 configmaps" in await message(admin, "ContentRemaining")
         assert await condition(admin, "acme", "FinalizersRemaining") == ("True", "SomeFinalizersRemain")
         released = {"metadata": {"finalizers": None}}
         assert (await admin("PATCH", f"/tenants/acme{CONFIG_MAPS}/kept", released, headers=MERGE)).status == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ async def test_a_page_says_how_many_follow(admin: User) -> None:
 async def test_a_list_at_a_compacted_revision_is_gone_but_can_be_continued(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "Mirror", lambda keys: Mirror(keys, log_events=4))  # so that the store must be asked
+    monkeypatch.setattr(server, "Mirror", partial(Mirror, log_events=4))  # so that the store must be asked
     async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as admin:
         for name in "abcd":
             await create(admin, name, page="yes")
@@ -61,13 +62,15 @@ async def test_a_list_at_a_compacted_revision_is_gone_but_can_be_continued(
         token = first["metadata"]["continue"]
         older = (await admin("GET", CONFIG_MAPS, **{**query, "continue": token})).json
         assert [item["metadata"]["name"] for item in older["items"]] == ["c", "d"]  # from the store's history
+        revision = first["metadata"]["resourceVersion"]
+        exact = (await admin("GET", CONFIG_MAPS, resourceVersion=revision, resourceVersionMatch="Exact")).json
+        assert [item["metadata"]["name"] for item in exact["items"]] == ["a", "b", "c", "d", "kube-root-ca.crt"]
         await store.compact(int(await create(admin, "last")))
         gone = await admin("GET", CONFIG_MAPS, **{**query, "continue": token})
         assert (gone.status, gone.json["reason"]) == (410, "Expired")
         fresh = gone.json["metadata"]["continue"]
         rest = (await admin("GET", CONFIG_MAPS, **{**query, "continue": fresh})).json
         assert [item["metadata"]["name"] for item in rest["items"]] == ["c", "cc"]
-        revision = first["metadata"]["resourceVersion"]
         exact = await admin("GET", CONFIG_MAPS, resourceVersion=revision, resourceVersionMatch="Exact")
         assert (exact.status, exact.json["reason"]) == (410, "Expired")
 
@@ -123,7 +126,7 @@ async def test_initial_events_end_with_a_bookmark(admin: User) -> None:
 async def test_a_watch_from_before_history_says_gone(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "Mirror", lambda keys: Mirror(keys, log_events=4))
+    monkeypatch.setattr(server, "Mirror", partial(Mirror, log_events=4))
     async with serving(store, tmp_path, f"t{secrets.token_hex(3)}") as admin:
         old = await create(admin, "old")
         async with admin.watch(CONFIG_MAPS, resourceVersion=old, timeoutSeconds="1") as watch:

@@ -6,7 +6,7 @@ from hypernetes.apiserver.mirror import Entry
 
 def test_an_old_form_makes_room_for_a_new_one() -> None:
     kept = KeptForms(10)
-    entries = [Entry(str(number), number, b"{}", None) for number in range(4)]
+    entries = [Entry(str(number), number, b"{}") for number in range(4)]
     for entry in entries:
         kept.keep(entry, "form", b"12345")
     assert [bool(entry.views) for entry in entries] == [False, False, True, True]

@@ -18,7 +18,7 @@ PODS, REVIEWS = scheme.by_name("v1", "pods"), scheme.by_name("authorization.k8s.
 
 def tenant(*, ends=False, **spec):
     metadata = {"name": "acme", **({"deletionTimestamp": "2030-01-01T00:00:00Z"} if ends else {})}
-    return Entry("k", 1, orjson.dumps({"metadata": metadata, "spec": spec, "status": {"phase": "Active"}}), None)
+    return Entry("k", 1, orjson.dumps({"metadata": metadata, "spec": spec, "status": {"phase": "Active"}}))
 
 
 def allowed(entry, user, verb, subresource="", resource=PODS):
@@ -55,7 +55,7 @@ def test_nothing_is_made_in_a_tenant_that_ends_and_the_provider_ends_what_there_
 
 def test_words_in_a_tenant_s_metadata_don_t_suspend_it():
     data = orjson.dumps({"metadata": {"annotations": {"a": '"suspended":true'}, "labels": {"suspended": "true"}}})
-    assert not tenantstates.is_suspended(Entry("k", 1, data, None))
+    assert not tenantstates.is_suspended(Entry("k", 1, data))
 
 
 def test_the_condition_says_how_many_pods_run_and_since_when():

@@ -184,17 +184,14 @@ class TestNamespaces:
             await settle()
             assert not cluster.all("Namespace")
 
-    async def test_a_new_one_gets_its_account_and_the_ca(self) -> None:
+    async def test_a_new_one_gets_its_account(self) -> None:
         async with Story(ServiceAccounts).running() as cluster:
             await cluster.put(thing("Namespace", "prod", namespace=None))
             await settle()
             assert cluster.names("ServiceAccount") == ["default"]
-            assert cluster.find("ConfigMap", "kube-root-ca.crt")["data"] == {"ca.crt": "the CA"}
-            await cluster.change("ConfigMap", "kube-root-ca.crt", data={"ca.crt": "forged"})
             await delete(cluster, "ServiceAccount", "default")
             await settle()
             assert cluster.names("ServiceAccount") == ["default"]
-            assert cluster.find("ConfigMap", "kube-root-ca.crt")["data"] == {"ca.crt": "the CA"}
 
 
 class TestGarbage:

@@ -8,7 +8,7 @@ from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
 from hypernetes.api.tenancy import TENANT_ANNOTATION
 from hypernetes.apiserver import codec, protobuf, views
-from hypernetes.apiserver.keys import ObjectKey
+from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Entry
 from hypernetes.apiserver.protobuf import descriptors, envelopes, splicing, writing
 from tests.unit.apiserver.registry.test_any_object import made
@@ -34,7 +34,7 @@ def test_it_is_what_json_says(seed: int, revision: int, tenant: str | None, reso
     data = codec.encode(obj)
     spliced = codec.splice(data, revision, tenant)
     message = envelopes.decode(envelopes.encode(codec.decode(spliced, revision) if revision else obj))
-    entry = Entry("k", revision, data, ObjectKey("g", "r", tenant or "x", "", "a"))
+    entry = Entry(Keys("c").of(resource, tenant or "x", "", "a"), revision, data)
     view = views.view_of(resource, annotated=tenant is not None, media_type=protobuf.MEDIA_TYPE)
     shown = protobuf.decode(view.encode(entry))
     if revision:

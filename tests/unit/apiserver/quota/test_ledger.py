@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypernetes.api import scheme
 from hypernetes.apiserver import amounts, quota
 from hypernetes.apiserver.amounts import Amounts
-from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.keys import Keys, parse
 from hypernetes.apiserver.quota import Ledger, Refused, is_ledger, ledger_key
 
 Object = dict[str, Any]
@@ -133,7 +133,7 @@ def test_a_quota_that_bounds_nothing_of_the_kind_lets_everything_through():
 def test_a_ledger_is_an_internal_key():
     keys = Keys("c")
     key = ledger_key(keys, "acme", "web", "q")
-    assert keys.parse(key) is None
+    assert parse(key) is None
     assert is_ledger(keys, key)
     assert not is_ledger(keys, keys.internal("clusterips", "acme", "10.0.0.1"))
     ledger = Ledger("uid", {"pods": "1"})
