@@ -1,7 +1,8 @@
-"""What probes and lifecycle hooks do: run a command in a container, open a connection to the pod, ask by HTTP.
+"""What probes and lifecycle hooks do: run a command in a container, open a connection to the pod, ask by HTTP or
+gRPC.
 
-The guest forwards bytes only. HTTP and TLS are spoken here, so their answers are read as a stranger's: bounded, and
-no further than the status line.
+The guest forwards bytes only. HTTP, gRPC and TLS are spoken here, so their answers are read as a stranger's: bounded,
+and no further than the status line.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from hypernetes.api.models.core_v1 import (
     Container,
     ExecAction,
+    GRPCAction,
     HTTPGetAction,
     LifecycleHandler,
     Probe,
     TCPSocketAction,
 )
+from hypernetes.nodeagent import grpchealth
 from hypernetes.nodeagent.runtime.base import ByteStream, Machine, MachineError
 
 MAX_OUTPUT_BYTES = 10 * 1024  # of a probe's command, for the event's message
@@ -63,6 +66,8 @@ async def _act(target: Target, action: Probe | LifecycleHandler) -> Outcome:
         return await _http(target, action.http_get)
     if action.tcp_socket is not None:
         return await _tcp(target, action.tcp_socket)
+    if isinstance(action, Probe) and action.grpc is not None:
+        return await _grpc(target, action.grpc)
     if isinstance(action, LifecycleHandler) and action.sleep is not None:
         await asyncio.sleep(action.sleep.seconds)
         return Outcome(True)
@@ -100,6 +105,17 @@ async def _http(target: Target, action: HTTPGetAction) -> Outcome:
     if 200 <= status < 400:
         return Outcome(True)
     return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+
+async def _grpc(target: Target, action: GRPCAction) -> Outcome:
+    stream = await target.machine.forward(action.port, target.pod_ip)
+    try:
+        status = await grpchealth.check(stream, action.service or "", f"{target.pod_ip}:{action.port}")
+    except grpchealth.GrpcError as error:
+        return Outcome(False, f"gRPC probe failed: {error}")
+    finally:
+        await stream.close()
+    return Outcome(True) if status == "SERVING" else Outcome(False, f"gRPC probe failed: the service is {status}")
 
 
 def request(action: HTTPGetAction, host: str) -> bytes:

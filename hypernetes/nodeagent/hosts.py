@@ -23,6 +23,14 @@ def hostname(pod: Pod) -> str:
     return name[:MAX_HOSTNAME].rstrip("-.")
 
 
+def machine_name(pod: Pod) -> str:
+    """What the machine calls itself (KEP-4762, KEP-1797)."""
+    if pod.spec.hostname_override:
+        return pod.spec.hostname_override
+    full = full_name(pod)
+    return full if pod.spec.set_hostname_as_fqdn and full is not None else hostname(pod)
+
+
 def full_name(pod: Pod) -> str | None:
     """The pod's name in the cluster's DNS, where it has one (spec.subdomain)."""
     if not pod.spec.subdomain:
@@ -34,7 +42,7 @@ def files(pod: Pod, pod_ip: str, dns_address: str, node: NodeResolver) -> dict[s
     """Content by absolute path."""
     return {
         "/etc/hosts": hosts(pod, pod_ip).encode(),
-        "/etc/hostname": f"{hostname(pod)}\n".encode(),
+        "/etc/hostname": f"{machine_name(pod)}\n".encode(),
         "/etc/resolv.conf": resolv_conf(pod, dns_address, node).encode(),
     }
 

@@ -19,13 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.runtime.base import Output
+
+log = structlog.get_logger()
 
 MAX_FILE_BYTES = 10 << 20
 MAX_FILES = 5  # of one attempt, the open one included
 _READ_BYTES = 64 * 1024
 _REMEMBERED_BYTES = 256 * 1024  # of the newest entries, to recognise what was written before the agent died
+_LAST_LINES, _LAST_BYTES = 80, 2048  # of a container that failed, for its status
 _FULL, _PARTIAL = b"F", b"P"
 _ENTRY = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)\n\Z", re.DOTALL)
 
@@ -174,6 +179,20 @@ class PodLogs:
 
     def exists(self, container_id: str) -> bool:
         return self.path(container_id).exists()
+
+    def last_words(self, container_id: str) -> str:
+        """The end of an attempt's output: 80 lines or 2 KiB, as upstream; "" where it can't be read."""
+        found, size, ends = [], 0, 0
+        try:
+            for entry in filter(None, map(parse_entry, _backwards(self.path(container_id)))):
+                ends += entry.full
+                if ends > _LAST_LINES or size > _LAST_BYTES:
+                    break
+                found.append(entry.text + (b"\n" if entry.full else b""))
+                size += len(found[-1])
+        except OSError as error:
+            log.warning("log.read.failed", container=container_id, error=str(error))
+        return b"".join(reversed(found))[-_LAST_BYTES:].decode(errors="replace")
 
 
 def read(path: Path, options: LogOptions) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -23,15 +23,16 @@ import structlog
 from hypernetes.api import tenancy, times
 from hypernetes.api.models.core_v1 import Pod, PodStatus
 from hypernetes.client import REQUEST_ERRORS, is_reason
-from hypernetes.nodeagent import fieldrefs, hosts, lifecycle, podstatus, sizing
+from hypernetes.nodeagent import fieldrefs, hosts, lifecycle, podstatus, refusals, sizing
 from hypernetes.nodeagent.addresses import AddressError
 from hypernetes.nodeagent.broadcast import Broadcast
-from hypernetes.nodeagent.containers import Phase, attempt_of, reconcile, run_of
+from hypernetes.nodeagent.containers import Phase, Run, all_of, attempt_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
 from hypernetes.nodeagent.portkeeper import PortKeeper
+from hypernetes.nodeagent.refusals import Refused
 from hypernetes.nodeagent.runtime.base import (
     ContainerStatus,
     GuestConfig,
@@ -60,7 +61,7 @@ SHUTDOWN_SECONDS = 5.0
 FORCED_GRACE_SECONDS = 1.0
 
 # What a step may fail with and be tried again, and the event's reason for it.
-_RETRIED = (AddressError, NetworkError, MachineError, VolumeError, OSError, *REQUEST_ERRORS)
+_RETRIED = (Refused, AddressError, NetworkError, MachineError, VolumeError, OSError, *REQUEST_ERRORS)
 
 
 class PodWorker:
@@ -228,6 +229,7 @@ class PodWorker:
         self._parts.events.event(self.pod, "Warning", reason, text, tenant=self.record.tenant)
 
     async def _claim_address(self) -> Step:
+        refusals.check(self.pod)
         self.record.claim = await self._parts.addresses.claim(self.pod, self.record.tenant)
         self._status.notify()
         return Step.PLUG_NETWORK
@@ -271,7 +273,7 @@ class PodWorker:
         context = self.pod.spec.security_context
         sysctls = {each.name: each.value for each in context.sysctls} if context else {}
         share = bool(self.pod.spec.share_process_namespace)
-        await machine.configure(GuestConfig(hosts.hostname(self.pod), network, share, sysctls))
+        await machine.configure(GuestConfig(hosts.machine_name(self.pod), network, share, sysctls))
         self._status.notify()
         return Step.SERVICES
 
@@ -446,12 +448,19 @@ class PodWorker:
         if parsed[1] > record.attempt:
             record.running(parsed[1], status.started_at or now, self._parts.longest_restart_delay)
         if record.phase is Phase.RUNNING:
-            record.exited(run_of(status, now))
+            record.exited(self._with_last_words(parsed[0], run_of(status, now)))
         self._exits.notify()
         self.logs.notify()
         self._changed()
         if self._containers is not None:
             self._containers.wake()
+
+    def _with_last_words(self, name: str, run: Run) -> Run:
+        """Of a container that failed, where its terminationMessagePolicy says so, what it wrote last."""
+        container = next((each for each in all_of(self.pod) if each.name == name), None)
+        if container is None or container.termination_message_policy != "FallbackToLogsOnError":
+            return run
+        return replace(run, message=self.logs.last_words(run.id)) if run.exit_code and not run.message else run
 
     def _step(self, step: Step) -> None:
         if step is not self.record.step:

@@ -140,7 +140,7 @@ class Starter:
         variables = environment.environment(pod, container, found, links, self._facts)
         dns_address = tenancy.dns_address(self._claim.service_cidr)
         files = hosts.files(pod, self._claim.address, dns_address, self._parts.resolver)
-        return container_spec(pod, container, pulled.image, attempt_id, variables, files, hosts.hostname(pod))
+        return container_spec(pod, container, pulled.image, attempt_id, variables, files, hosts.machine_name(pod))
 
     async def _attach(self, pulled: Pulled) -> None:
         """The image's disk, once per machine however many containers use it."""

@@ -98,3 +98,13 @@ async def test_following_ends_when_the_container_has(tmp_path: Path) -> None:
         alive = False
         written.finish(ID)
     assert b"".join(seen) == b"one\ntwo\n"
+
+
+def test_last_words_are_two_kibibytes_at_most(tmp_path: Path) -> None:
+    logs = PodLogs(tmp_path)
+    assert logs.last_words("main.0") == ""
+    for number in range(100):
+        logs.write(Output("main.0", "stdout", 1_800_000_000.0 + number, b"line %d\n" % number, number))
+    assert logs.last_words("main.0").splitlines() == [f"line {number}" for number in range(20, 100)]
+    logs.write(Output("main.0", "stdout", 1_800_000_200.0, b"x" * 5000 + b"\n", 101))
+    assert logs.last_words("main.0") == "x" * 2047 + "\n"

@@ -16,7 +16,7 @@ from hypernetes.api.models.core_v1 import ContainerStatus, Pod
 from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.nodeagent.podrecord import PodRecord, Step
 from hypernetes.nodeagent.podworker import PodWorker
-from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.nodeagent.runtime.base import MachineError, Output
 from tests.unit.nodeagent.fakes import TENANT, World, now
 
 pytestmark = pytest.mark.looptime
@@ -376,3 +376,26 @@ async def test_a_deadline_ends_the_pod(world: World) -> None:
         assert world.stored().status.reason == "DeadlineExceeded"
         assert 45 <= now() - begun <= 55
         assert world.machine().signals == [("main.0", 15)]
+
+
+async def test_a_pod_that_asks_for_the_host_waits_and_says_what_to_use_instead(world: World) -> None:
+    async with at_work(world, world.pod(hostNetwork=True)):
+        await until(lambda: bool(world.events.seen))
+        reason, message = world.events.seen[0]
+        assert reason == "FailedCreatePodSandBox"
+        assert "hostNetwork: a pod is a machine on its tenant's network; publish ports with a Service" in message
+        assert world.stored().status.phase in (None, "Pending")
+        assert not world.runtime.machines
+
+
+@pytest.mark.parametrize(("policy", "said"), [("FallbackToLogsOnError", "no such table\n"), ("File", None)])
+async def test_what_a_failed_container_wrote_last_is_its_message(world: World, policy: str, said: str | None) -> None:
+    container_ = {"name": "main", "image": "img:1", "terminationMessagePolicy": policy}
+    async with at_work(world, world.pod(containers=[container_], restartPolicy="Never")) as worker:
+        await until(lambda: is_running(world))
+        worker.logs.write(Output("main.0", "stderr", now(), b"no such table\n", 1))
+        world.machine().exit("main.0", 1)
+        await until(lambda: world.stored().status.phase == "Failed")
+        terminated = container(world).state.terminated
+        assert terminated is not None
+        assert terminated.message == said
