@@ -132,6 +132,7 @@ class Application:
             if isinstance(error, ConnectionError) and gone(request):
                 log.debug("a client went away", method=request.method, path=request.path)
                 return web.Response()  # nobody gets it
+            seen.panicked = True
             log.exception("request failed", method=request.method, path=request.path)
             if request.writer.output_size and request.transport is not None:
                 request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
@@ -144,9 +145,15 @@ class Application:
             return await self._probe(request)
         if request.method == "POST" and (tenant := users.login_tenant(request)) is not None:
             return await users.login(self._parts, request, tenant)
-        user = seen.user = await self._who(request)
+        sender = seen.sender = seen.user = await self._sender(request)
         route = seen.route = routing.parse(request.method, request.rel_url.raw_path, request.query)
+        audit = self._parts.observer.audit
+        if audit is not None and audit.begins(seen) is not None:
+            await audit.received(seen)
+        seen.allowed = False
+        user = seen.user = self._impersonated(sender, request)
         visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
+        seen.allowed = True
         tenant = await self._tenant(user, route)
         if tenant is not None:
             tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
@@ -168,9 +175,12 @@ class Application:
 
     async def _who(self, request: web.BaseRequest) -> User:
         """Whom a request comes from. Raises StatusError."""
+        return self._impersonated(await self._sender(request), request)
+
+    async def _sender(self, request: web.BaseRequest) -> User:
+        """Whose credential a request has. Raises StatusError."""
         shown = request.headers.get("Authorization")
-        user = await self._parts.authenticator.authenticate(_certificate(request), shown)
-        return self._impersonated(user, request)
+        return await self._parts.authenticator.authenticate(_certificate(request), shown)
 
     def _impersonated(self, user: User, request: web.BaseRequest) -> User:
         """Whom the request's headers name, if its sender may be taken for them. Raises StatusError."""

@@ -31,6 +31,9 @@ _OTHER_FILES = 512  # file descriptors that are no client's connection
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+# Where a request holds what is told, and may add headers, as an answer to it begins: an async function of the response.
+PREPARING: web.RequestKey[Any] = web.RequestKey("preparing", object)
+
 
 class Departures:
     """Who wants to know when the connection of a request is lost."""
@@ -68,6 +71,13 @@ def max_connections() -> int:
     return max(1, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
 
 
+class _Request(web.BaseRequest):
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        preparing = self.get(PREPARING)
+        if preparing is not None:
+            await preparing(response)
+
+
 class _Connection(web.RequestHandler):
     """aiohttp's connection, whose complaints about messages that are no HTTP are a Status."""
 
@@ -83,7 +93,7 @@ class Server(web.Server):
     """aiohttp's server with the limits of the module's docstring; run `sweep()` in a task."""
 
     def __init__(self, handler: Handler, departures: Departures, *, limit: int | None = None, **options: Any) -> None:
-        super().__init__(self._handle)
+        super().__init__(self._handle, request_factory=self._request)
         closing = {"keepalive_timeout": IDLE_SECONDS, "lingering_time": _LINGERING_SECONDS}
         self._options: dict[str, Any] = {**closing, "auto_decompress": False, **options}
         self._handler, self._departures = handler, departures
@@ -93,6 +103,9 @@ class Server(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._options)
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return _Request(message, payload, protocol, writer, task, self._loop)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol

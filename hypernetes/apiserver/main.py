@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -13,6 +14,7 @@ import structlog
 import uvloop
 
 from hypernetes.apiserver import memory, requestlog
+from hypernetes.apiserver.audit.options import AuditError, AuditSettings, audit_options, settings
 from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.authn.static_tokens import TokenFileError
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
@@ -30,6 +32,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 class CannotStart(Exception):
     """Why the server can't start, in a sentence for whoever started it."""
+
+
+_CAUSES = (CannotStart, CannotOpen, OSError, CertificateError, ConfigurationError, TokenFileError, AuditError)
 
 
 @click.command()
@@ -53,9 +58,11 @@ class CannotStart(Exception):
     metavar="NAME[=FILE]",
     help="an installed identity provider and its configuration; several are asked in this order",
 )
+@audit_options
 def main(
-    directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str, providers: tuple[str, ...]
-) -> None:
+    directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str, providers: tuple[str, ...],
+    **audit: Any,
+) -> None:  # fmt: skip
     """Serves the Kubernetes API of all tenants."""
     structlog.configure(
         processors=[
@@ -70,8 +77,8 @@ def main(
     _allow_files()
     memory.tune()
     try:
-        uvloop.run(_serve(directory, bind, port, store, request_log, providers))
-    except* (CannotStart, CannotOpen, OSError, CertificateError, ConfigurationError, TokenFileError) as errors:
+        uvloop.run(_serve(directory, bind, port, store, request_log, providers, settings(**audit)))
+    except* _CAUSES as errors:
         first = errors.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
@@ -85,8 +92,9 @@ def _allow_files() -> None:
 
 
 async def _serve(
-    directory: Path, bind: str, port: int, location: str, request_log: str, providers: tuple[str, ...]
-) -> None:
+    directory: Path, bind: str, port: int, location: str, request_log: str, providers: tuple[str, ...],
+    audit: AuditSettings | None,
+) -> None:  # fmt: skip
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -101,7 +109,7 @@ async def _serve(
     store = await open_store(location)
     try:
         async with (
-            running(Settings(cluster_id, pki, bind, port, tokens, request_log, identity), store),
+            running(Settings(cluster_id, pki, bind, port, tokens, request_log, identity, audit), store),
             asyncio.TaskGroup() as tasks,
         ):
             compacting = tasks.create_task(compact_regularly(store))

@@ -112,14 +112,18 @@ class Metrics:
         self._watched.setdefault(id(resource), resource)
 
     def render(
-        self, accept: str, under_way: Iterable[Target], stored: Iterable[tuple[Resource, int]]
+        self,
+        accept: str,
+        under_way: Iterable[Target],
+        stored: Iterable[tuple[Resource, int]],
+        more: Iterable[Metric] = (),
     ) -> Callable[[], tuple[bytes, str]]:
         """Takes the counts, and gives what makes the text and its content type of them, for a thread to do.
 
         `under_way` are the requests that aren't answered yet, `stored` the number of objects of each resource.
         """
         families = [
-            *self._requests(), *_requests_under_way(under_way), *_objects(stored), self._events_sent(), _build(),
+            *self._requests(), *_requests_under_way(under_way), *_objects(stored), self._events_sent(), _build(), *more,
         ]  # fmt: skip
 
         def text() -> tuple[bytes, str]:

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from hypernetes.api import scheme
+from hypernetes.apiserver.audit.counts import Counts
+from hypernetes.apiserver.audit.policy import Decision
 from hypernetes.apiserver.authn import User
 from hypernetes.apiserver.metrics import Metrics, Target
 from hypernetes.apiserver.mirror import Mirror
@@ -13,15 +16,43 @@ from hypernetes.apiserver.requestlog import Line, RequestLog
 from hypernetes.apiserver.routing import Route
 
 
+class Record:
+    """What an audit keeps of a request until its last event is made."""
+
+    __slots__ = ("audit_id", "decision", "head", "hidden")
+
+    def __init__(self, audit_id: str, decision: Decision, head: dict[str, Any], *, hidden: bool) -> None:
+        self.audit_id, self.decision, self.head, self.hidden = audit_id, decision, head, hidden
+
+
 class Seen:
     """One request: the application says here what it is about and who asks, as soon as it knows."""
 
-    __slots__ = ("http", "route", "user")
+    __slots__ = ("allowed", "decided", "http", "panicked", "record", "route", "sender", "user")
 
     def __init__(self, http: web.BaseRequest) -> None:
         self.http = http
         self.route: Route | None = None
-        self.user: User | None = None
+        self.sender: User | None = None  # whose credential it has
+        self.user: User | None = None  # whom it is from: the sender, or who is impersonated
+        self.allowed: bool | None = None  # None: nobody has asked
+        self.panicked = False  # failed by a mistake of ours
+        self.decided = False  # by the audit's policy
+        self.record: Record | None = None  # None: nothing of it is recorded
+
+
+class Audit(Protocol):
+    """What notes requests for good (audit/recording.py)."""
+
+    counts: Counts
+
+    def begins(self, seen: Seen) -> Record | None:
+        """Decides how much of a request is recorded, once it is known who sent it; None: nothing."""
+
+    async def received(self, seen: Seen) -> None:
+        """Raises StatusError where a request may not go on without this being recorded."""
+
+    async def completed(self, seen: Seen, response: web.StreamResponse | None) -> None: ...
 
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -30,8 +61,8 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Observer:
     """Stands before the application: give what `observing` gives to an `aiohttp.web.Server`. Run `log.run()`."""
 
-    def __init__(self, mirror: Mirror, log_level: str) -> None:
-        self.metrics, self.log = Metrics(), RequestLog(log_level)
+    def __init__(self, mirror: Mirror, log_level: str, audit: Audit | None = None) -> None:
+        self.metrics, self.log, self.audit = Metrics(), RequestLog(log_level), audit
         self._mirror = mirror
         self._under_way: set[Seen] = set()
 
@@ -47,6 +78,8 @@ class Observer:
             finally:
                 self._under_way.discard(seen)
                 self._note(seen, response, time.monotonic() - began)
+                if self.audit is not None and (seen.record is not None or not seen.decided):
+                    await self.audit.completed(seen, response)
 
         return observed
 
@@ -58,7 +91,8 @@ class Observer:
             for resource in scheme.served()
             if resource.is_stored and resource.stored is resource
         ]
-        return self.metrics.render(accept, under_way, stored)
+        more = self.audit.counts.families() if self.audit is not None else ()
+        return self.metrics.render(accept, under_way, stored, more)
 
     def _target(self, seen: Seen) -> Target:
         """What a request is about, as far as that is known yet."""

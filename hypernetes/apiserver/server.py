@@ -13,6 +13,11 @@ from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
 from hypernetes.apiserver import follower as following
 from hypernetes.apiserver import malformed, requestlog, sharedroles
 from hypernetes.apiserver.app import Application
+from hypernetes.apiserver.audit.counts import Counts
+from hypernetes.apiserver.audit.log import AuditLog
+from hypernetes.apiserver.audit.options import AuditSettings
+from hypernetes.apiserver.audit.recording import Auditor
+from hypernetes.apiserver.audit.webhook import AuditWebhook
 from hypernetes.apiserver.authn import Authenticator, Sources, TokenKeys, User
 from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.tenantindex import TenantIndex
@@ -57,6 +62,7 @@ class Settings:
     tokens: Mapping[bytes, User] = field(default_factory=dict)  # static ones, by hash
     request_log: str = requestlog.SLOW
     identity_providers: Sequence[IdentityProvider] = ()  # in the order in which they are asked; opened here
+    audit: AuditSettings | None = None  # None: nothing is recorded
 
 
 def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
@@ -89,7 +95,12 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
     shown = ServingCertificate(pki, hot, settings.bind)
     health = Health(store, mirror, token_keys, settings.cluster_id)
-    observer = Observer(mirror, settings.request_log)
+    audit_counts = Counts()
+    audit_log, audit_webhook = _audit_sinks(settings.audit, audit_counts)
+    auditor = None
+    if settings.audit is not None:
+        auditor = Auditor(settings.audit.policy, audit_counts, audit_log, [audit_webhook] if audit_webhook else [])
+    observer = Observer(mirror, settings.request_log, auditor)
     contents = Contents(store, mirror, keys, objects, shown, times.now)
     tenants = TenantIndex(mirror, lookups)
     observers: list[following.Observer] = [rbac, node_graph, signing, reauthorization, contents, usage, tenants]
@@ -99,6 +110,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
                  tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run()),
                  tasks.create_task(freshness.run(), name="freshness")]  # fmt: skip
+        owned += [tasks.create_task(sink.run(), name="audit") for sink in (audit_log, audit_webhook) if sink]
         try:
             for provider in settings.identity_providers:
                 await provider.open()
@@ -130,6 +142,13 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         finally:
             for task in owned:
                 task.cancel()
+
+
+def _audit_sinks(audit: AuditSettings | None, counts: Counts) -> tuple[AuditLog | None, AuditWebhook | None]:
+    if audit is None:
+        return None, None
+    log = AuditLog(audit.file, counts, audit.mode) if audit.file is not None else None
+    return log, AuditWebhook(audit.webhook, counts) if audit.webhook is not None else None
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ from hypernetes.apiserver.usage import Usage
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import Authority
 
+CREATED = web.RequestKey("created", str)  # where a request holds the name of the object that it makes
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -96,6 +96,11 @@ async def receive(request: web.BaseRequest) -> None:
     request[_BODY] = await _read(request)
 
 
+def held_body(request: web.BaseRequest) -> bytes | None:
+    """The body, if it was read ahead."""
+    return request.get(_BODY)
+
+
 async def read_body(request: web.BaseRequest) -> bytes:
     """The body, if it isn't too large. Raises StatusError 413."""
     received = request.get(_BODY)

@@ -17,7 +17,7 @@ from hypernetes.apiserver import (
     views,
 )
 from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
-from hypernetes.apiserver.handlers.context import Call, check_may_create
+from hypernetes.apiserver.handlers.context import CREATED, Call, check_may_create
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.largebodies import is_large
@@ -58,6 +58,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         if generate:
             obj["metadata"]["name"] = metadata.generated_name(obj["metadata"]["generateName"])
         name = obj["metadata"].setdefault("name", "")  # none is told of with all else that is wrong
+        call.http[CREATED] = name
         check_may_create(call, name)
         new = _completed_new(call, clone(obj) if generate else obj, strategy)
         asked = admission.request(call, admission.CREATE, new)
