@@ -22,6 +22,7 @@ from hypernetes.apiserver.handlers import (
     deleting,
     documents,
     evicting,
+    metadata,
     namespaces,
     negotiation,
     patching,
@@ -159,7 +160,8 @@ class Application:
             tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
         call = Call(request, route, user, self._parts, tenant, partial(self._who, request), visible=visible)
         if route.resource is None:
-            return await self._limits.carry_out(call, documents.serve)
+            handler = metadata.serve if metadata.is_asked(route) else documents.serve
+            return await self._limits.carry_out(call, handler)
         if route.resource.name == "tenants" and tenant != SYSTEM_TENANT and tenant is not None:
             raise routing.not_served()  # tenants live in `system`
         if request.method == "HEAD" and route.subresource != "proxy":

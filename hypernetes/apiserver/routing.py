@@ -8,7 +8,9 @@ from urllib.parse import unquote
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import ALL_TENANTS
 
+METADATA_PATH = "/metadata"  # below /tenants/*: of all objects of all kinds
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 # What lies below /namespaces/NAME and is no resource in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
@@ -57,6 +59,8 @@ def _parse(method: str, path: str, query: Mapping[str, str]) -> Route:
             group, rest = "", parts[2:]
         case ["apis", group, version, _, *_]:
             rest = parts[3:]
+        case ["metadata"] if tenant == ALL_TENANTS and method == "GET":
+            return Route(METADATA_PATH, _verb(method, "", _true(query.get("watch"))), tenant)
         case _:
             return Route(below, method.lower(), tenant)
     if any(not part for part in rest):

@@ -72,8 +72,13 @@ class Scope:
         )
 
 
+# What happens to any object, of any kind and tenant.
+EVERYTHING = Scope("*", "*", None)
+
+
 def _buckets(event: Event) -> Iterator[Bucket]:
     name = event.name
+    yield EVERYTHING.bucket
     nodes = set()
     if name.resource == "pods":
         nodes = {entry.fields["spec.nodeName"] for entry in (event.entry, event.previous) if entry is not None}

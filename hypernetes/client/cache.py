@@ -5,7 +5,7 @@ Plain state, no I/O: the informer feeds it, and it says what changed.
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,9 +13,9 @@ import structlog
 from pydantic import ValidationError
 
 from hypernetes.api.object import Object
-from hypernetes.client.keys import Key
 
 T = TypeVar("T", bound=Object)
+K = TypeVar("K", bound=Hashable)
 IndexFunction = Callable[[T], Iterable[str]]
 
 _log = structlog.get_logger(__name__)
@@ -31,44 +31,44 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Generic[K]):
     """What one event did. `old` None: the object is new. `new` None: it is gone."""
 
-    key: Key
+    key: K
     old: Entry | None
     new: Entry | None
 
 
-class Cache(Generic[T]):
+class Cache(Generic[T, K]):
     def __init__(
         self, model: type[T], indexes: Mapping[str, IndexFunction[T]] | None = None, parsed_limit: int = PARSED_LIMIT
     ) -> None:
         self._model = model
         self._functions = dict(indexes or {})
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[K, Entry] = {}
         # Per index: value -> keys. dicts serve as sets that keep their order, for results that don't jump about.
-        self._index: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in self._functions}
-        self._parsed: OrderedDict[tuple[Key, str], T] = OrderedDict()
+        self._index: dict[str, dict[str, dict[K, None]]] = {name: {} for name in self._functions}
+        self._parsed: OrderedDict[tuple[K, str], T] = OrderedDict()
         self._parsed_limit = parsed_limit
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: K) -> bool:
         return key in self._entries
 
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[K]:
         return list(self._entries)
 
-    def items(self) -> Iterator[tuple[Key, T]]:
+    def items(self) -> Iterator[tuple[K, T]]:
         for key, entry in list(self._entries.items()):
             yield key, self.parse(key, entry)
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: K) -> T | None:
         entry = self._entries.get(key)
         return None if entry is None else self.parse(key, entry)
 
-    def index_keys(self, index: str, value: str) -> list[Key]:
+    def index_keys(self, index: str, value: str) -> list[K]:
         return list(self._index[index].get(value, ()))
 
     def index_size(self, index: str, value: str) -> int:
@@ -77,7 +77,7 @@ class Cache(Generic[T]):
     def by_index(self, index: str, value: str) -> list[T]:
         return [self.parse(key, self._entries[key]) for key in self._index[index].get(value, ())]
 
-    def parse(self, key: Key, entry: Entry) -> T:
+    def parse(self, key: K, entry: Entry) -> T:
         mark = (key, entry.resource_version)
         found = self._parsed.get(mark)
         if found is None:
@@ -88,7 +88,7 @@ class Cache(Generic[T]):
             self._parsed.move_to_end(mark)
         return found
 
-    def put(self, key: Key, data: bytes, resource_version: str) -> Change | None:
+    def put(self, key: K, data: bytes, resource_version: str) -> Change[K] | None:
         """None where this very version is known already.
 
         An object that the model can't read is left out, and gone if it was there: whatever somebody has got into one
@@ -114,25 +114,25 @@ class Cache(Generic[T]):
                 buckets.setdefault(value, {})[key] = None
         return Change(key, old, entry)
 
-    def remove(self, key: Key) -> Change | None:
+    def remove(self, key: K) -> Change[K] | None:
         old = self._entries.pop(key, None)
         if old is None:
             return None
         self._unindex(key, old)
         return Change(key, old, None)
 
-    def replace(self, objects: Mapping[Key, tuple[bytes, str]]) -> list[Change]:
+    def replace(self, objects: Mapping[K, tuple[bytes, str]]) -> list[Change[K]]:
         """Makes this (data and resource version per key) the whole content. What is gone is told first."""
         removed = [self.remove(key) for key in self._entries.keys() - objects.keys()]
         changed = [self.put(key, data, version) for key, (data, version) in objects.items()]
         return [change for change in (*removed, *changed) if change is not None]
 
-    def _unindex(self, key: Key, entry: Entry | None) -> None:
+    def _unindex(self, key: K, entry: Entry | None) -> None:
         if entry is None:
             return
         for buckets, values in zip(self._index.values(), entry.indexed, strict=True):
             for value in values:
-                bucket: dict[Key, Any] = buckets[value]
+                bucket: dict[K, Any] = buckets[value]
                 bucket.pop(key, None)
                 if not bucket:
                     del buckets[value]

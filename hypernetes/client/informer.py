@@ -10,66 +10,56 @@ between the cache and the new list.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 import orjson
 import structlog
 from pydantic import ValidationError
 
 from hypernetes.api.object import Object
-from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError
 from hypernetes.client.backoff import Backoff
 from hypernetes.client.cache import Cache, Change
 from hypernetes.client.errors import TransportError, is_reason
 from hypernetes.client.keys import Key, key_of_metadata
-from hypernetes.client.rest import Client, Selection, resource_of
+from hypernetes.client.rest import AllMetadata, Client, Selection, resource_of
 from hypernetes.client.watching import BOOKMARK, RawEvent
 
 T = TypeVar("T", bound=Object)
-ChangeHandler = Callable[[Key, T | None, T | None], None]
-KeyHandler = Callable[[Key], None]
+K = TypeVar("K", bound=Hashable)
 
 _BACKOFF = Backoff(first=0.2, longest=5.0)  # seconds
 _HEALTHY_AFTER = 5.0  # seconds: a watch that lasted as long ends a series of failures
 _log = structlog.get_logger(__name__)
 
 
-class Informer(Generic[T]):
-    """Objects given out are shared: read-only.
+class Following(Generic[T, K]):
+    """What follows a list and watch has, whatever it is of.
 
-    Handlers are called from `run`, in the order of revisions, and must not block. `resource` is for a kind whose model
-    is not its own; with `metadata_only` the server leaves the rest of the objects out.
+    Objects given out are shared: read-only. Handlers are called from `run`, in the order of revisions, and must not
+    block.
     """
 
     def __init__(
-        self,
-        client: Client,
-        model: type[T],
-        *,
-        tenant: str | None = "*",
-        namespace: str | None = None,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
-        resource: Resource | None = None,
-        metadata_only: bool = False,
-    ) -> None:
-        self._client = client
-        self._selection = Selection(
-            resource or resource_of(model), tenant, namespace, label_selector, field_selector, metadata_only
-        )
-        self._cache: Cache[T] = Cache(model, indexes)
-        self._change_handlers: list[ChangeHandler[T]] = []
-        self._key_handlers: list[KeyHandler] = []
+        self, client: Client, selection: Selection | AllMetadata, model: type[T],
+        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None,
+    ) -> None:  # fmt: skip
+        self._client, self._selection = client, selection
+        self._cache: Cache[T, K] = Cache(model, indexes)
+        self._change_handlers: list[Callable[[K, T | None, T | None], None]] = []
+        self._key_handlers: list[Callable[[K], None]] = []
         self._synced = asyncio.Event()
         self._revision = ""  # up to which every change is in the cache
-        self._tenant = "" if tenant in (None, "*") else str(tenant)
 
-    @property
-    def resource(self) -> Resource:
-        return self._selection.resource
+    @abstractmethod
+    def _key(self, fields: Mapping[str, Any]) -> K:
+        """Of an object in JSON form."""
+
+    def _whole(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An item of a list as it would be alone."""
+        return item
 
     @property
     def resource_version(self) -> str:
@@ -84,20 +74,20 @@ class Informer(Generic[T]):
         """Until the first list is in the cache and its handlers have been called."""
         await self._synced.wait()
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: K) -> T | None:
         return self._cache.get(key)
 
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[K]:
         return self._cache.keys()
 
-    def items(self) -> list[tuple[Key, T]]:
+    def items(self) -> list[tuple[K, T]]:
         return list(self._cache.items())
 
     def by_index(self, index: str, value: str) -> list[T]:
         """KeyError for an index the informer wasn't made with."""
         return self._cache.by_index(index, value)
 
-    def index_keys(self, index: str, value: str) -> list[Key]:
+    def index_keys(self, index: str, value: str) -> list[K]:
         """As `by_index`, without parsing the objects."""
         return self._cache.index_keys(index, value)
 
@@ -107,14 +97,14 @@ class Informer(Generic[T]):
     def __len__(self) -> int:
         return len(self._cache)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: K) -> bool:
         return key in self._cache
 
-    def on_change(self, handler: ChangeHandler[T]) -> None:
+    def on_change(self, handler: Callable[[K, T | None, T | None], None]) -> None:
         """Calls handler(key, old, new) for each change; old None is a new object, new None a deleted one."""
         self._change_handlers.append(handler)
 
-    def on_key(self, handler: KeyHandler) -> None:
+    def on_key(self, handler: Callable[[K], None]) -> None:
         """Calls handler(key) for each change; the objects aren't parsed for it."""
         self._key_handlers.append(handler)
 
@@ -134,20 +124,16 @@ class Informer(Generic[T]):
                     self._revision = ""
                 elif loop.time() - started >= _HEALTHY_AFTER:
                     failures = 0
-                _log.info(
-                    "watch interrupted", resource=self.resource.group_resource, error=str(error), failures=failures
-                )
+                _log.info("watch interrupted", path=self._selection.path(), error=str(error), failures=failures)
                 await asyncio.sleep(_BACKOFF.delay(failures))
                 failures += 1
 
     async def _list(self) -> None:
         listing = await self._client.list_raw(self._selection)
-        head = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
         objects = {}
         for item in listing.items:
-            metadata = item["metadata"]
-            key = key_of_metadata(metadata, self._tenant)
-            objects[key] = (orjson.dumps({**head, **item}), metadata["resourceVersion"])
+            whole = self._whole(item)
+            objects[self._key(whole)] = (orjson.dumps(whole), item["metadata"]["resourceVersion"])
         changes = self._cache.replace(objects)
         self._revision = listing.resource_version
         for change in changes:
@@ -160,7 +146,7 @@ class Informer(Generic[T]):
 
     def _apply(self, event: RawEvent) -> None:
         if event.type != BOOKMARK:
-            key = key_of_metadata(event.fields["metadata"], self._tenant)
+            key = self._key(event.fields)
             if event.type == "DELETED":
                 change = self._cache.remove(key)
             else:
@@ -172,7 +158,7 @@ class Informer(Generic[T]):
         else:
             self._revision = event.resource_version
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: Change[K]) -> None:
         for key_handler in self._key_handlers:
             key_handler(change.key)
         if not self._change_handlers:
@@ -181,7 +167,33 @@ class Informer(Generic[T]):
             old = None if change.old is None else self._cache.parse(change.key, change.old)
             new = None if change.new is None else self._cache.parse(change.key, change.new)
         except ValidationError as error:  # of an informer without an index: else the cache has left it out
-            _log.error("an object can't be read", key=str(change.key), kind=self.resource.kind, error=str(error))
+            _log.error("an object can't be read", key=str(change.key), path=self._selection.path(), error=str(error))
             return
         for handler in self._change_handlers:
             handler(change.key, old, new)
+
+
+class Informer(Following[T, Key]):
+    """The objects of one kind."""
+
+    def __init__(
+        self,
+        client: Client,
+        model: type[T],
+        *,
+        tenant: str | None = "*",
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
+    ) -> None:
+        self.resource = resource_of(model)
+        selection = Selection(self.resource, tenant, namespace, label_selector, field_selector)
+        super().__init__(client, selection, model, indexes)
+        self._tenant = "" if tenant in (None, "*") else str(tenant)
+
+    def _key(self, fields: Mapping[str, Any]) -> Key:
+        return key_of_metadata(fields["metadata"], self._tenant)
+
+    def _whole(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, **item}

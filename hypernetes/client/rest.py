@@ -70,6 +70,19 @@ class Selection:
         return {name: value for name, value in given.items() if value}
 
 
+@dataclass(frozen=True, slots=True)
+class AllMetadata:
+    """The metadata of all objects of all kinds and tenants in one list and watch: the provider's processes may ask."""
+
+    accept: str = "application/json"
+
+    def path(self) -> str:
+        return "/tenants/*/metadata"
+
+    def params(self) -> dict[str, str]:
+        return {}
+
+
 class Client:
     """A connection to one API server. Every call raises StatusError for a refusal and TransportError for no answer.
 
@@ -109,7 +122,7 @@ class Client:
         raw = await self.list_raw(selection, timeout=timeout)
         return Listing([model.from_dict(item) for item in raw.items], raw.resource_version)
 
-    async def list_raw(self, selection: Selection, *, timeout: float | None = None) -> RawListing:
+    async def list_raw(self, selection: Selection | AllMetadata, *, timeout: float | None = None) -> RawListing:
         params = {**selection.params(), "limit": str(_PAGE)}
         items: list[dict[str, Any]] = []
         while True:
@@ -215,7 +228,7 @@ class Client:
             obj = None if event.type == BOOKMARK else model.from_json(event.data)
             yield WatchEvent(event.type, obj, event.resource_version)
 
-    async def watch_raw(self, selection: Selection, resource_version: str) -> AsyncIterator[RawEvent]:
+    async def watch_raw(self, selection: Selection | AllMetadata, resource_version: str) -> AsyncIterator[RawEvent]:
         seconds = random.randint(*_WATCH_SECONDS)
         params = {
             **selection.params(),

@@ -1,13 +1,18 @@
-"""Emptying a namespace: everything in it is deleted, and what is left is counted until nothing is."""
+"""Emptying a namespace: everything in it is deleted, and what is left is counted until nothing is.
 
-from collections.abc import Iterable, Mapping, Sequence
+What there is, the stream of all metadata tells. Events aren't in it, and a cache proves no absence: so when nothing is
+left that it knows of, every kind is emptied and listed once at the server.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
 from hypernetes.client import Client
 from hypernetes.client.errors import REQUEST_ERRORS
+from hypernetes.client.keys import Key
+from hypernetes.client.metadata import Item, PartialObject
 from hypernetes.client.rest import Selection, delete_options
 
 
@@ -22,6 +27,12 @@ class Remains:
     @property
     def nothing(self) -> bool:
         return not self.counts and not self.errors
+
+    def count(self, resource: Resource, finalizers: Iterable[str]) -> None:
+        name = f"{resource.name}.{resource.group}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+        for finalizer in finalizers:
+            self.finalizers[finalizer] = self.finalizers.get(finalizer, 0) + 1
 
     def content_message(self) -> str:
         parts = [f"{name} has {number} resource instances" for name, number in sorted(self.counts.items())]
@@ -44,6 +55,22 @@ def deletable(*, namespaced: bool) -> list[Resource]:
     ]
 
 
+async def delete_known(client: Client, key: Key, known: Sequence[tuple[Item, PartialObject]]) -> Remains:
+    """Deletes what of a namespace is known and not on its way out yet; returns what is known."""
+    remains, staying = Remains(), set()
+    for item, obj in known:
+        remains.count(item.resource, obj.metadata.finalizers)
+        if obj.metadata.deletion_timestamp is None:
+            staying.add(item.resource)
+    for resource in sorted(staying, key=lambda resource: resource.group_resource):
+        if "deletecollection" in resource.verbs:
+            try:
+                await client.request("DELETE", resource.path(key.tenant, key.name), json=delete_options())
+            except REQUEST_ERRORS as error:
+                remains.errors.append(f"{resource.group_resource}: {error}")
+    return remains
+
+
 async def empty(client: Client, tenant: str, namespace: str | None, resources: Iterable[Resource]) -> Remains:
     """Deletes all objects of these resources; returns what is still there afterwards (terminating pods, finalizers)."""
     remains = Remains()
@@ -51,15 +78,8 @@ async def empty(client: Client, tenant: str, namespace: str | None, resources: I
         try:
             await client.request("DELETE", resource.path(tenant, namespace), json=delete_options())
             selection = Selection(resource, tenant, namespace, metadata_only=True)
-            add(remains, resource, (await client.list_raw(selection)).items)
+            for item in (await client.list_raw(selection)).items:
+                remains.count(resource, item["metadata"].get("finalizers") or ())
         except REQUEST_ERRORS as error:
             remains.errors.append(f"{resource.group_resource}: {error}")
     return remains
-
-
-def add(remains: Remains, resource: Resource, items: Sequence[Mapping[str, Any]]) -> None:
-    if items:
-        remains.counts[f"{resource.name}.{resource.group}"] = len(items)
-    for item in items:
-        for finalizer in item["metadata"].get("finalizers") or ():
-            remains.finalizers[finalizer] = remains.finalizers.get(finalizer, 0) + 1

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Informer, Key, WorkQueue, has_cause, is_reason
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, WorkQueue, has_cause, is_reason
+from hypernetes.client.informer import Following
 from hypernetes.controllers.informers import Informers
 
 # The cause by which the server refuses to create anything in a namespace that is being deleted.
@@ -46,7 +47,7 @@ class Controller(ABC):
         with back-off.
         """
 
-    def needs(self) -> list[Informer[Any]]:
+    def needs(self) -> list[Following[Any, Any]]:
         """The informers that must be synced before the first reconcile."""
         return self.informers.used()
 

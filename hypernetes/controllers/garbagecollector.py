@@ -12,28 +12,19 @@ A cache can't prove an absence, so an owner that isn't in it is asked of the ser
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from hypernetes.api import scheme
 from hypernetes.api.models.meta_v1 import ObjectMeta, OwnerReference
 from hypernetes.api.scheme import Resource
-from hypernetes.client import Client, EventRecorder, Informer, Key, WorkQueue, is_reason
+from hypernetes.client import Client, EventRecorder, Key, WorkQueue, is_reason
+from hypernetes.client.informer import Following
+from hypernetes.client.metadata import Item
 from hypernetes.client.rest import delete_options
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, uid_index
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
-
-
-class Item(NamedTuple):
-    """An object of any kind."""
-
-    resource: Resource
-    key: Key
-
-    def __str__(self) -> str:
-        return f"{self.resource.group_resource} {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +71,13 @@ class GarbageCollector(Controller):
     def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
         super().__init__(client, informers, recorder)
         self.queue: WorkQueue[Any] = WorkQueue(self.name)  # of Items: a key alone doesn't say the kind
-        self._kinds = {informer.resource: informer for informer in informers.all_kinds()}
-        for resource, informer in self._kinds.items():
-            informer.on_change(partial(self._changed, resource))
+        self._objects = informers.metadata()
+        self._objects.on_change(self._changed)
 
-    def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
-        item = Item(resource, key)
+    def needs(self) -> list[Following[Any, Any]]:
+        return [self._objects]
+
+    def _changed(self, item: Item, old: Any, new: Any) -> None:
         if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
             uid = old.metadata.uid
             self._enqueue(dependent for dependent, _ in self._dependents(item.key.tenant, uid))
@@ -107,23 +99,20 @@ class GarbageCollector(Controller):
     def _dependents(self, tenant: str, uid: str | None) -> list[tuple[Item, ObjectMeta]]:
         index = uid_index(tenant, uid)
         return [
-            (Item(resource, key), obj.metadata)
-            for resource, informer in self._kinds.items()
-            for key in informer.index_keys("owner", index)
-            if (obj := informer.get(key)) is not None
+            (item, obj.metadata)
+            for item in self._objects.index_keys("owner", index)
+            if (obj := self._objects.get(item)) is not None
         ]
 
     def _owners_in_cache(self, tenant: str, metadata: ObjectMeta) -> list[Item]:
         return [
-            Item(resource, key)
+            item
             for owner in metadata.owner_references
-            for resource, informer in self._kinds.items()
-            for key in informer.index_keys("uid", uid_index(tenant, owner.uid))
+            for item in self._objects.index_keys("uid", uid_index(tenant, owner.uid))
         ]
 
     async def reconcile(self, item: Any) -> float | None:
-        informer: Informer[Any] = self._kinds[item.resource]
-        obj = informer.get(item.key)
+        obj = self._objects.get(item)
         if obj is None:
             return None
         metadata: ObjectMeta = obj.metadata
@@ -143,12 +132,18 @@ class GarbageCollector(Controller):
         return all(owner is not None and owner.deletion_timestamp is None for owner in owners)
 
     def _cached_owner(self, item: Item, reference: OwnerReference) -> ObjectMeta | None:
-        resource = _owner_resource(reference)
-        informer = self._kinds.get(resource) if resource is not None else None
-        if resource is None or informer is None:
+        resource = self._owner_resource(reference)
+        if resource is None:
             return None
-        cached = informer.get(_owner_key(item, resource, reference))
+        cached = self._objects.get(Item(resource, _owner_key(item, resource, reference)))
         return cached.metadata if cached is not None and cached.metadata.uid == reference.uid else None
+
+    def _owner_resource(self, reference: OwnerReference) -> Resource | None:
+        """None for a kind that isn't built in, and of which nothing was ever seen."""
+        try:
+            return scheme.by_kind(reference.api_version_, reference.kind_).stored
+        except KeyError:
+            return self._objects.kind(reference.api_version_, reference.kind_)
 
     async def _attend(self, item: Item) -> None:
         """Judges one dependent, by its live state: the cached references may have changed."""
@@ -180,7 +175,7 @@ class GarbageCollector(Controller):
 
     async def _owner(self, item: Item, reference: OwnerReference) -> ObjectMeta | None:
         """None where the server says that this very owner doesn't exist."""
-        resource = _owner_resource(reference)
+        resource = self._owner_resource(reference)
         if resource is None:
             # Of a kind that we can't look up; an owner we know nothing of is presumed there.
             return ObjectMeta(uid=reference.uid)
@@ -243,13 +238,6 @@ class GarbageCollector(Controller):
         except Exception as error:
             if not is_reason(error, "NotFound"):
                 raise
-
-
-def _owner_resource(reference: OwnerReference) -> Resource | None:
-    try:
-        return scheme.by_kind(reference.api_version_, reference.kind_).stored
-    except KeyError:
-        return None
 
 
 def _owner_key(item: Item, resource: Resource, reference: OwnerReference) -> Key:

@@ -1,4 +1,4 @@
-"""One informer per kind, for all tenants, shared by all controllers; and the indexes by which they are asked."""
+"""One informer per kind, for all tenants, shared by all controllers, and one of all kinds' metadata; their indexes."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -23,23 +23,18 @@ from hypernetes.api.models.core_v1 import (
 )
 from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
-from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.models.networking_v1 import IPAddress, ServiceCIDR
 from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.rbac_v1 import ClusterRole
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.client import Client, Informer
+from hypernetes.client.informer import Following
+from hypernetes.client.metadata import MetadataInformer
 from hypernetes.controllers.addresses import SERVICE_NAME_LABEL
 
 T = TypeVar("T", bound=Object)
 Index = Callable[[Any], Iterable[str]]
-
-
-class PartialObject(Object):
-    """An object of any kind of which only the metadata matter."""
-
-    metadata: ObjectMeta = ObjectMeta()
 
 
 def namespace_index(tenant: str, namespace: str | None) -> str:
@@ -144,16 +139,15 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     ServiceCIDR: {},
     Tenant: {},
 }
-# Events come and go by themselves, in numbers, and own nothing.
-_NOT_FOLLOWED = frozenset({"Event"})
 
 
 class Informers:
-    """Made by `of` and `of_resource` while controllers are constructed, then run together."""
+    """Made by `of` and `metadata` while controllers are constructed, then run together."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._informers: dict[Resource, Informer[Any]] = {}
+        self._metadata: MetadataInformer | None = None
 
     def of(self, model: type[T]) -> Informer[T]:
         resource = scheme.by_kind(model.API_VERSION, model.KIND)
@@ -162,36 +156,17 @@ class Informers:
             self._informers[resource] = Informer(self._client, model, indexes=indexes)
         return self._informers[resource]
 
-    def of_resource(self, resource: Resource) -> Informer[Any]:
-        """For kinds without behaviour here: only their metadata are asked for and kept."""
-        for model in _MODELS:
-            if (resource.api_version, resource.kind) == (model.API_VERSION, model.KIND):
-                return self.of(model)
-        if resource not in self._informers:
-            self._informers[resource] = Informer(
-                self._client, PartialObject, resource=resource, metadata_only=True, indexes=_COMMON
-            )
-        return self._informers[resource]
+    def metadata(self) -> MetadataInformer:
+        """Of all objects of all kinds."""
+        if self._metadata is None:
+            self._metadata = MetadataInformer(self._client, _COMMON)
+        return self._metadata
 
-    def all_kinds(self) -> list[Informer[Any]]:
-        """One for each kind of stored object that can own or be owned."""
-        return [self.of_resource(resource) for resource in owning_resources()]
-
-    def used(self) -> list[Informer[Any]]:
-        return list(self._informers.values())
+    def used(self) -> list[Following[Any, Any]]:
+        return [*self._informers.values(), *([self._metadata] if self._metadata is not None else [])]
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
+            for informer in self.used():
                 group.create_task(informer.run())
-
-
-def owning_resources() -> list[Resource]:
-    """Every served resource once (second names of the same objects left out), without those nobody owns."""
-    return [
-        resource
-        for resource in scheme.served()
-        if resource.stored is resource and {"list", "watch", "delete"} <= set(resource.verbs)
-        and resource.kind not in _NOT_FOLLOWED
-    ]  # fmt: skip

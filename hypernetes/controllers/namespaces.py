@@ -8,13 +8,15 @@ from typing import Any
 from hypernetes.api import scheme, times
 from hypernetes.api.models.core_v1 import Namespace, NamespaceCondition
 from hypernetes.client import Client, EventRecorder, Key, is_reason
+from hypernetes.client.metadata import Item, PartialObject
 from hypernetes.client.rest import delete_options
 from hypernetes.controllers import contents
 from hypernetes.controllers.contents import Remains
 from hypernetes.controllers.controller import Controller
-from hypernetes.controllers.informers import Informers
+from hypernetes.controllers.informers import Informers, namespace_index
 
 FINALIZER = "kubernetes"
+_LAG_SECONDS = 0.1  # until the stream of metadata has caught up
 _LOOK_AGAIN = 2.0  # seconds; pods take their time to stop
 
 
@@ -65,18 +67,38 @@ class Namespaces(Controller):
         super().__init__(client, informers, recorder)
         self._namespaces = informers.of(Namespace)
         self._namespaces.on_change(self._changed)
+        self._objects = informers.metadata()
+        self._objects.on_change(self._content_changed)
         self._resources = contents.deletable(namespaced=True)
 
     def _changed(self, key: Key, old: Namespace | None, new: Namespace | None) -> None:
         if new is not None and new.metadata.deletion_timestamp is not None:
             self.queue.add(key)
 
+    def _content_changed(self, item: Item, old: PartialObject | None, new: PartialObject | None) -> None:
+        """What goes may have been the last."""
+        if new is None and item.key.namespace:
+            key = Key(item.key.tenant, "", item.key.namespace)
+            namespace = self._namespaces.get(key)
+            if namespace is not None and namespace.metadata.deletion_timestamp is not None:
+                self.queue.add(key)
+
+    async def _empty(self, key: Key) -> Remains:
+        found = self._objects.index_keys("namespace", namespace_index(key.tenant, key.name))
+        known = [(item, obj) for item in found if (obj := self._objects.get(item)) is not None]
+        remains = await contents.delete_known(self.client, key, known)
+        if known:
+            return remains
+        return await contents.empty(self.client, key.tenant, key.name, self._resources)
+
     async def reconcile(self, key: Key) -> float | None:
         namespace = self._namespaces.get(key)
         if namespace is None or namespace.metadata.deletion_timestamp is None:
             return None
         if FINALIZER in namespace.spec.finalizers:
-            remains = await contents.empty(self.client, key.tenant, key.name, self._resources)
+            if int(self._objects.resource_version or 0) < int(namespace.metadata.resource_version or 0):
+                return _LAG_SECONDS  # what was made in it last may be unknown yet
+            remains = await self._empty(key)
             namespace = await self._tell(key, namespace, remains)
             if namespace is None:
                 return None

@@ -15,6 +15,7 @@ from hypernetes.apiserver.authz.nodegraph import NodeGraph
 from hypernetes.apiserver.authz.nodes import NodeAuthorizer, node_of
 from hypernetes.apiserver.authz.rbac import Rbac, TenantPolicy
 from hypernetes.apiserver.authz.rules import CHANGE, READ, any_matches
+from hypernetes.apiserver.routing import METADATA_PATH
 
 SCHEDULER_USER = "system:hn-scheduler"
 CONTROLLERS_USER = "system:hn-controllers"
@@ -55,7 +56,7 @@ class Authorizer:
             if asked.resource:
                 allowed = not any_matches(CONTROLLERS_NEVER, asked)
             else:
-                allowed = asked.verb in READ and _is_discovery(asked.path)
+                allowed = asked.verb in READ and (asked.path == METADATA_PATH or _is_discovery(asked.path))
         else:
             allowed = False
         return ALLOWED if allowed else _NO_RULE

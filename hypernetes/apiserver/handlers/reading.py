@@ -139,11 +139,11 @@ async def answer_list(
         table = view.table(entries)
         return negotiation.answer({**table, "metadata": metadata}, 200, accepted.media_type, call.warnings)
     if isinstance(view, ProtobufView):
-        return await _stream(call, await protobuflists.pieces(view, entries, metadata), accepted.media_type)
+        return await stream(call, await protobuflists.pieces(view, entries, metadata), accepted.media_type)
     pieces = _pieces(view, entries, metadata)
     if accepted.media_type != negotiation.JSON:
         return negotiation.answer(b"".join(pieces), 200, accepted.media_type, call.warnings)
-    return await _stream(call, pieces, accepted.media_type)
+    return await stream(call, pieces, accepted.media_type)
 
 
 async def _page(call: Call, asked: ListOptions) -> tuple[Page, str]:
@@ -270,7 +270,7 @@ def _pieces(view: View, entries: list[Entry], metadata: dict[str, Any]) -> Itera
     yield b"]}"
 
 
-async def _stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.StreamResponse:
+async def stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.StreamResponse:
     """Short lists in one piece; long ones chunk by chunk, so that they cost a chunk of memory."""
     chunk = _take(pieces, _WHOLE_BYTES)
     if len(chunk) < _WHOLE_BYTES:

@@ -19,7 +19,7 @@ from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import already_exists, conflict, not_found
 from hypernetes.client import ClientConfig, EventRecorder, Key
-from hypernetes.client.rest import RawListing, Selection
+from hypernetes.client.rest import AllMetadata, RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.daemonsets import placement
@@ -69,7 +69,14 @@ class FakeCluster:
 
     # a Client's side
 
-    async def list_raw(self, selection: Selection, *, timeout: float | None = None) -> RawListing:
+    async def list_raw(self, selection: Selection | AllMetadata, *, timeout: float | None = None) -> RawListing:
+        if isinstance(selection, AllMetadata):
+            shown = [
+                _metadata_of(resource, self._shown(key, obj))
+                for (resource, key), obj in self.stored.items()
+                if resource.kind != "Event"
+            ]
+            return RawListing(shown, str(len(self.history)))
         items = [
             self._shown(key, obj)
             for (resource, key), obj in self.stored.items()
@@ -78,7 +85,7 @@ class FakeCluster:
         ]  # fmt: skip
         return RawListing(items, str(len(self.history)))
 
-    async def watch_raw(self, selection: Selection, resource_version: str) -> AsyncIterator[RawEvent]:
+    async def watch_raw(self, selection: Selection | AllMetadata, resource_version: str) -> AsyncIterator[RawEvent]:
         position = int(resource_version)
         while True:
             async with self._grown:
@@ -86,7 +93,10 @@ class FakeCluster:
             while position < len(self.history):
                 resource, kind, obj = self.history[position]
                 position += 1
-                if resource == selection.resource:
+                if isinstance(selection, AllMetadata):
+                    if resource.kind != "Event":
+                        yield parse_line(line(kind, _metadata_of(resource, obj)))
+                elif resource == selection.resource:
                     if self.lag:
                         await asyncio.sleep(self.lag)
                     yield parse_line(line(kind, obj))
@@ -250,6 +260,13 @@ class FakeCluster:
         async with self._grown:
             self._grown.notify_all()
         return obj
+
+
+def _metadata_of(resource: Resource, obj: Json) -> Json:
+    """As the stream of all metadata shows it."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "labels"}
+    kind = {"apiVersion": resource.api_version, "kind": resource.kind, "resource": resource.name}
+    return {**kind, "metadata": metadata}
 
 
 def _without_nulls(value: Any) -> Any:

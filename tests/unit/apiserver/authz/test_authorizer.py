@@ -175,7 +175,7 @@ def test_the_scheduler_reads_and_binds(asked: Attributes, allowed: bool):
         (ask("acme", "delete", "secrets", namespace="web", name="s"), True),
         (ask("acme", "update", "namespaces/finalize", name="web"), True),
         (ask("system", "delete", "tenants", group=HYPERNETES, name="acme"), True),
-        (ask("*", "watch", "/metadata"), False),
+        (ask("*", "watch", "/metadata"), True),
         (ask("acme", "get", "/apis"), True),
         (ask("acme", "create", "pods/exec", namespace="web", name="p"), False),
         (ask("acme", "create", "serviceaccounts/token", namespace="web", name="default"), False),
@@ -204,3 +204,11 @@ def test_a_refusal_reads_like_upstreams():
     assert forbidden(ACCOUNT, path, authorize(ACCOUNT, path)).message == (
         'forbidden: User "system:serviceaccount:web:default" cannot get path "/metrics": only the provider may do this'
     )
+
+
+def test_the_metadata_of_all_tenants_is_for_the_controllers_alone():
+    asked = ask("*", "watch", "/metadata")
+    assert authorize(PROVIDER, asked).allowed
+    assert authorize(CONTROLLERS, asked).allowed
+    for who in (ACME, ACCOUNT, NODE, SCHEDULER, user("somebody", component=False)):
+        assert not authorize(who, asked).allowed
