@@ -87,7 +87,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     objects, lookups = Objects(store, mirror, keys, implied), Lookups(mirror)
     freshness = Freshness(store, mirror)
     signing = Signing(mirror, objects, lookups, pki.authority, times.now)
-    authorizer, usage = Authorizer(rbac, node_graph), TenantUsage(mirror)
+    authorizer, usage = (
+        Authorizer(rbac, node_graph, tenants_follow=bool(settings.identity_providers)),
+        TenantUsage(mirror),
+    )
     reauthorization = Reauthorization(authorizer)
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))

@@ -21,6 +21,7 @@ class Options:
     insecure_registries: tuple[str, ...] = ()
     accel: str = "auto"
     log_level: str = "info"
+    identity_providers: tuple[str, ...] = ()  # NAME or NAME=FILE; tenants follow the first one's projects
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
 
 
@@ -32,19 +33,21 @@ class Program:
 
 
 def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> Program:
+    providers = [word for each in options.identity_providers for word in ("--identity-provider", each)]
     return _program(
         bin_dir, "hn-apiserver", "hn-apiserver", options, APISERVER_STOP_SECONDS,
-        "--dir", layout.root, "--bind", cluster.bind, "--port", cluster.port, "--store", options.store,
+        "--dir", layout.root, "--bind", cluster.bind, "--port", cluster.port, "--store", options.store, *providers,
     )  # fmt: skip
 
 
 def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> list[Program]:
     """What needs the API server: scheduler, controllers, and an agent per node."""
+    projects = [word for each in options.identity_providers[:1] for word in ("--identity-provider", each)]
     programs = [
         _program(
-            bin_dir, f"hn-{role}", f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role),
+            bin_dir, f"hn-{role}", f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role), *more,
         )
-        for role in (SCHEDULER, CONTROLLERS)
+        for role, more in ((SCHEDULER, ()), (CONTROLLERS, projects))
     ]  # fmt: skip
     for node, port in zip(options.nodes, cluster.agent_ports, strict=True):
         programs.append(_agent(bin_dir, layout, cluster, options, node, port))

@@ -30,6 +30,7 @@ only bridges the moment between a write and its return through the cache; after 
     storageprotection.py          claims and volumes that are deleted in use
     servicecidrs.py               ranges that services have addresses of
     networks.py, ports.py         networks by their provider; address claims nobody holds any more
+    projects.py                   tenants of an identity provider's projects
     serviceaccounts.py            what every namespace has
     clusterroleaggregation.py     ClusterRoles that are made up of others
     podgarbage.py                 pods that ended and that nobody cleans up

@@ -109,6 +109,11 @@ def _port_pod(port: Port) -> Iterable[str]:
     return (uid_index(tenant_of(port), port.spec.pod_ref.uid),)
 
 
+def _project(tenant: Tenant) -> Iterable[str]:
+    keystone = tenant.spec.identity.keystone if tenant.spec.identity is not None else None
+    return (keystone.project_id,) if keystone is not None and keystone.project_id else ()
+
+
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
     ClusterRole: {},
@@ -137,7 +142,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     ResourceQuota: {},
     Service: {"selector": _selector},
     ServiceCIDR: {},
-    Tenant: {},
+    Tenant: {"project": _project},
 }
 
 

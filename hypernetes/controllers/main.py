@@ -18,7 +18,9 @@ from hypernetes.controllers import manager
 from hypernetes.controllers.manager import Settings
 from hypernetes.controllers.nodelifecycle import NodeTiming
 from hypernetes.controllers.observing import Observed, serving
+from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS
 from hypernetes.providers import loading
+from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -29,6 +31,18 @@ _log = structlog.get_logger(__name__)
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--network-provider", default="local", show_default=True, help="An installed network provider.")
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), default=None, help="For the provider.")
+@click.option(
+    "--identity-provider",
+    metavar="NAME[=FILE]",
+    help="Whose projects are tenants, and its configuration.",
+)
+@click.option(
+    "--project-grace-seconds",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_GRACE_SECONDS,
+    show_default=True,
+    help="Until the tenant of a deleted project is removed.",
+)
 @click.option("--node-grace-seconds", type=float, default=40.0, show_default=True, help="Silence until a node is lost.")
 @click.option("--eviction-seconds", type=float, default=300.0, show_default=True, help="Until pods leave a lost node.")
 @click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
@@ -36,21 +50,26 @@ _log = structlog.get_logger(__name__)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="For /healthz and /metrics; 0 for none.")
 @click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
 def main(
-    kubeconfig: Path, network_provider: str, state_dir: Path | None, node_grace_seconds: float,
-    eviction_seconds: float, controllers: str, bind: str, port: int, log_level: str,
+    kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
+    project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, controllers: str, bind: str,
+    port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
-    settings = Settings(NodeTiming(grace=node_grace_seconds), eviction_seconds, controllers=controllers)
     try:
+        settings = Settings(
+            NodeTiming(grace=node_grace_seconds), eviction_seconds, controllers=controllers,
+            projects=_identity_provider(identity_provider) if identity_provider else None,
+            project_grace=project_grace_seconds,
+        )  # fmt: skip
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
-    except (KubeconfigError, loading.NoSuchProviderError, click.ClickException) as error:
+    except (KubeconfigError, loading.NoSuchProviderError, ConfigurationError, click.ClickException) as error:
         raise click.ClickException(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             sys.exit(runner.run(_serve(config, provider, settings, bind, port)))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # ConfigurationError too
             raise click.ClickException(str(error)) from error
 
 
@@ -64,6 +83,9 @@ async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Sett
     observed = Observed()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(config))
+        if settings.projects is not None:
+            stack.push_async_callback(settings.projects.close)
+            await settings.projects.open()
         if port:
             await stack.enter_async_context(serving(observed, bind, port))
         working = asyncio.ensure_future(manager.run(client, provider, settings, observed))
@@ -86,6 +108,13 @@ async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Sett
 def _provider(name: str, config: ClientConfig, state_dir: Path) -> NetworkProvider:
     factory = loading.load("network", name)
     provider: NetworkProvider = factory(cluster_id=_cluster_id(config), node_name="", state_dir=state_dir)
+    return provider
+
+
+def _identity_provider(named: str) -> IdentityProvider:
+    """Of `NAME` or `NAME=FILE`. Raises NoSuchProviderError, ConfigurationError."""
+    name, separator, file = named.partition("=")
+    provider: IdentityProvider = loading.load("identity", name)(Path(file) if separator else None)
     return provider
 
 

@@ -1,7 +1,9 @@
 """Runs all controllers in one process, while it holds the Lease."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from hypernetes.client import Client, EventRecorder, LeaderElector
 from hypernetes.controllers import selection
@@ -24,6 +26,7 @@ from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
 from hypernetes.controllers.observing import Observed
 from hypernetes.controllers.podgarbage import PodGarbage
 from hypernetes.controllers.ports import Ports
+from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS, Projects
 from hypernetes.controllers.replicasets import ReplicaSets
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
@@ -33,6 +36,7 @@ from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
+from hypernetes.providers.identity.base import IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
 
 COMPONENT = "hn-controllers"
@@ -46,6 +50,8 @@ class Settings:
     default_toleration: float = DEFAULT_TOLERATION
     port_grace: float = 60.0
     controllers: str = selection.ALL  # see selection.py
+    projects: IdentityProvider | None = None  # whose projects are tenants, opened
+    project_grace: float = DEFAULT_GRACE_SECONDS
 
 
 def controllers(
@@ -78,7 +84,15 @@ def controllers(
         Networks(*shared, provider),
         Ports(*shared, settings.port_grace),
         PodGarbage(*shared),
+        *_following(settings, *shared),
     ]
+
+
+def _following(
+    settings: Settings, client: Client, informers: Informers, recorder: EventRecorder
+) -> Iterator[Controller]:
+    if settings.projects is not None:
+        yield Projects(client, informers, recorder, settings.projects, timedelta(seconds=settings.project_grace))
 
 
 async def run_controllers(

@@ -10,6 +10,7 @@ from hypernetes.api.object import Model, Object, Quantity
 
 class KeystoneIdentity(Model):
     project_id: str | None = Field(None, alias="projectID")
+    domain_id: str | None = Field(None, alias="domainID")
 
 
 class Subnet(Model):

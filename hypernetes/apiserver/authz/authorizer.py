@@ -10,7 +10,7 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sharednames
 from hypernetes.apiserver.authn.users import MASTERS_GROUP, User
 from hypernetes.apiserver.authz.attributes import ALLOWED, Attributes, Decision
-from hypernetes.apiserver.authz.components import CONTROLLERS_NEVER, SCHEDULER, TENANT_NEVER
+from hypernetes.apiserver.authz.components import CONTROLLERS_NEVER, MAKES_TENANTS, SCHEDULER, TENANT_NEVER
 from hypernetes.apiserver.authz.nodegraph import NodeGraph
 from hypernetes.apiserver.authz.nodes import NodeAuthorizer, node_of
 from hypernetes.apiserver.authz.rbac import Rbac, TenantPolicy
@@ -33,8 +33,10 @@ _NO_RULE = Decision(False)
 class Authorizer:
     """Decides at once, from what the mirror holds."""
 
-    def __init__(self, rbac: Rbac, graph: NodeGraph) -> None:
+    def __init__(self, rbac: Rbac, graph: NodeGraph, *, tenants_follow: bool = False) -> None:
+        """`tenants_follow`: hn-controllers makes tenants, as an identity provider has them."""
         self._rbac, self.nodes = rbac, NodeAuthorizer(graph)
+        self._controllers_never = CONTROLLERS_NEVER if tenants_follow else (*CONTROLLERS_NEVER, *MAKES_TENANTS)
 
     def authorize(self, user: User, asked: Attributes) -> Decision:
         if user.tenant != SYSTEM_TENANT:
@@ -54,7 +56,7 @@ class Authorizer:
             allowed = bool(asked.resource) and any_matches(SCHEDULER, asked)
         elif user.name == CONTROLLERS_USER:
             if asked.resource:
-                allowed = not any_matches(CONTROLLERS_NEVER, asked)
+                allowed = not any_matches(self._controllers_never, asked)
             else:
                 allowed = asked.verb in READ and (asked.path == METADATA_PATH or _is_discovery(asked.path))
         else:

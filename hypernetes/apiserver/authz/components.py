@@ -26,13 +26,14 @@ SCHEDULER = (
 )
 
 # Controllers create, change and delete every kind: namespaces and owners take what they hold with them. What they
-# never need: to enter a pod, to mint a credential, or to make a tenant.
+# never need: to enter a pod, or to mint a credential.
 CONTROLLERS_NEVER = (
     Rule((ANY,), ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")),
     Rule((ANY,), ("serviceaccounts/token",)),
     Rule((ANY,), ("tenants/certificate", "users/password", "users/token"), (HYPERNETES,)),
-    Rule(("create",), ("tenants",), (HYPERNETES,)),
 )
+# And to make a tenant, unless tenants come from an identity provider.
+MAKES_TENANTS = (Rule(("create",), ("tenants",), (HYPERNETES,)),)
 
 # A tenant's administrator rules the tenant, except over what the provider keeps in it: where pods run and what became
 # of them (the scheduler counts by it), which addresses are taken, the nodes, which drivers they have and what volumes

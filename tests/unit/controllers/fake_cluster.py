@@ -134,7 +134,9 @@ class FakeCluster:
     async def delete(
         self, model: type[Any], name: str, *, namespace: str | None = None, tenant: str, **options: Any
     ) -> Json:
-        return await self._delete(self._place(model, name, namespace, tenant), options)
+        place = self._place(model, name, namespace, tenant)
+        self.refuse("delete", place[0], self._there(place))
+        return await self._delete(place, options)
 
     async def request(self, method: str, path: str, *, json: Json | None = None, **_: Any) -> Json:
         resource, key, subresource = self._parsed(path)
