@@ -16,6 +16,8 @@ from hypernetes.cli import up as up_module
 from hypernetes.cli.asking import dir_option, run, with_client
 from hypernetes.cli.down import down as bring_down
 from hypernetes.cli.errors import CommandError
+from hypernetes.cli.identity.commands import login
+from hypernetes.cli.identity.credential import credential
 from hypernetes.cli.layout import Layout, node_names
 from hypernetes.cli.programs import Options
 from hypernetes.cli.progress import echo
@@ -44,6 +46,8 @@ def main() -> None:
 
 
 main.add_command(user)
+main.add_command(login)
+main.add_command(credential)
 
 
 @main.command()

@@ -7,6 +7,7 @@ import base64
 import binascii
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,31 @@ def write(path: str | os.PathLike[str], config: Kubeconfig, *, name: str, user: 
         "current-context": name,
     }
     _replace(Path(path), yaml.safe_dump(document, sort_keys=False).encode())
+
+
+def merge(path: str | os.PathLike[str], parts: Mapping[str, Mapping[str, Any]], *, current: str) -> None:
+    """Puts entries into a kubeconfig, made if it isn't there, in the places of those of their names; the rest stays.
+
+    `parts` has one entry for each of the lists `clusters`, `users` and `contexts`; `current` is the context that is
+    used from now on. Raises KubeconfigError for a file that is something else, which stays as it is, and OSError.
+    """
+    file = Path(path)
+    document: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
+    if file.exists():
+        document = _Reader(file).document()
+    for plural, entry in parts.items():
+        entries = document.get(plural) or []
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            raise KubeconfigError(f"{file}: its {plural} are no list of entries")
+        names = [each.get("name") for each in entries]
+        if entry["name"] in names:
+            entries[names.index(entry["name"])] = dict(entry)
+        else:
+            entries.append(dict(entry))
+        document[plural] = entries
+    document["current-context"] = current
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _replace(file, yaml.safe_dump(document, sort_keys=False).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

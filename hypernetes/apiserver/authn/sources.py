@@ -28,6 +28,7 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
+from hypernetes.api.tenancy import TENANT_ANNOTATION
 from hypernetes.apiserver.authn.users import MASTERS_GROUP, SYSTEM_PREFIX, User, with_authenticated
 from hypernetes.providers.identity.base import Identity, ProviderUnavailable, TenantReference
 
@@ -211,7 +212,8 @@ def user_in(identity: Identity, tenant: LivingTenant) -> User | None:
     if identity.tenant.name and identity.issued_at is not None and identity.issued_at < tenant.since:
         return None  # made for an earlier tenant of this name
     groups = tuple(group for group in identity.groups if group == MASTERS_GROUP or not group.startswith(SYSTEM_PREFIX))
-    return User(identity.user, with_authenticated(groups), tenant.name, tenant.uid, dict(identity.extra), identity.uid)
+    extra = {**identity.extra, TENANT_ANNOTATION: (tenant.name,)}  # who logs in learns by it where they are
+    return User(identity.user, with_authenticated(groups), tenant.name, tenant.uid, extra, identity.uid)
 
 
 def _unanswered(source: str) -> StatusError:

@@ -58,7 +58,8 @@ async def test_a_token_is_asked_about_once_while_the_answer_is_fresh(
     sources: Sources, table: TableProvider, clock: Clock
 ) -> None:
     for _ in range(3):
-        assert await sources.user_of("good") == User("jane", ("dev", "system:authenticated"), "acme", "u1")
+        groups, extra = ("dev", "system:authenticated"), {"hypernetes.io/tenant": ("acme",)}
+        assert await sources.user_of("good") == User("jane", groups, "acme", "u1", extra)
     assert table.asked == ["good"]
     clock.forward(seconds=31)
     await sources.user_of("good")
