@@ -12,6 +12,9 @@ from pathlib import Path
 
 import yaml
 from cryptography.fernet import Fernet
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.identity.v3 import Password
+from keystoneauth1.session import Session
 
 from tests.integration.control_plane import free_port
 from tests.openstack import environments
@@ -81,6 +84,37 @@ class Keystone:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
         kept["PATH"] = f"{kept['PATH']}{os.pathsep}{self.environment / 'bin'}"
         return {**kept, **(settings or {"OS_CLOUD": "admin", "OS_CLIENT_CONFIG_FILE": str(self.clouds_file)})}
+
+    @property
+    def rest(self) -> Adapter:
+        """Its API, as its administrator: what isn't about the `openstack` client is made so, which is faster."""
+        user = {"username": "admin", "password": ADMIN_PASSWORD, "user_domain_id": "default", "system_scope": "all"}
+        return Adapter(Session(auth=Password(self.url, **user), timeout=_CALL_SECONDS), endpoint_override=self.url)
+
+    def project(self, name: str, *, tag: str = "hypernetes", **people: str) -> str:
+        """Makes a project and its people, each with a role there and their name as password; the project's id."""
+        rest, of = self.rest, {"domain_id": "default", "name": name}
+        id: str = rest.post("/projects", json={"project": {**of, "tags": [tag]}}).json()["project"]["id"]
+        for person, role in people.items():
+            user = {"domain_id": "default", "name": person, "password": person}
+            user_id = rest.post("/users", json={"user": user}).json()["user"]["id"]
+            rest.put(f"/projects/{id}/users/{user_id}/roles/{self.role(role)}")
+        return id
+
+    def role(self, name: str) -> str:
+        """The id of a role, made if it isn't there."""
+        found = self.rest.get(f"/roles?name={name}").json()["roles"]
+        if not found:
+            found = [self.rest.post("/roles", json={"role": {"name": name}}).json()["role"]]
+        id: str = found[0]["id"]
+        return id
+
+    def token(self, name: str, project: str) -> str:
+        """Of a user whose password is their name, for a project of theirs."""
+        domains = {"user_domain_id": "default", "project_domain_id": "default"}
+        auth = Password(self.url, username=name, password=name, project_name=project, **domains)
+        token: str = Session(auth=auth, timeout=_CALL_SECONDS).get_token()
+        return token
 
     def as_user(self, name: str, project: str) -> dict[str, str]:
         """The variables of a user of the default domain whose password is their name."""

@@ -1,4 +1,4 @@
-"""The command `hn credential`. kubectl runs it at every start, so it imports little, and is a program of its own too."""
+"""The command `hn credential`. kubectl runs it at every start: it imports little, and is a program of its own."""
 
 import json
 import os

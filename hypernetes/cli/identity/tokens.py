@@ -77,12 +77,12 @@ def _made(settings: Settings, now: datetime) -> Token:
         auth_type, auth = of_version_3(region.config["auth_type"], region.get_auth_args())
         if auth_type == "v3multifactor":
             auth["auth_methods"] = _words(region.config.get("auth_methods") or auth.get("auth_methods"))
-        if not auth.get("auth_url"):
-            raise CommandError("nothing says where Keystone is: set OS_CLOUD or OS_AUTH_URL, or give --os-cloud")
         plugin: Any = loading.get_plugin_loader(auth_type).load_from_options(**auth)
         verify, certificate = region.get_requests_verify_args()
         asking = session.Session(verify=verify, cert=certificate, timeout=_ANSWER_SECONDS, app_name="hn")
         access = plugin.get_access(asking)
+    except exceptions.MissingRequiredOptions as error:
+        raise CommandError(f"{error}; set OS_CLOUD or the other variables OS_…, or give --os-cloud") from error
     except exceptions.Unauthorized as error:
         raise CommandError("Keystone refuses this credential: is it right, and may it use this project?") from error
     except (exceptions.ConnectFailure, exceptions.ConnectTimeout, exceptions.DiscoveryFailure) as error:
