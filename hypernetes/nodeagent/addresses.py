@@ -1,6 +1,7 @@
 """A pod's address: claimed by creating a Port named after network and address, so that it is handed out once.
 
-A pod finds its Port again after any crash by the pod's UID in it. The Port has the pod's labels and the names of its
+A pod finds its Port again after any crash by the pod's UID in it: a new agent's view of the tenant has what the former
+one claimed, and what this one claims is in the pod's record. The Port has the pod's labels and the names of its
 ports, so that whoever enforces policies knows all pods of the tenant without reading pods of other nodes.
 """
 
@@ -16,6 +17,7 @@ from hypernetes.api.models.hypernetes_v1 import Network, Port, PortSpec, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.status import StatusError
 from hypernetes.client import Client, is_reason
+from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.providers.network import base as network_base
 
 # Addresses tried one by one before the taken ones are listed and left out.
@@ -85,14 +87,16 @@ def candidates(subnet: network_base.Subnet, taken: frozenset[str], start: int) -
 class Addresses:
     """Claims and releases Ports."""
 
-    def __init__(self, client: Client, node_name: str, node_address: str) -> None:
-        self._client, self._node_name, self._node_address = client, node_name, node_address
+    def __init__(self, client: Client, views: TenantViews, node_name: str, node_address: str) -> None:
+        self._client, self._views = client, views
+        self._node_name, self._node_address = node_name, node_address
+        self._in_doubt: set[str] = set()  # pods by UID, of which a claim went out and no answer came
 
     async def claim(self, pod: Pod, tenant: str) -> Claim:
         """The pod's claim, found again or new. Raises AddressError, StatusError, TransportError."""
         network = await self._network(pod, tenant)
         subnet = network.subnets[0]
-        existing = await self._existing(pod, tenant)
+        existing = await self._existing(pod.metadata.uid or "", tenant)
         if existing is not None:
             subnet = next((each for each in network.subnets if each.name == existing.spec.subnet), subnet)
             return Claim(
@@ -121,6 +125,13 @@ class Addresses:
             body = {"metadata": {"uid": port.metadata.uid, "labels": {**pod.metadata.labels, **gone}}}
             await self._client.patch(Port, claim.port, body, tenant=tenant)
 
+    async def _existing(self, pod_uid: str, tenant: str) -> Port | None:
+        if pod_uid not in self._in_doubt:
+            return await self._views.port_of(tenant, pod_uid)
+        listing = await self._client.list(Port, tenant=tenant)
+        self._in_doubt.discard(pod_uid)
+        return next((port for port in listing.items if port.spec.pod_ref.uid == pod_uid), None)
+
     async def _network(self, pod: Pod, tenant: str) -> network_base.NetworkSpec:
         namespace = await self._client.get(Namespace, pod.metadata.namespace or "", tenant=tenant)
         name = namespace.spec.network or tenancy.DEFAULT_NETWORK
@@ -144,10 +155,6 @@ class Addresses:
             segment_id=network.status.segment_id or 0,
             provider_network_id=network.spec.provider_network_id,
         )
-
-    async def _existing(self, pod: Pod, tenant: str) -> Port | None:
-        listing = await self._client.list(Port, tenant=tenant)
-        return next((port for port in listing.items if port.spec.pod_ref.uid == pod.metadata.uid), None)
 
     async def _claim_asked(self, pod: Pod, tenant: str, network: network_base.NetworkSpec, asked: str) -> Claim:
         try:
@@ -198,10 +205,14 @@ class Addresses:
                 container_ports=named_ports(pod),
             ),
         )  # fmt: skip
+        uid = pod.metadata.uid or ""
+        self._in_doubt.add(uid)
         try:
             await self._client.create(port, tenant=tenant)
         except StatusError as error:
+            self._in_doubt.discard(uid)
             if is_reason(error, "AlreadyExists"):
                 return None
             raise
+        self._in_doubt.discard(uid)
         return Claim(name, network, subnet, address, mac)

@@ -111,7 +111,7 @@ async def run(options: Options) -> None:
             runtime=runtime,
             network=network,
             puller=Puller(store, session, policy, options.mirrors),
-            addresses=Addresses(client, options.node_name, options.node_ip),
+            addresses=Addresses(client, views, options.node_name, options.node_ip),
             records=records,
             views=views,
             peers=NetworkPeers(views, network, options.node_name),

@@ -13,6 +13,8 @@ from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent.networkpolicies import Place, Surroundings, port_policy, selecting
 from hypernetes.providers.network.base import OPEN, Peer, PortPolicy
 
+_POD = "pod"
+
 
 class NetworkView:
     """`tell` is called at each change that may matter."""
@@ -20,7 +22,9 @@ class NetworkView:
     def __init__(self, client: Client, tenant: str, tell: Callable[[Key], None]) -> None:
         self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy, tenant=tenant)
         self._namespaces: Informer[Namespace] = Informer(client, Namespace, tenant=tenant)
-        self._ports: Informer[Port] = Informer(client, Port, tenant=tenant)
+        self._ports: Informer[Port] = Informer(
+            client, Port, tenant=tenant, indexes={_POD: lambda port: [port.spec.pod_ref.uid or ""]}
+        )
         self._any_policy = asyncio.Event()
         for informer in (self._policies, self._namespaces, self._ports):
             informer.on_key(tell)
@@ -45,6 +49,11 @@ class NetworkView:
         namespaces = {key.name: namespace.metadata.labels for key, namespace in self._namespaces.items()}
         places = [Place.of(port) for _, port in self._ports.items()]
         return port_policy(policies, own, Surroundings(namespaces, places))
+
+    async def port_of(self, pod_uid: str) -> Port | None:
+        """The pod's Port, where it had one when this process began; its own claims since then may be missing."""
+        await self._ports.wait_synced()
+        return next(iter(self._ports.by_index(_POD, pod_uid)), None)
 
     async def peers(self, network: str, node: str) -> frozenset[Peer]:
         """The network's ports on all nodes but this one."""

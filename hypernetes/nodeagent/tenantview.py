@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hypernetes.api.models.core_v1 import Service
 from hypernetes.api.models.discovery_v1 import EndpointSlice
+from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent import dns
 from hypernetes.nodeagent.changes import Changes
@@ -113,6 +114,10 @@ class TenantViews:
     async def policy(self, tenant: str, own: Place) -> PortPolicy:
         """What the policies of the tenant make of one of its pods, once they are known."""
         return await self._tenants[tenant].network.policy(own)
+
+    async def port_of(self, tenant: str, pod_uid: str) -> Port | None:
+        """A pod's Port from before this process began (`networkview.NetworkView.port_of`)."""
+        return await self._tenants[tenant].network.port_of(pod_uid)
 
     async def peers(self, tenant: str, network: str, node: str) -> frozenset[Peer]:
         """The ports of one of the tenant's networks on all nodes but this one, once they are known."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hypernetes.api.models.core_v1 import Namespace, NamespaceSpec, Pod
-from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkStatus, Subnet, Tenant
+from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkStatus, Port, Subnet, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.status import StatusError, already_exists, not_found
+from hypernetes.client.errors import Interrupted
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.changes import Changes
 from hypernetes.nodeagent.forwarding import Forwarder
@@ -235,6 +236,7 @@ class FakeClient:
         self.statuses: list[Any] = []
         self.revision = 1
         self.down = False
+        self.lost_answers = 0  # of the next creates, which are carried out
 
     def put(self, obj: Any, tenant: str = TENANT) -> Any:
         self.revision += 1
@@ -264,7 +266,11 @@ class FakeClient:
         key = (type(obj).__name__, tenant or TENANT, obj.metadata.namespace or "", obj.metadata.name)
         if key in self.objects:
             raise already_exists(key[0].lower() + "s", key[3])
-        return self.put(obj, tenant or TENANT)
+        stored = self.put(obj, tenant or TENANT)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Interrupted("the connection was lost")
+        return stored
 
     async def update_status(self, obj: Any, *, tenant: str | None = None) -> Any:
         self._check()
@@ -340,7 +346,8 @@ class FakePuller:
 class FakeViews:
     """No services; never a change, but of policies, when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: FakeClient) -> None:
+        self._client = client
         self.followed: Counter[str] = Counter()  # pods by tenant
         self.policies: dict[str, network_base.PortPolicy] = {}  # by namespace
         self.others: frozenset[network_base.Peer] = frozenset()
@@ -348,6 +355,10 @@ class FakeViews:
 
     async def policy(self, tenant: str, own: Place) -> network_base.PortPolicy:
         return self.policies.get(own.namespace, network_base.OPEN)
+
+    async def port_of(self, tenant: str, pod_uid: str) -> Any:
+        listing = await self._client.list(Port, tenant=tenant)
+        return next((port for port in listing.items if port.spec.pod_ref.uid == pod_uid), None)
 
     async def peers(self, tenant: str, network: str, node: str) -> frozenset[network_base.Peer]:
         return self.others
@@ -411,10 +422,10 @@ class World:
         client: Any = self.client
         events: Any = self.events
         puller: Any = self.puller
-        views: Any = FakeViews()
+        views: Any = FakeViews(self.client)
         self.parts = Parts(
             host_ip="127.0.0.1", client=client, events=events, runtime=self.runtime, network=self.network,
-            puller=puller, addresses=Addresses(client, "n1", "192.0.2.1"), records=self.records, views=views,
+            puller=puller, addresses=Addresses(client, views, "n1", "192.0.2.1"), records=self.records, views=views,
             peers=NetworkPeers(views, self.network, "n1"),
             resolver=NodeResolver((), ()), forwarder=Forwarder(()), api_address=("127.0.0.1", 6443),
             longest_restart_delay=MAX_DELAY_SECONDS, clock=now,
