@@ -25,6 +25,7 @@ _SPECIAL: dict[str, tuple[str, Decode]] = {
     f"{_META}Time": ("time", scalars.timestamp),
     f"{_META}MicroTime": ("time", scalars.micro_timestamp),
 }
+_MANAGED_FIELDS = "meta.v1.ObjectMeta.managedFields"
 _PYTHON_TYPES = {"string": str, "boolean": bool}
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 _MISSING: tuple[Any, ...] = (None, "", [], {})
@@ -36,18 +37,21 @@ class Type:
     """A compiled schema: of a kind, or of one field of a type.
 
     `kind` is object (with `fields`), map or list (with `item`), any, or the name of a scalar. The list attributes are
-    upstream's extensions, for patches and for server-side apply.
+    upstream's extensions, for patches and for server-side apply. An `atomic` list, map or object is owned as a whole.
     """
 
     __slots__ = (
-        "decode", "default", "fields", "item", "kind", "list_keys", "list_type", "merge_key", "name",
-        "patch_strategies", "validate",
+        "always", "atomic", "constants", "decode", "default", "fields", "item", "kind", "list_keys", "list_type",
+        "merge_key", "name", "patch_strategies", "validate",
     )  # fmt: skip
 
     def __init__(self, kind: str, name: str = "") -> None:
         self.kind = kind
         self.name = name
         self.fields: dict[str, Type] = {}
+        self.constants: dict[str, Any] = {}  # defaults of fields, as the schema has them
+        self.always: dict[str, Any] = {}  # fields that upstream's encoder writes of an object in which nothing is said
+        self.atomic = False
         self.item: Type | None = None
         self.list_type = ""
         self.list_keys: tuple[str, ...] = ()
@@ -79,6 +83,7 @@ class _Compiler:
             schema = facts.schemas()[name]
             if "properties" in schema:
                 built = self._types[name] = Type("object", name)
+                built.atomic = _is_atomic(schema)
                 _Object(built, schema, self).compile()
             else:
                 self._types[name] = self.inline(schema, name)
@@ -104,6 +109,7 @@ class _Compiler:
         built = Type("list", where)
         item = built.item = self.inline(schema.get("items", {}), where)
         built.list_type = schema.get("x-kubernetes-list-type", "atomic")
+        built.atomic = built.list_type == "atomic"
         built.list_keys = tuple(schema.get("x-kubernetes-list-map-keys", ()))
         built.merge_key = schema.get("x-kubernetes-patch-merge-key", "")
         built.patch_strategies = frozenset(filter(None, schema.get("x-kubernetes-patch-strategy", "").split(",")))
@@ -119,6 +125,7 @@ class _Compiler:
             built.decode = _any_object
             return built
         built = Type("map", where)
+        built.atomic = _is_atomic(schema)
         item = built.item = self.inline(values, where)
         built.patch_strategies = frozenset(filter(None, schema.get("x-kubernetes-patch-strategy", "").split(",")))
         built.decode = _decode_map(item)
@@ -142,15 +149,35 @@ class _Object:
             where = f"{self._short}.{key}"
             field = self._compiler.inline(schema, where)
             if field.kind == "object" and "x-kubernetes-patch-strategy" in schema:
-                field = _with_strategies(field, schema["x-kubernetes-patch-strategy"])
+                field = _with(field, patch_strategies=frozenset(schema["x-kubernetes-patch-strategy"].split(",")))
+            if field.kind == "object" and "x-kubernetes-map-type" in schema:
+                field = _with(field, atomic=_is_atomic(schema))
             self._type.fields[key] = field
+            self._note_values(key, field, where)
             plain = _PYTHON_TYPES.get(field.kind) if field.decode in (scalars.string, scalars.boolean) else None
             table[key] = (plain, _late(field), self._dropped_when_empty(key, field, where))
         self._type.decode = _decode_object(table)
         self._type.default = self._defaults()
         self._type.validate = self._validations()
 
+    def _note_values(self, key: str, field: Type, where: str) -> None:
+        """What upstream's types hold of a field by themselves, for server-side apply."""
+        schema = self._schema["properties"][key]
+        default = schema.get("default")
+        if default is not None and default != {}:
+            self._type.constants[key] = default
+        if default == {}:
+            self._type.always[key] = {}
+        elif where in zeros.NULL_WHEN_UNSET:
+            self._type.always[key] = None
+        elif key in self._required:
+            self._type.always[key] = _ZEROS.get(field.kind)
+        elif where in zeros.ZERO_DEFAULT_IS_WRITTEN:
+            self._type.always[key] = default
+
     def _dropped_when_empty(self, key: str, field: Type, where: str) -> bool:
+        if where == _MANAGED_FIELDS:
+            return False  # an empty list is an order to forget who manages what
         if key in self._required and where not in zeros.NULL_WHEN_UNSET:
             return field.kind == "time"
         if field.kind == "string":
@@ -195,13 +222,16 @@ def _late(field: Type) -> Decode:
     return field.decode
 
 
-def _with_strategies(field: Type, strategies: str) -> Type:
-    """A copy of a shared type, for a field that has patch strategies of its own (volumes' sources: retainKeys)."""
+def _with(field: Type, **own: Any) -> Type:
+    """A copy of a shared type, for a field that has patch strategies or ownership of its own."""
     copy = Type(field.kind, field.name)
     for slot in Type.__slots__:
-        setattr(copy, slot, getattr(field, slot))
-    copy.patch_strategies = frozenset(strategies.split(","))
+        setattr(copy, slot, own.get(slot, getattr(field, slot)))
     return copy
+
+
+def _is_atomic(schema: facts.Schema) -> bool:
+    return schema.get("x-kubernetes-map-type") == "atomic"
 
 
 def _scalar(kind: str, form: str) -> Decode:
