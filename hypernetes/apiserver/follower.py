@@ -73,10 +73,10 @@ class Follower:
         """Takes in everything that is ours, page by page, at one revision."""
         root = self._mirror.keys.root
         page = await self._store.list(root, limit=PAGE_ITEMS)
-        entries = _entries(page)
+        entries = self._entries(page)
         while page.next_key is not None:
             page = await self._store.list(root, limit=PAGE_ITEMS, start=page.next_key, revision=page.revision)
-            entries += _entries(page)
+            entries += self._entries(page)
         self._mirror.take(entries, page.revision)
         for observer in self._observers:
             observer.reset()
@@ -84,7 +84,6 @@ class Follower:
         self.loaded.set()
         log.info("mirror loaded", keys=len(entries), revision=page.revision)
 
-
-def _entries(page: Page) -> list[Entry]:
-    """Page by page, so that what the store gave needs memory for one page only."""
-    return [Entry(item.key, item.revision, item.value) for item in page.items]
+    def _entries(self, page: Page) -> list[Entry]:
+        """Page by page, so that what the store gave needs memory for one page only."""
+        return [Entry.of(item, self._mirror.interner) for item in page.items]

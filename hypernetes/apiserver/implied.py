@@ -51,6 +51,7 @@ class Implied(Entry):
     def __init__(self, key: str, source: Entry, make: Make) -> None:
         self.key, self.revision = key, source.revision
         self._source, self._make = source, make
+        self.managed = ()
         self._views = self._index = None
 
     @property

@@ -20,7 +20,9 @@ from sortedcontainers import SortedDict
 
 from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels, Requirement
+from hypernetes.apiserver import codec
 from hypernetes.apiserver import keys as keyspace
+from hypernetes.apiserver.interning import MAX_PIECE_BYTES, Interner
 from hypernetes.apiserver.keys import Keys, ObjectKey
 from hypernetes.apiserver.labelindex import LabelIndex
 from hypernetes.apiserver.registry import fields
@@ -39,13 +41,30 @@ class Entry:
     There are many of them, of which few are ever asked anything: what can be made of key and data isn't there before.
     """
 
-    __slots__ = ("__weakref__", "_index", "_views", "data", "key", "revision")
+    __slots__ = ("__weakref__", "_index", "_views", "data", "key", "managed", "revision")
     stored = True  # False: implied by another object
 
-    def __init__(self, key: str, revision: int, data: bytes) -> None:
+    def __init__(self, key: str, revision: int, data: bytes, managed: tuple[bytes, ...] = ()) -> None:
         self.key, self.revision, self.data = key, revision, data
+        self.managed = managed  # pieces of the array of who manages what, which `data` is without
         self._views: dict[object, bytes] | None = None
         self._index: tuple[Labels, Labels] | None = None
+
+    @classmethod
+    def of(cls, item: Item, interner: Interner) -> "Entry":
+        """The entry of what the store holds."""
+        data, managed = codec.split(item.value)
+        return cls(item.key, item.revision, data, interner.pieces(managed))
+
+    @property
+    def size(self) -> int:
+        """Bytes, managers included."""
+        return len(self.data) + sum(map(len, self.managed))
+
+    @property
+    def own_size(self) -> int:
+        """Bytes that it doesn't share with others."""
+        return len(self.data) + sum(len(piece) for piece in self.managed if len(piece) > MAX_PIECE_BYTES)
 
     @property
     def name(self) -> ObjectKey | None:
@@ -128,7 +147,7 @@ class Implying(Protocol):
 
 
 def _size(event: Event) -> int:
-    return len(event.entry.data) if event.entry is not None and event.entry.stored else 0
+    return event.entry.own_size if event.entry is not None and event.entry.stored else 0
 
 
 class Mirror:
@@ -143,6 +162,7 @@ class Mirror:
         self.keys, self._implied = keys, implied
         self.revision = 0
         self._entries: SortedDict = SortedDict()
+        self.interner = Interner()
         self._labels = LabelIndex(keys.collection)
         self._log: list[Event] = []
         self._log_revisions: list[int] = []
@@ -154,7 +174,7 @@ class Mirror:
 
     def load(self, items: Iterable[Item], revision: int) -> None:
         """Replaces everything by what the store held at `revision`; there is no history before that."""
-        self.take((Entry(item.key, item.revision, item.value) for item in items), revision)
+        self.take((Entry.of(item, self.interner) for item in items), revision)
 
     def take(self, stored: Iterable[Entry], revision: int) -> None:
         """As `load`, for whoever makes the entries while the store is still being read."""
@@ -179,7 +199,7 @@ class Mirror:
             previous = self._entries.get(change.key)
             entry = None
             if change.value is not None:
-                entry = Entry(change.key, change.revision, change.value)
+                entry = Entry.of(Item(change.key, change.value, change.revision), self.interner)
             elif previous is None or not previous.stored:
                 continue
             elif self._implied is not None:

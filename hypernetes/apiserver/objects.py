@@ -42,12 +42,29 @@ class Place:
     name: str
 
 
+class Stored(Object):
+    """An object as the store has it, with its resourceVersion; beside it, who manages what of it (fieldmanagement)."""
+
+    __slots__ = ("managed",)
+    managed: bytes
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Stored":
+        stored = cls(codec.decode(entry.data, entry.revision))
+        stored.managed = b"".join(entry.managed)
+        return stored
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write this object, and these internal keys with it."""
+    """Write this object, and these internal keys with it.
+
+    `managed` says who manages what of it, as `fieldmanagement.entries.dump` does; None leaves that as it is.
+    """
 
     obj: Object
     also: Sequence[SideWrite] = ()
+    managed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,7 @@ class Remove:
 
 Decision = Put | Remove
 # Decides from the object as it is (None: it isn't there). Raises StatusError.
-Decide = Callable[[Object | None], Decision]
+Decide = Callable[[Stored | None], Decision]
 
 
 class ClaimTaken(Exception):
@@ -84,21 +101,12 @@ class Written:
     removed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
-    """An object as it is; `expected` is the revision of its key, None where it is implied and not stored."""
-
-    value: bytes
-    revision: int
-    expected: int | None
-
-
 class Objects:
     def __init__(self, store: Store, mirror: Mirror, keys: Keys, implied: Implying) -> None:
         self._store, self._mirror, self._keys, self._implied = store, mirror, keys, implied
 
     async def create(
-        self, place: Place, obj: Object, *, also: Sequence[SideWrite] = (), dry_run: bool = False
+        self, place: Place, obj: Object, managed: bytes = b"", *, also: Sequence[SideWrite] = (), dry_run: bool = False
     ) -> Written:
         """Raises StatusError (AlreadyExists), ClaimTaken."""
         key, data = self._key(place), codec.encode(obj)
@@ -110,14 +118,14 @@ class Objects:
             elif self._implied.source(key) is not None and await self._read(key) is not None:
                 raise KeyExists(key)
             else:
-                revision = await self._together(partial(self._store.create, key, data), also)
+                revision = await self._together(partial(self._store.create, key, codec.join(data, managed)), also)
         except (KeyExists, RevisionMismatch) as error:
             if error.key != key:
                 raise ClaimTaken(error.key) from error
             raise already_exists(place.resource.group_resource, place.name) from error
         except (ValueTooLarge, Unavailable) as error:
             raise _translated(error) from error
-        return Written(Entry(key, revision, data), created=True)
+        return Written(_entry(key, revision, data, managed), created=True)
 
     async def change(self, place: Place, decide: Decide, *, dry_run: bool = False) -> Written:
         """Reads, decides, writes; again where another writer came between. Raises StatusError, ClaimTaken.
@@ -126,15 +134,14 @@ class Objects:
         counts only if it follows from what the store holds, too.
         """
         key = self._key(place)
-        entry = self._mirror.get(key)
-        current = None if entry is None else _current(entry)
+        current = self._mirror.get(key)
         certain = False
         try:
             if current is None:
                 current, certain = await self._read(key), True
             for _ in range(_ATTEMPTS):
                 try:
-                    decision = decide(None if current is None else codec.decode(current.value, current.revision))
+                    decision = decide(None if current is None else Stored.of(current))
                 except StatusError:
                     fresh = current if certain else await self._read(key)
                     if certain or _revision(fresh) == _revision(current):
@@ -155,46 +162,48 @@ class Objects:
         why = "the object has been modified; please apply your changes to the latest version and try again"
         raise conflict(place.resource.group_resource, place.name, why)
 
-    async def _read(self, key: str) -> _Current | None:
+    async def _read(self, key: str) -> Entry | None:
         """What the store holds, or what follows from it."""
         item = await self._store.get(key)
         if item is not None:
-            return _Current(item.value, item.revision, item.revision)
+            return Entry.of(item, self._mirror.interner)
         source_key = self._implied.source(key)
         source = None if source_key is None else await self._store.get(source_key)
         if source is None:
             return None
-        entry = self._implied.entry(key, Entry(source.key, source.revision, source.value))
-        return None if entry is None else _current(entry)
+        return self._implied.entry(key, Entry.of(source, self._mirror.interner))
 
     async def _carry_out(
-        self, key: str, decision: Decision, current: _Current | None, dry_run: bool, *, certain: bool
+        self, key: str, decision: Decision, current: Entry | None, dry_run: bool, *, certain: bool
     ) -> Written | None:
         """None where nothing seems to change, but it isn't `certain` that `current` is what the store holds."""
         if isinstance(decision, Remove):
             assert current is not None
             revision = current.revision
             if not dry_run:
-                if current.expected is None:
+                if not current.stored:
                     raise RevisionMismatch(key, None)  # what implies it is about to end
-                revision = await self._together(partial(self._store.delete, key, current.expected), decision.also)
+                revision = await self._together(partial(self._store.delete, key, current.revision), decision.also)
             if decision.last is not None:
-                return Written(Entry(key, current.revision, codec.encode(decision.last)), removed=True)
-            return Written(Entry(key, revision, current.value), removed=True)
+                return Written(Entry(key, current.revision, codec.encode(decision.last), current.managed), removed=True)
+            return Written(Entry(key, revision, current.data, current.managed), removed=True)
+        before = b"" if current is None else b"".join(current.managed)
+        managed = before if decision.managed is None else decision.managed
         data = codec.encode(decision.obj)
+        value = codec.join(data, managed)
         if current is None:
-            revision = 0 if dry_run else await self._together(partial(self._store.create, key, data), decision.also)
-            return Written(Entry(key, revision, data), created=True)
-        same = not dry_run and _same(data, current.value)
+            revision = 0 if dry_run else await self._together(partial(self._store.create, key, value), decision.also)
+            return Written(_entry(key, revision, data, managed), created=True)
+        same = not dry_run and managed == before and _same(data, current.data)
         if same and not certain:
             return None
         if dry_run or same:
-            return Written(Entry(key, current.revision, data))
-        if current.expected is None:
-            write = partial(self._store.create, key, data)
+            return Written(_entry(key, current.revision, data, managed))
+        if current.stored:
+            write = partial(self._store.update, key, value, current.revision)
         else:
-            write = partial(self._store.update, key, data, current.expected)
-        return Written(Entry(key, await self._together(write, decision.also), data))
+            write = partial(self._store.create, key, value)
+        return Written(_entry(key, await self._together(write, decision.also), data, managed))
 
     async def _together(self, write: Callable[..., Awaitable[int]], also: Sequence[SideWrite]) -> int:
         """Writes with an object what belongs to it. Two objects of one kind never share a revision, since a watch that
@@ -248,12 +257,12 @@ def missing(place: Place) -> StatusError:
     return not_found(place.resource.group_resource, place.name)
 
 
-def _current(entry: Entry) -> _Current:
-    return _Current(entry.data, entry.revision, entry.revision if entry.stored else None)
+def _entry(key: str, revision: int, data: bytes, managed: bytes) -> Entry:
+    return Entry(key, revision, data, (managed,) if managed else ())
 
 
-def _revision(item: _Current | None) -> int | None:
-    return None if item is None else item.revision
+def _revision(current: Entry | None) -> int | None:
+    return None if current is None else current.revision
 
 
 def _translated(error: ValueTooLarge | Unavailable) -> StatusError:

@@ -41,9 +41,9 @@ def limits(tenant: Entry) -> dict[str, str]:
     return {**tenants.DEFAULT_QUOTA, **(orjson.loads(tenant.data)["spec"].get("quota") or {})}
 
 
-def added(place: Place, new: Object, key: str, former: Entry | None) -> Counts:
+def added(place: Place, new: Object, managed: bytes, key: str, former: Entry | None) -> Counts:
     """What a write adds to what is there."""
-    grown = len(key) + len(codec.encode(new)) - (size(former) if former is not None else 0)
+    grown = len(key) + len(codec.encode(new)) + len(managed) - (size(former) if former is not None else 0)
     if former is not None:
         return {tenants.STORED_BYTES: grown}
     is_pod = (place.resource.group, place.resource.stored.name) == ("", "pods")
@@ -58,7 +58,9 @@ class TenantQuotas:
         self._allowed: dict[str, _Allowed] = {}
         self._limits: dict[str, tuple[int, dict[str, str]]] = {}  # by tenant, with the revision of the Tenant
 
-    def charge(self, request: int, user_tenant: str, tenant: Entry | None, place: Place, new: Object) -> None:
+    def charge(
+        self, request: int, user_tenant: str, tenant: Entry | None, place: Place, new: Object, managed: bytes
+    ) -> None:
         """`request` is its number, the same until it is settled. Raises StatusError 403."""
         if tenant is None or place.tenant == SYSTEM_TENANT:
             return
@@ -69,7 +71,7 @@ class TenantQuotas:
             return
         allowed = self._allowed.setdefault(place.tenant, _Allowed())
         allowed.under_way.pop(request, None)  # decided anew
-        wanted = added(place, new, key, former)
+        wanted = added(place, new, managed, key, former)
         used = self._used(place.tenant, allowed)
         for name, limit in self._limits_of(place.tenant, tenant).items():
             asked = wanted.get(name, 0)

@@ -18,7 +18,7 @@ class Usage:
 
 
 def size(entry: Entry) -> int:
-    return len(entry.key) + len(entry.data)
+    return len(entry.key) + entry.size
 
 
 class TenantUsage:

@@ -33,6 +33,7 @@ class View:
         self.version = version  # of meta.k8s.io, for tables and metadata
         self.annotated = annotated  # with the tenant's annotation, on /tenants/*/ paths
         self.projected = projected  # a shared object of `system`, as another tenant sees it
+        self.managed = not annotated and not projected  # with who manages what, which none of our processes asks
         self._converted = versions.differs(resource)
         self.kind = resource.kind if shape == OBJECT else "PartialObjectMetadata"
         self.api_version = resource.api_version if shape == OBJECT else f"{META_GROUP}/{version}"
@@ -40,10 +41,13 @@ class View:
 
     def encode(self, entry: Entry, revision: int | None = None, *, in_list: bool = False) -> bytes:
         """The object in JSON; in a table's view too, where it is what the rows are made from."""
+        return self._encode(entry, revision or entry.revision, entry.managed if self.managed else (), in_list=in_list)
+
+    def _encode(self, entry: Entry, revision: int, managed: tuple[bytes, ...], *, in_list: bool = False) -> bytes:
         tenant = entry.name.tenant if self.annotated and entry.name is not None else None
         if self.shape == METADATA:
-            return codec.splice(self._metadata(entry), revision or entry.revision, tenant)
-        return codec.splice(self._data(entry), revision or entry.revision, tenant, self._alias, in_list=in_list)
+            return codec.splice(self._metadata(entry), revision, tenant, managed=managed)
+        return codec.splice(self._data(entry), revision, tenant, self._alias, in_list=in_list, managed=managed)
 
     def frame(self, event_type: str, entry: Entry, event: Event, *, first: bool) -> bytes:
         """A line of a watch. The object carries the event's revision, also when it shows what was there before."""
@@ -55,12 +59,13 @@ class View:
 
     def line(self, event_type: str, entry: Entry, revision: int | None = None, *, first: bool) -> bytes:
         """Only the `first` table of a watch says which columns there are."""
-        body = self.encode(entry, revision)
         if self.shape == TABLE:
-            objects = [orjson.loads(body)]
-            table = tables.table(self.resource, objects, self.include_object, version=self.version, with_columns=first)
+            rows = [self._row(entry, revision or entry.revision)]
+            table = tables.table(self.resource, rows, self.include_object, version=self.version, with_columns=first)
             table["metadata"] = {"resourceVersion": str(revision or entry.revision)}
             body = orjson.dumps(table)
+        else:
+            body = self.encode(entry, revision)
         return b'{"type":"%b","object":%b}\n' % (event_type.encode(), body)
 
     def say(self, event_type: str, obj: dict[str, Any]) -> bytes:
@@ -78,8 +83,15 @@ class View:
         return self._data(event.entry) != self._data(event.previous)
 
     def table(self, entries: list[Entry]) -> dict[str, Any]:
-        objects = [orjson.loads(self.encode(entry)) for entry in entries]
-        return tables.table(self.resource, objects, self.include_object, version=self.version)
+        rows = [self._row(entry, entry.revision) for entry in entries]
+        return tables.table(self.resource, rows, self.include_object, version=self.version)
+
+    def _row(self, entry: Entry, revision: int) -> dict[str, Any]:
+        """The object that a row is made of; who manages it is not parsed, only put out again."""
+        obj: dict[str, Any] = orjson.loads(self._encode(entry, revision, ()))
+        if self.managed and entry.managed:
+            obj["metadata"]["managedFields"] = orjson.Fragment(b"".join(entry.managed))
+        return obj
 
     def _data(self, entry: Entry) -> bytes:
         """The stored form, or the one that this view has of it, made once."""
@@ -125,7 +137,10 @@ class ProtobufView(View):
     def _message(self, entry: Entry) -> bytes:
         message = entry.views.get(self._form)
         if message is None:
-            message = splicing.begun(writing.write(self._name, orjson.loads(self._data(entry))), entry.revision)
+            obj = orjson.loads(self._data(entry))
+            if self.managed and entry.managed:
+                obj["metadata"]["managedFields"] = orjson.loads(b"".join(entry.managed))
+            message = splicing.begun(writing.write(self._name, obj), entry.revision)
             _MESSAGES.keep(entry, self._form, message)
         return message
 
@@ -139,7 +154,7 @@ class ProtobufView(View):
     def _form(self) -> str:
         """What names it among an entry's forms: the same for all views that it is the same for."""
         version = self.resource.api_version if self._converted else ""
-        return f"{protobuf.MEDIA_TYPE} {self.shape} {self.projected} {version}"
+        return f"{protobuf.MEDIA_TYPE} {self.shape} {self.projected} {self.managed} {version}"
 
 
 _MESSAGES = KeptForms(64 * 1024 * 1024)

@@ -32,15 +32,16 @@ _OF_RANGES = ("Invalid", "InternalError")  # reasons that the tenant's ranges ma
 _ATTEMPTS = 20  # of one request, each with others than those that turned out to be taken
 
 
-async def create(call: Call, place: Place, obj: Object, *, dry_run: bool) -> Written:
+async def create(call: Call, place: Place, obj: Object, managed: bytes, *, dry_run: bool) -> Written:
     """Creates an object; a service with its address and ports, given or chosen. Raises StatusError."""
     if not _is_service(place):
-        return await call.parts.objects.create(place, obj, also=quotas.charges(call, obj, None), dry_run=dry_run)
+        also = quotas.charges(call, obj, None, managed)
+        return await call.parts.objects.create(place, obj, managed, also=also, dry_run=dry_run)
 
     async def write() -> Written:
         service = copy.deepcopy(obj)
-        also = [*_claims(call, service, None), *quotas.charges(call, service, None)]
-        return await call.parts.objects.create(place, service, also=also, dry_run=dry_run)
+        also = [*_claims(call, service, None), *quotas.charges(call, service, None, managed)]
+        return await call.parts.objects.create(place, service, managed, also=also, dry_run=dry_run)
 
     return await claiming(call, obj, write)
 

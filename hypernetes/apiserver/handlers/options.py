@@ -176,23 +176,26 @@ class WriteOptions:
 
     dry_run: bool  # do everything but write
     field_validation: str  # Ignore, Warn (the default) or Strict
+    force: bool = False  # an apply takes what others manage
 
 
 _WRITE_KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}  # by verb
 
 
-def write_options(query: Query, verb: str) -> WriteOptions:
+def write_options(query: Query, verb: str, *, applies: bool = False) -> WriteOptions:
     """Raises StatusError 422 for what upstream doesn't take, naming every parameter that is wrong."""
     dry_runs = _all(query, "dryRun")
     strictness = query.get("fieldValidation") or "Warn"
     causes = _dry_run_causes(dry_runs) + _manager_causes(query.get("fieldManager", ""))
     if strictness not in _FIELD_VALIDATIONS:
         causes += validation.not_supported("fieldValidation", strictness, _FIELD_VALIDATIONS)
-    if verb == "patch" and "force" in query:
+    if applies and not query.get("fieldManager"):
+        causes += validation.required("fieldManager", "is required for apply patch")
+    if verb == "patch" and not applies and "force" in query:
         causes += validation.forbidden("force", "may not be specified for non-apply patch")
     if causes:
         raise invalid(_META_GROUP, _WRITE_KINDS[verb], "", causes)
-    return WriteOptions(bool(dry_runs), strictness)
+    return WriteOptions(bool(dry_runs), strictness, applies and _boolean(query, "force"))
 
 
 def _dry_run_causes(values: list[str]) -> validation.Causes:

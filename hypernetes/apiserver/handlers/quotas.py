@@ -81,7 +81,7 @@ async def _write(call: Call, writing: Write, *, dry_run: bool) -> Written:
     return written
 
 
-def charges(call: Call, new: Object | None, old: Object | None) -> Sequence[SideWrite]:
+def charges(call: Call, new: Object | None, old: Object | None, managed: bytes = b"") -> Sequence[SideWrite]:
     """The ledgers that a write within `write` changes. Raises StatusError where a quota doesn't allow it; NeedsTurn.
 
     The quota of the whole tenant comes first.
@@ -90,7 +90,7 @@ def charges(call: Call, new: Object | None, old: Object | None) -> Sequence[Side
         name = new["metadata"]["name"]
         place = Place(call.resource, call.one_tenant, call.route.namespace, name)
         tenant = call.parts.lookups.tenant(call.one_tenant)
-        call.parts.tenant_quotas.charge(id(call), call.user.tenant, tenant, place, new)
+        call.parts.tenant_quotas.charge(id(call), call.user.tenant, tenant, place, new, managed)
     if not _is_counted(call):
         return ()
     turn = call.parts.turns.held(call.one_tenant, call.route.namespace, call)

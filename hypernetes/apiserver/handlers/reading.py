@@ -216,7 +216,7 @@ async def _page_from_store(call: Call, asked: ListOptions, prefix: str, start: s
     try:
         while True:
             page = await call.parts.store.list(prefix, limit=asked.limit, start=start, revision=revision)
-            stored = [Entry(item.key, item.revision, item.value) for item in page.items]
+            stored = [Entry.of(item, call.parts.mirror.interner) for item in page.items]
             end = page.next_key or range_end(prefix)
             for entry in await _with_implied(call, stored, start or prefix, end, revision):
                 if match is not None and not match(entry):
@@ -251,7 +251,7 @@ async def _with_implied(call: Call, stored: list[Entry], start: str, end: str, r
         for source in page.items:
             if not implied.implies(source.key):
                 continue
-            for entry in implied.of(Entry(source.key, source.revision, source.value)):
+            for entry in implied.of(Entry.of(source, call.parts.mirror.interner)):
                 if start <= entry.key < end:
                     found.setdefault(entry.key, entry)
         next_key = page.next_key

@@ -15,10 +15,11 @@ from hypernetes.apiserver import codec, deletion, patch, registry, schema, strea
 from hypernetes.apiserver.authn import certificates, serviceaccounts
 from hypernetes.apiserver.authn.serviceaccounts import BoundObject, ServiceAccountToken
 from hypernetes.apiserver.authz.nodes import node_of
-from hypernetes.apiserver.handlers import negotiation, options, writing
+from hypernetes.apiserver.fieldmanagement import entries, scaling
+from hypernetes.apiserver.handlers import applying, managers, negotiation, options, writing
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.handlers.reading import find
-from hypernetes.apiserver.objects import Decision, Place, Put, Remove, missing
+from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Stored, missing
 from hypernetes.apiserver.registry import metadata, namespaces, scales
 
 Object = dict[str, Any]
@@ -51,12 +52,14 @@ def _answer_scale(call: Call, scale: Object) -> web.Response:
 
 async def put_scale(call: Call) -> web.StreamResponse:
     """PUT or PATCH of a scale: changes spec.replicas and nothing else."""
+    if call.route.verb == "patch" and patch.check_content_type(call.http.content_type) == patch.APPLY:
+        return await _apply_scale(call)
     asked = options.write_options(call.http.query, call.route.verb)
     body, content_type = await negotiation.read_payload(call, ("autoscaling/v1", "Scale"))
     kind = schema.for_kind("autoscaling/v1", "Scale")
     strategy = registry.of(call.resource)
 
-    def changed(old: Object | None) -> Decision:
+    def changed(old: Stored | None) -> Decision:
         if old is None:
             raise missing(writing.place_of(call))
         if call.route.verb == "patch":
@@ -66,7 +69,27 @@ async def put_scale(call: Call) -> web.StreamResponse:
             scale, _ = kind.decode(body, asked.field_validation, content_type)
         writing.check_uid(call, (scale.get("metadata") or {}).get("uid"), old)
         new = scales.applied(scale, old, call.resource, call.route.name)
-        return writing.decide_update(call, strategy, new, old)
+        return writing.decide_update(call, strategy, new, old, managers.scaled(call, scale, old))
+
+    written = await writing.change(call, changed, dry_run=asked.dry_run)
+    return _answer_scale(call, scales.of(codec.decode(written.entry.data, written.entry.revision)))
+
+
+async def _apply_scale(call: Call) -> web.StreamResponse:
+    asked = options.write_options(call.http.query, "patch", applies=True)
+    known = managers.scale_versions()
+    config = await applying.read_configuration(call, known.api_version, "Scale", asked.field_validation)
+    kind, strategy = schema.for_kind(known.api_version, "Scale"), registry.of(call.resource)
+
+    def changed(old: Stored | None) -> Decision:
+        if old is None:
+            raise missing(writing.place_of(call))
+        before, shown = entries.load(old.managed), scales.of(old)
+        new, after = applying.outcome(call, shown, config, scaling.of_scale(before), known, force=asked.force)
+        scale, _ = patch.decode(kind, shown if new is None else new, asked.field_validation)
+        obj = scales.applied(scale, old, call.resource, call.route.name)
+        managed = entries.dump(scaling.of_workload(before, after, call.resource.api_version))
+        return applying.settled(writing.decide_update(call, strategy, obj, old, managed), old)
 
     written = await writing.change(call, changed, dry_run=asked.dry_run)
     return _answer_scale(call, scales.of(codec.decode(written.entry.data, written.entry.revision)))
@@ -133,9 +156,10 @@ async def finalize(call: Call) -> web.StreamResponse:
     sent = await writing.read_object(call, asked.field_validation)
     strategy = registry.of(call.resource)
 
-    def changed(old: Object | None) -> Decision:
+    def changed(old: Stored | None) -> Decision:
         if old is None:
             raise missing(writing.place_of(call))
+        managed = managers.updated(call, sent, old, None)
         expected = sent["metadata"].get("resourceVersion")
         if expected and expected != old["metadata"]["resourceVersion"]:
             raise conflict("namespaces", call.route.name, writing.MODIFIED)
@@ -149,7 +173,7 @@ async def finalize(call: Call) -> web.StreamResponse:
             raise invalid("", "Namespace", call.route.name, causes)
         if not new["spec"]["finalizers"]:
             del new["spec"]["finalizers"]
-        return Remove(last=new) if deletion.finished(new, strategy) else Put(new)
+        return Remove(last=new) if deletion.finished(new, strategy) else Put(new, managed=managed)
 
     return writing.answer(call, await writing.change(call, changed, dry_run=asked.dry_run), accepted)
 

@@ -16,12 +16,12 @@ from hypernetes.apiserver import (
     versions,
     views,
 )
-from hypernetes.apiserver.handlers import claims, negotiation, options, quotas
+from hypernetes.apiserver.handlers import claims, managers, negotiation, options, quotas
 from hypernetes.apiserver.handlers.context import CREATED, Call, check_may_create
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
 from hypernetes.apiserver.largebodies import is_large
-from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Written, missing
+from hypernetes.apiserver.objects import Decision, Place, Put, Remove, Stored, Written, missing
 from hypernetes.apiserver.registry import Strategy, metadata
 from hypernetes.apiserver.validation import Causes
 
@@ -45,10 +45,11 @@ async def create(call: Call) -> web.StreamResponse:
     return answer(call, written, accepted, 201)
 
 
-async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Written:
-    """Creates a decoded object. Raises StatusError."""
+async def create_object(call: Call, obj: Object, managed: bytes | None = None, *, dry_run: bool = False) -> Written:
+    """Creates a decoded object; `managed` says who manages it, where that is known. Raises StatusError."""
     resource, tenant = call.resource, call.one_tenant
     strategy = registry.of(resource)
+    claimed = obj["metadata"].pop("managedFields", None)
     generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     if resource.namespaced and not call.route.namespace:
         raise StatusError("MethodNotAllowed", "an object of this kind is created in a namespace")
@@ -61,6 +62,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         call.http[CREATED] = name
         check_may_create(call, name)
         new = _completed_new(call, clone(obj) if generate else obj, strategy)
+        managed_now = managers.created(call, new, claimed) if managed is None else managed
         asked = admission.request(call, admission.CREATE, new)
         await admission.admit(call, asked)
         strategy.prepare_create(new)
@@ -71,7 +73,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
         await admission.admit(call, asked, validating=True)
         place = Place(resource, tenant, call.route.namespace, new["metadata"]["name"])
         try:
-            written = await quotas.write(call, _creation(call, place, new, dry_run), dry_run=dry_run)
+            written = await quotas.write(call, _creation(call, place, new, managed_now, dry_run), dry_run=dry_run)
             await admission.relied_on(call, written.entry.revision)
             return written
         except StatusError as error:
@@ -80,8 +82,8 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False) -> Wr
     raise AssertionError("unreachable")
 
 
-def _creation(call: Call, place: Place, obj: Object, dry_run: bool) -> quotas.Write:
-    return lambda: claims.create(call, place, obj, dry_run=dry_run)
+def _creation(call: Call, place: Place, obj: Object, managed: bytes, dry_run: bool) -> quotas.Write:
+    return lambda: claims.create(call, place, obj, managed, dry_run=dry_run)
 
 
 async def read_object(call: Call, field_validation: str, *, new: bool = False) -> Object:
@@ -101,6 +103,7 @@ async def read_object(call: Call, field_validation: str, *, new: bool = False) -
     obj.setdefault("metadata", {})
     obj = versions.stored(call.resource, obj)
     check_place(call, obj, new)
+    metadata.drop_tenant(obj["metadata"])
     call.warnings += metadata.drop_equal_owners(obj["metadata"])
     return obj
 
@@ -163,7 +166,7 @@ async def update(call: Call) -> web.StreamResponse:
     await admission.prepare(call)
     strategy = registry.of(call.resource, call.route.subresource)
 
-    def changed(old: Object | None) -> Decision:
+    def changed(old: Stored | None) -> Decision:
         if old is None:
             raise missing(place_of(call))
         check_uid(call, sent["metadata"].get("uid"), old)
@@ -181,8 +184,13 @@ async def update(call: Call) -> web.StreamResponse:
     return answer(call, written, accepted)
 
 
-def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> Decision:
-    """What writing `new` over `old` comes to. Raises StatusError: 409 for a stale revision, 422 for what may not be."""
+def decide_update(
+    call: Call, strategy: Strategy, new: Object, old: Stored, managed: bytes | None = None
+) -> Decision:  # fmt: skip
+    """What writing `new` over `old` comes to; `managed` says who manages it then, where that is known.
+
+    Raises StatusError: 409 for a stale revision, 422 for what may not be.
+    """
     resource = call.resource
     stored = resource.stored
     expected = new["metadata"].get("resourceVersion")
@@ -191,9 +199,12 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
     if not expected and resource.stored.group_resource in metadata.NEVER_UNCONDITIONALLY:
         causes = validation.invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise invalid(resource.group, resource.name, call.route.name, causes)
+    claimed = new["metadata"].pop("managedFields", None)
     metadata.carry_over(new["metadata"], old["metadata"])
     kind = schema.for_kind(stored.api_version, stored.kind)
     kind.default(new)
+    if managed is None:
+        managed = managers.updated(call, new, old, claimed)
     asked = admission.request(call, admission.UPDATE, new, old)
     admission.complete(asked)
     causes = []
@@ -221,7 +232,7 @@ def decide_update(call: Call, strategy: Strategy, new: Object, old: Object) -> D
     admission.check(asked)
     if deletion.finished(new, strategy) and not deletion.finished(old, strategy):
         return Remove(also=[*claims.released(call, old), *quotas.charges(call, None, old)], last=new)
-    return Put(new, [*claims.reclaimed(call, new, old), *quotas.charges(call, new, old)])
+    return Put(new, [*claims.reclaimed(call, new, old), *quotas.charges(call, new, old, managed)], managed)
 
 
 def check_uid(call: Call, uid: str | None, old: Object) -> None:

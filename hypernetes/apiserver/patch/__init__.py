@@ -6,6 +6,15 @@
 Both raise StatusError with upstream's codes; the object that is passed in is never changed.
 """
 
-from hypernetes.apiserver.patch.applying import CONTENT_TYPES, JSON, MERGE, STRATEGIC, apply, check_content_type, decode
+from hypernetes.apiserver.patch.applying import (
+    APPLY,
+    CONTENT_TYPES,
+    JSON,
+    MERGE,
+    STRATEGIC,
+    apply,
+    check_content_type,
+    decode,
+)
 
-__all__ = ["CONTENT_TYPES", "JSON", "MERGE", "STRATEGIC", "apply", "check_content_type", "decode"]
+__all__ = ["APPLY", "CONTENT_TYPES", "JSON", "MERGE", "STRATEGIC", "apply", "check_content_type", "decode"]

@@ -12,18 +12,22 @@ from hypernetes.apiserver.schema.bodies import check_depth, load_json
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"  # server-side apply, which is no patch of an object but says all of a manager's
 CONTENT_TYPES = (JSON, MERGE, STRATEGIC)
 
 
 def check_content_type(content_type: str) -> str:
-    """The kind of patch that it names. Raises StatusError 415."""
+    """The kind of patch that it names, or APPLY. Raises StatusError 415."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in CONTENT_TYPES:
-        raise StatusError(
-            "UnsupportedMediaType",
-            f"the body of the request was in an unknown format - accepted media types: {', '.join(CONTENT_TYPES)}",
-        )
+    if kind not in (*CONTENT_TYPES, APPLY):
+        raise _unsupported()
     return kind
+
+
+def _unsupported() -> StatusError:
+    known = ", ".join((*CONTENT_TYPES, APPLY))
+    message = f"the body of the request was in an unknown format - accepted media types: {known}"
+    return StatusError("UnsupportedMediaType", message)
 
 
 def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema: KindSchema) -> dict[str, Any]:
@@ -33,6 +37,8 @@ def apply(content_type: str, original: dict[str, Any], body: bytes | Any, schema
     that doesn't fit, 413 for too many operations.
     """
     kind = check_content_type(content_type)
+    if kind == APPLY:
+        raise _unsupported()
     patch = load_json(body) if isinstance(body, bytes) else clone(body)
     try:
         if kind == JSON:

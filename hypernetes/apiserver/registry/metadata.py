@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from hypernetes.api import times
+from hypernetes.api.tenancy import TENANT_ANNOTATION
 from hypernetes.apiserver import validation
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
@@ -66,6 +67,13 @@ def carry_over(new: Object, old: Object) -> None:
     for name in ("creationTimestamp", "deletionTimestamp", "generation"):
         if name in old:
             new[name] = old[name]
+
+
+def drop_tenant(metadata: Object) -> None:
+    """Takes out the annotation that only the server writes, on paths across tenants, and that clients send back."""
+    annotations = metadata.get("annotations")
+    if annotations and annotations.pop(TENANT_ANNOTATION, None) is not None and not annotations:
+        del metadata["annotations"]
 
 
 def drop_equal_owners(metadata: Object) -> list[str]:

@@ -43,7 +43,6 @@ def prepare_status(new: Object, old: Object) -> None:
     status = new.setdefault("status", {})
     if not status.get("qosClass") and old.get("status", {}).get("qosClass"):
         status["qosClass"] = old["status"]["qosClass"]
-    statuses.complete(status)
 
 
 def validate_create(pod: Object) -> Causes:

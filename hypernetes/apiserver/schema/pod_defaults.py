@@ -22,6 +22,16 @@ def pod(obj: dict[str, Any]) -> None:
                 for port in container.get("ports") or ():
                     port.setdefault("hostPort", port["containerPort"])
     _requests_from_limits(spec.get("resources") or {})
+    _addresses(obj.get("status") or {})
+
+
+def _addresses(status: dict[str, Any]) -> None:
+    """podIP is the first of podIPs, and wins where they differ."""
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if address and (not addresses or addresses[0].get("ip") != address):
+        status["podIPs"] = [{"ip": address}]
+    elif addresses and not address:
+        status["podIP"] = addresses[0].get("ip") or ""
 
 
 def template(value: dict[str, Any]) -> None:

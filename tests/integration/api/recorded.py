@@ -18,7 +18,7 @@ _OF_NODES = (
     scheme.by_name("storage.k8s.io/v1", "csinodes"),
     scheme.by_name("storage.k8s.io/v1", "volumeattachments"),
 )  # the provider's
-_LATER = frozenset({"apply", "customresources"})  # topics of what is not served yet
+_LATER = frozenset({"customresources"})  # topics of what is not served yet
 _SERVED_GROUPS = frozenset(resource.group for resource in scheme.served())
 _PLACEHOLDER = re.compile(r"<[a-z]+\d*>")
 

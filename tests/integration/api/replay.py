@@ -225,7 +225,15 @@ def _reduced(value: Any, keep: set[str]) -> Any:
     if str(value.get("kind")).endswith("AccessReview") and "status" in value:
         value = {**value, "status": {key: item for key, item in value["status"].items() if key != "reason"}}
     dropped = DROPPED if "managedFields" in keep else DROPPED | {"managedFields"}
-    return {key: _reduced(item, keep) for key, item in value.items() if key not in dropped}
+    reduced = {key: _reduced(item, keep) for key, item in value.items() if key not in dropped}
+    if "managedFields" in reduced:
+        reduced["managedFields"] = sorted(reduced["managedFields"], key=_manager)
+    return reduced
+
+
+def _manager(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Upstream orders them by the second of their last change, so their order is an accident."""
+    return (*(entry.get(key, "") for key in ("manager", "operation", "subresource", "apiVersion")), str(entry))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The stored form of objects, and what is spliced into it."""
 
+from typing import Any
+
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,3 +39,24 @@ def test_the_same_object_is_shown_as_another_version_of_its_group() -> None:
     assert orjson.loads(codec.splice(stored, 3, api_version="v1")) == {
         "apiVersion": "v1", "kind": "Network", "metadata": {"name": "a", "resourceVersion": "3"},
     }  # fmt: skip
+
+
+FIELDS = st.dictionaries(st.text(alphabet='a],"[{}:\\ \n', max_size=8), st.just({}), max_size=4)
+
+
+@given(FIELDS, TEXTS, st.booleans())
+def test_managers_are_found_again_without_parsing(
+    fields: dict[str, Any], annotations: dict[str, str], has: bool
+) -> None:
+    annotations.pop("hypernetes.io/tenant", None)
+    managed = orjson.dumps([{"apiVersion": "v1", "fieldsV1": fields, "manager": "],", "operation": "Update"}] * 2)
+    metadata = {"name": "a", **({"annotations": annotations} if has and annotations else {})}
+    data = codec.encode({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"managedFields": [1]}})
+    value = codec.join(data, managed)
+    assert codec.split(value) == (data, managed)
+    assert codec.split(data) == (data, b"")
+    assert orjson.loads(value)["metadata"] == {**metadata, "managedFields": orjson.loads(managed)}
+    for tenant in (None, "acme"):
+        shown = orjson.loads(codec.splice(data, 7, tenant, managed=(managed[:5], managed[5:])))
+        assert shown["metadata"]["managedFields"] == orjson.loads(managed)
+        assert shown["metadata"]["resourceVersion"] == "7"

@@ -48,8 +48,8 @@ class Server:
         self.usage.observe(self.mirror.apply([Change(key, revision, data, None)]))
         return revision
 
-    def charge(self, number, where, value, user="acme"):
-        self.quotas.charge(number, user, self.tenant, where, value)
+    def charge(self, number, where, value, user="acme", managed=b""):
+        self.quotas.charge(number, user, self.tenant, where, value, managed)
 
 
 def test_what_is_stored_is_counted_as_it_comes_changes_and_goes():

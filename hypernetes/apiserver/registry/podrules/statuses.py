@@ -11,15 +11,6 @@ Object = dict[str, Any]
 _SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 
 
-def complete(status: Object) -> None:
-    """podIP is the first of podIPs, and wins where they differ."""
-    address, addresses = status.get("podIP"), status.get("podIPs")
-    if address and (not addresses or addresses[0].get("ip") != address):
-        status["podIPs"] = [{"ip": address}]
-    elif addresses and not address:
-        status["podIP"] = addresses[0].get("ip") or ""
-
-
 def validate(new: Object, old: Object) -> Causes:
     """`new` and `old` are pods."""
     status, before, spec = new.get("status") or {}, old.get("status") or {}, old["spec"]

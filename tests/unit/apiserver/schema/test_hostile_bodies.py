@@ -38,9 +38,14 @@ def test_merges_do_not_multiply() -> None:
 
 
 def test_a_merge_gives_what_the_mapping_itself_does_not_say() -> None:
-    value, duplicates = bodies.parse(b"a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}", bodies.YAML)
-    assert value["b"] == {"x": 1, "y": 3}
+    value, duplicates = bodies.parse(b"a: &a {x: 1, z: 2}\nb: {<<: *a, z: 3}", bodies.YAML)
+    assert value["b"] == {"x": 1, "z": 3}
     assert duplicates == []
+
+
+def test_a_single_letter_is_a_truth_value_as_for_kubernetes() -> None:
+    value, _ = bodies.parse(b"a: [y, Y, n, N, yes, z, 'y', yy]\ny: 1", bodies.YAML)
+    assert value == {"a": [True, True, False, False, True, "z", "y", "yy"], "true": 1}
 
 
 @pytest.mark.parametrize("body", [b"a: !!binary gA==", b"a: !!set {b}", b"a: .nan", b"a: .inf"])
