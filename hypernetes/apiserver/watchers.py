@@ -125,11 +125,12 @@ class Watcher:
 
     __slots__ = (
         "_bytes", "_limit", "_news", "_queue", "began", "cut_off", "due", "exact", "expired", "match", "outlet",
-        "revision", "scope", "view",
+        "revision", "scope", "since", "view",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, view: View, match: Match | None, limit: int = QUEUE_EVENTS) -> None:
         self.scope, self.view, self.match = scope, view, match
+        self.since = 0  # the client knows of everything up to here
         self.revision = 0  # of the latest event that was offered, whether it matched or not, or where it begins
         self.began = False  # it has been told something
         self.exact = not scope.shared and not (scope.node and (scope.namespace or scope.name))  # its bucket says it all
@@ -144,7 +145,7 @@ class Watcher:
 
     def offer(self, event: Event) -> None:
         """Queues the event if it is one for this watcher."""
-        if event.revision <= self.revision:
+        if event.revision <= self.since:
             return  # the client knows of it: it may be told by one server and watch another, which is a little behind
         self.revision = event.revision
         seen = transition(event, self.match)

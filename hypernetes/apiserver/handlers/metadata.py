@@ -2,7 +2,8 @@
 
 For our own controllers: garbage is a question of owners, names and finalizers across kinds, and a watch of each kind
 would tell of each object twice. An object comes with its apiVersion, kind and plural (`resource`), and of its metadata
-with what `_KEPT` names. Events are left out: they own nothing, belong to nobody and are many.
+with what `_KEPT` names. Events are left out: they own nothing, belong to nobody and are many. So are IPAddresses, which
+are written at the revision of their Service: a watch that is resumed between the two would lose one.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ _KEPT = (
     "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers",
     "ownerReferences",
 )  # fmt: skip
-_LEFT_OUT = frozenset({"events"})
+_LEFT_OUT = frozenset({"events", "ipaddresses"})
 _BOOKMARK_SECONDS = 10.0
 _SECONDS = 1800.0  # of a watch that says nothing of its end
 _FULL = 100_000  # events that may wait: whoever is cut off reads everything again
@@ -117,7 +118,7 @@ async def _watch(call: Call) -> web.StreamResponse:
     if since is None:
         raise StatusError("BadRequest", "a watch of all metadata goes on from a list: say its resourceVersion")
     watcher = Watcher(EVERYTHING, _VIEW, _matches, limit=_FULL)
-    watcher.revision = since
+    watcher.since = watcher.revision = since
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     try:
         for event in call.parts.mirror.since(since):

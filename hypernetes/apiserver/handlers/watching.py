@@ -100,7 +100,7 @@ def _begin(call: Call, asked: ListOptions, watcher: Watcher) -> Iterable[bytes]:
         since = mirror.revision if from_now or revision is None else revision
         if not _tenant_existed(call, since):
             raise HistoryGone
-        watcher.revision = since
+        watcher.since = watcher.revision = since
         for event in mirror.since(since):
             entry = event.entry or event.previous
             if entry is not None and entry.name is not None and watcher.scope.holds(event):

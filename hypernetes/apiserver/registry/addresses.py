@@ -120,6 +120,7 @@ def validate_range_update(new: Object, old: Object) -> Causes:
 ADDRESSES = Strategy(
     name_rule=name_rule,
     complete=True,
+    owns=False,
     validate=validate_address,
     validate_update=validate_address_update,
 )

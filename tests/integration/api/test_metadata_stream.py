@@ -55,6 +55,17 @@ async def test_all_kinds_and_tenants_come_in_one_list_and_what_changes_in_one_wa
     assert "deletionTimestamp" in told[1]["object"]["metadata"]
 
 
+async def test_a_service_is_told_of_although_its_address_is_written_with_it(admin: User) -> None:
+    before = (await admin("GET", PATH)).json
+    assert names(before["items"], "IPAddress") == set()
+    services = "/api/v1/namespaces/default/services"
+    async with admin.watch(PATH, resourceVersion=before["metadata"]["resourceVersion"]) as watch:
+        await admin("POST", services, {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+        await admin("DELETE", f"{services}/s")
+        await admin("POST", CONFIG_MAPS, {"metadata": {"name": "after"}})
+        assert await watch.names(3) == [("ADDED", "s"), ("DELETED", "s"), ("ADDED", "after")]
+
+
 async def test_what_it_cannot_make_sense_of_is_refused(admin: User) -> None:
     for query in ({"limit": "some"}, {"continue": "x"}, {"watch": "true"}):
         assert (await admin("GET", PATH, **query)).status == 400, query

@@ -51,6 +51,19 @@ async def told(watcher: Watcher) -> list[tuple[str, str, str]]:
     return [(e["type"], e["object"]["metadata"]["name"], e["object"]["metadata"]["resourceVersion"]) for e in events]
 
 
+async def test_a_watcher_of_everything_is_told_of_both_objects_of_one_revision() -> None:
+    story = Story()
+    watcher = Watcher(watchers.EVERYTHING, view_of(PODS), None)
+    story.watchers.add(watcher)
+    objects = {
+        KEYS.of(PODS, "acme", "web", "a"): {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}},
+        KEYS.of(NODES, "system", "", "n"): {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}},
+    }  # fmt: skip
+    changes = [Change(key, 2, orjson.dumps(obj), None) for key, obj in objects.items()]
+    story.watchers.publish(story.mirror.apply(changes))
+    assert [name for _, name, _ in await told(watcher)] == ["a", "n"]
+
+
 async def test_each_watcher_is_told_of_what_is_in_its_scope() -> None:
     story = Story()
     all_, acme, web = story.watch(None), story.watch("acme"), story.watch("acme", namespace="web")
@@ -68,7 +81,7 @@ async def test_each_watcher_is_told_of_what_is_in_its_scope() -> None:
 async def test_a_watch_is_not_told_again_what_it_begins_after() -> None:
     story = Story()
     watcher = story.watch("acme")
-    watcher.revision = 2  # the client knows of it from another server, this one's mirror is a revision behind
+    watcher.since = 2  # the client knows of it from another server, this one's mirror is a revision behind
     story.pod("acme", "a")
     story.pod("acme", "b")
     assert await told(watcher) == [("ADDED", "b", "3")]
