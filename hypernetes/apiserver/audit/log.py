@@ -80,12 +80,15 @@ class AuditLog:
         taken, self._waiting = self._waiting, []
         if not self._lines:
             self._filled.clear()
-        written = await self._written([line for line, _ in taken])
-        if not written:
-            self._counts.errors["log"] += len(taken)
-        for _, future in taken:
-            if not future.done():
-                future.set_result(written)
+        written = False
+        try:
+            written = await self._written([line for line, _ in taken])
+            if not written:
+                self._counts.errors["log"] += len(taken)
+        finally:
+            for _, future in taken:
+                if not future.done():
+                    future.set_result(written)
 
     async def _write_lines(self) -> bool:
         taken, size = [], 0
@@ -108,8 +111,10 @@ class AuditLog:
             await asyncio.shield(writing)
         except asyncio.CancelledError:  # what has begun is ended first, or else lines would be there twice
             await asyncio.wait({writing}, timeout=_ENDING_SECONDS)
-            if not writing.done() or writing.exception() is not None:
-                self._lost(len(lines), "the audit log can't be written at the end")
+            if not writing.done():
+                self._lost(len(lines), "the audit log takes too long at the end")
+            elif writing.exception() is not None:
+                self._put_back(lines, sum(map(len, lines)))
             raise
         except OSError as error:
             self._complain("the audit log can't be written", error=str(error), events=len(lines))

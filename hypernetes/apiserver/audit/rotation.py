@@ -51,7 +51,8 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         now = datetime.now(UTC)
-        self._path.rename(self._free_name(now))
+        with suppress(FileNotFoundError):  # it was put aside before, and no other could be opened
+            self._path.rename(self._free_name(now))
         former = self._file
         self._open()
         os.close(former)

@@ -32,6 +32,20 @@ def test_a_file_is_continued(tmp_path: Path) -> None:
     assert (tmp_path / "audit.log").read_text() == "one\ntwo\n"
 
 
+def test_a_file_that_was_put_aside_while_no_other_could_be_opened_is_followed_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RotatingFile(tmp_path / "audit.log", max_bytes=5, backups=2, days=0)
+    file.write(b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            file.write(b"two\n")
+    file.write(b"two\n")
+    file.close()
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["one\n", "two\n"]
+
+
 @pytest.mark.parametrize(
     ("backups", "days", "gone"),
     [(0, 0, []), (2, 0, ["01", "07"]), (0, 2, ["01", "07"]), (3, 5, ["01"]), (3, 0, ["01"])],
