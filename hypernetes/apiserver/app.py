@@ -175,6 +175,12 @@ class Application:
             negotiation.warn(refused, call.warnings)
             return refused
 
+    def _check_anonymous(self, request: web.BaseRequest) -> None:
+        """Raises StatusError 401 where nobody may ask without a credential."""
+        allows = self._parts.allows_anonymous
+        if allows is not None and _certificate(request) is None and not allows(request.path):
+            raise StatusError("Unauthorized", "Unauthorized")
+
     async def _who(self, request: web.BaseRequest) -> User:
         """Whom a request comes from. Raises StatusError."""
         return self._impersonated(await self._sender(request), request)
@@ -182,7 +188,10 @@ class Application:
     async def _sender(self, request: web.BaseRequest) -> User:
         """Whose credential a request has. Raises StatusError."""
         shown = request.headers.get("Authorization")
-        return await self._parts.authenticator.authenticate(_certificate(request), shown)
+        user = await self._parts.authenticator.authenticate(_certificate(request), shown, request.headers)
+        if not user.tenant:
+            self._check_anonymous(request)
+        return user
 
     def _impersonated(self, user: User, request: web.BaseRequest) -> User:
         """Whom the request's headers name, if its sender may be taken for them. Raises StatusError."""
@@ -238,6 +247,8 @@ class Application:
         """Health is for anybody, but for those with a credential that is none."""
         if "Authorization" in request.headers:
             await self._parts.authenticator.authenticate(_certificate(request), request.headers["Authorization"])
+        else:
+            self._check_anonymous(request)
         return await probing.probe(self._parts.health, request)
 
 

@@ -13,17 +13,17 @@ import orjson
 import structlog
 import uvloop
 
-from hypernetes.apiserver import memory, requestlog
+from hypernetes.apiserver import identityflags, memory, requestlog
 from hypernetes.apiserver.audit.options import AuditError, AuditSettings, audit_options, settings
 from hypernetes.apiserver.authn import static_tokens
 from hypernetes.apiserver.authn.static_tokens import TokenFileError
+from hypernetes.apiserver.identityflags import Flags
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import CannotOpen
 from hypernetes.apiserver.storage.compaction import compact_regularly
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.pki import CertificateError, PkiDirectory
-from hypernetes.providers import loading
-from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
+from hypernetes.providers.identity.base import ConfigurationError
 
 log = structlog.get_logger()
 
@@ -51,18 +51,9 @@ _CAUSES = (CannotStart, CannotOpen, OSError, CertificateError, ConfigurationErro
     type=click.Choice(requestlog.LEVELS),
     help="which requests get a line: slow ones, all writes too, or all; failures of the server always do",
 )
-@click.option(
-    "--identity-provider",
-    "providers",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="an installed identity provider and its configuration; several are asked in this order",
-)
+@identityflags.options
 @audit_options
-def main(
-    directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str, providers: tuple[str, ...],
-    **audit: Any,
-) -> None:  # fmt: skip
+def main(directory: Path, bind: str, port: int, store: str, log_level: str, request_log: str, **others: Any) -> None:
     """Serves the Kubernetes API of all tenants."""
     structlog.configure(
         processors=[
@@ -77,7 +68,8 @@ def main(
     _allow_files()
     memory.tune()
     try:
-        uvloop.run(_serve(directory, bind, port, store, request_log, providers, settings(**audit)))
+        flags, audit = identityflags.taken(others), settings(**others)
+        uvloop.run(_serve(directory, bind, port, store, request_log, flags, audit))
     except* _CAUSES as errors:
         first = errors.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
@@ -92,16 +84,19 @@ def _allow_files() -> None:
 
 
 async def _serve(
-    directory: Path, bind: str, port: int, location: str, request_log: str, providers: tuple[str, ...],
-    audit: AuditSettings | None,
-) -> None:  # fmt: skip
+    directory: Path, bind: str, port: int, location: str, request_log: str, flags: Flags, audit: AuditSettings | None
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     cluster_id = _cluster_id(directory)
     pki = PkiDirectory(directory / "pki", cluster_id)
     tokens = static_tokens.load(directory / "tokens.csv")
-    identity = [_identity_provider(each) for each in providers]
+    sources = identityflags.sources(flags)
+    serves = Settings(
+        cluster_id, pki, bind, port, tokens, request_log, front_proxy=sources.front_proxy,
+        allows_anonymous=sources.allows_anonymous, identity_providers=sources.providers, audit=audit,
+    )  # fmt: skip
     prepare_certificates(pki, bind)
     if location == "sqlite":
         (directory / "store").mkdir(exist_ok=True)
@@ -109,7 +104,7 @@ async def _serve(
     store = await open_store(location)
     try:
         async with (
-            running(Settings(cluster_id, pki, bind, port, tokens, request_log, identity, audit), store),
+            running(serves, store),
             asyncio.TaskGroup() as tasks,
         ):
             compacting = tasks.create_task(compact_regularly(store))
@@ -118,17 +113,6 @@ async def _serve(
             log.info("stopping")
     finally:
         await store.close()
-
-
-def _identity_provider(named: str) -> IdentityProvider:
-    """Of `NAME` or `NAME=FILE`. Raises CannotStart, ConfigurationError."""
-    name, separator, file = named.partition("=")
-    try:
-        factory = loading.load("identity", name)
-    except loading.NoSuchProviderError as error:
-        raise CannotStart(str(error)) from error
-    provider: IdentityProvider = factory(Path(file) if separator else None)
-    return provider
 
 
 def _cluster_id(directory: Path) -> str:

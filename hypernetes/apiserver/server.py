@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from hypernetes.apiserver.audit.options import AuditSettings
 from hypernetes.apiserver.audit.recording import Auditor
 from hypernetes.apiserver.audit.webhook import AuditWebhook
 from hypernetes.apiserver.authn import Authenticator, Sources, TokenKeys, User
+from hypernetes.apiserver.authn.frontproxy import FrontProxy
 from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.tenantindex import TenantIndex
 from hypernetes.apiserver.authz import Authorizer, NodeGraph, Rbac
@@ -61,6 +62,8 @@ class Settings:
     port: int  # 0: any free one
     tokens: Mapping[bytes, User] = field(default_factory=dict)  # static ones, by hash
     request_log: str = requestlog.SLOW
+    front_proxy: FrontProxy | None = None
+    allows_anonymous: Callable[[str], bool] | None = None  # by path
     identity_providers: Sequence[IdentityProvider] = ()  # in the order in which they are asked; opened here
     audit: AuditSettings | None = None  # None: nothing is recorded
 
@@ -95,6 +98,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     token_keys = TokenKeys(store, keys.root.rstrip("/"))
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
+    if settings.front_proxy is not None:
+        serving.load_verify_locations(settings.front_proxy.authority)
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
     shown = ServingCertificate(pki, hot, settings.bind)
     health = Health(store, mirror, token_keys, settings.cluster_id)
@@ -133,11 +138,12 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             parts = Parts(
                 settings.cluster_id, store, keys, mirror, freshness, watchers, objects, lookups,
                 Authenticator(
-                    settings.cluster_id, lookups, token_keys, settings.tokens, sources, local_users, freshness.now
+                    settings.cluster_id, lookups, token_keys, settings.tokens, sources, local_users, freshness.now,
+                    settings.front_proxy, pki.authority.pem,
                 ),
                 authorizer,
                 token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
-                TenantQuotas(mirror, usage), local_users, implied,
+                TenantQuotas(mirror, usage), local_users, implied, settings.allows_anonymous,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

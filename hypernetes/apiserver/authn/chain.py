@@ -9,20 +9,24 @@ source doesn't answer that might know the token, the answer is 503.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
+from multidict import CIMultiDictProxy
 
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.authn import localusers, serviceaccounts, static_tokens, x509
+from hypernetes.apiserver.authn.frontproxy import FrontProxy, is_ours
 from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.serviceaccounts import Objects, ServiceAccountToken, TokenError
-from hypernetes.apiserver.authn.sources import Sources
+from hypernetes.apiserver.authn.sources import LivingTenant, Sources, user_in
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
 from hypernetes.apiserver.authn.users import ANONYMOUS, User
 
 _VERIFIED_TOKENS = 8192  # signatures are checked once; what a token is bound to, at each request
+
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger()
 
@@ -39,22 +43,27 @@ class Authenticator:
         sources: Sources | None = None,
         local_users: LocalUsers | None = None,
         up_to_date: Callable[[], Awaitable[None]] | None = None,
+        front_proxy: FrontProxy | None = None,
+        authority_pem: bytes = b"",
         clock: Callable[[], datetime] = times.now,
     ) -> None:
         self._cluster_id, self._objects, self._keys = cluster_id, objects, keys
         self._tokens = {} if tokens is None else tokens
         self._sources, self._local_users, self._up_to_date = sources, local_users, up_to_date
+        self._front_proxy, self._authority_pem = front_proxy, authority_pem
         self._clock = clock
         self._verified: OrderedDict[bytes, ServiceAccountToken] = OrderedDict()
 
-    async def authenticate(self, peer_certificate: bytes | None, authorization: str | None) -> User:
+    async def authenticate(
+        self, peer_certificate: bytes | None, authorization: str | None, headers: "CIMultiDictProxy[str] | None" = None
+    ) -> User:
         """The user behind a request: its verified client certificate (DER) and `Authorization` header.
 
         Who shows neither a certificate nor a bearer token is anonymous; who shows one that is worth nothing is nobody.
         Raises StatusError (Unauthorized; ServiceUnavailable where an identity source would have to say), and
         Unavailable of the store where a tenant's key can't be read.
         """
-        user = self._by_certificate(peer_certificate) if peer_certificate is not None else None
+        user = self._by_certificate(peer_certificate, headers) if peer_certificate is not None else None
         token = _bearer(authorization)
         if user is None and token is not None:
             user = await self._by_token(token)
@@ -78,12 +87,23 @@ class Authenticator:
             meant = sorted(serviceaccounts.claimed_audiences(token).intersection(wanted))
         return (user, meant) if user is not None and user.tenant == tenant and meant else None
 
-    def _by_certificate(self, der: bytes) -> User | None:
+    def _by_certificate(self, der: bytes, headers: "CIMultiDictProxy[str] | None") -> User | None:
+        if self._front_proxy is not None and self._front_proxy.issued(der):
+            return self._by_front_proxy(self._front_proxy, der, headers)
+        if self._front_proxy is not None and not is_ours(der, self._authority_pem):
+            return None
         identity = x509.identity_of(der)
         if identity is None or identity.san is None:
             return None
         tenant_uid = self._objects.tenant_uid(identity.san.tenant)
         return x509.user_of(identity, self._cluster_id, tenant_uid, self._clock())
+
+    def _by_front_proxy(self, proxy: FrontProxy, der: bytes, headers: "CIMultiDictProxy[str] | None") -> User | None:
+        identity = None if headers is None else proxy.identity(der, headers)
+        uid = None if identity is None else self._objects.tenant_uid(identity.tenant.name)
+        if identity is None or uid is None:
+            return None
+        return user_in(identity, LivingTenant(identity.tenant.name, uid, _ANY_TIME))
 
     def _by_static_token(self, encoded: str) -> User | None:
         user = static_tokens.find(encoded, self._tokens)

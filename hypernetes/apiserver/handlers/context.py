@@ -68,6 +68,7 @@ class Parts:
     tenant_quotas: TenantQuotas
     local_users: LocalUsers
     implied: Implications
+    allows_anonymous: Callable[[str], bool] | None = None  # by path; None: wherever the authorizer lets them
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
     choices: set[str] = field(default_factory=set)  # claims that requests under way have chosen

@@ -14,7 +14,6 @@ from yarl import URL
 
 from hypernetes.api import times
 from hypernetes.apiserver import authn
-from hypernetes.apiserver.audit.options import AuditSettings
 from hypernetes.apiserver.server import Settings, prepare_certificates, running
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.pki import ADMIN, PkiDirectory, client_context, write_private
@@ -140,16 +139,16 @@ def _session(context: Any) -> aiohttp.ClientSession:
 
 @asynccontextmanager
 async def serving(
-    store: Store, directory: Path, cluster_id: str, tokens: Mapping[bytes, authn.User] | None = None,
-    audit: AuditSettings | None = None,
-) -> AsyncIterator[User]:  # fmt: skip
-    """A server on a free port, perhaps with static tokens (by hash); gives the provider's administrator."""
+    store: Store, directory: Path, cluster_id: str, tokens: Mapping[bytes, authn.User] | None = None, **more: Any
+) -> AsyncIterator[User]:
+    """A server on a free port, perhaps with static tokens (by hash) and more settings; gives the provider's
+    administrator."""
     pki = PkiDirectory(directory / "pki", cluster_id)
     prepare_certificates(pki, "127.0.0.1")
     pki.ensure(ADMIN, times.now())
     context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
     async with (
-        running(Settings(cluster_id, pki, "127.0.0.1", 0, tokens or {}, audit=audit), store) as port,
+        running(Settings(cluster_id, pki, "127.0.0.1", 0, tokens or {}, **more), store) as port,
         User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
     ):
         yield admin
