@@ -4,6 +4,7 @@ request ─► route ─► authenticate ─► tenant ─► authorize ─► h
              └────────────┴────────────┴──────────┴───────────┴─► StatusError ─► Status
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -17,6 +18,7 @@ from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.authz.asking import needed
 from hypernetes.apiserver.connections import gone
+from hypernetes.apiserver.eventrates import EventRates
 from hypernetes.apiserver.handlers import (
     components,
     deleting,
@@ -112,6 +114,7 @@ class Application:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._limits = Limits()
+        self._event_rates = EventRates(parts.lookups, time.monotonic)
 
     async def handle(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""

@@ -41,6 +41,7 @@ from hypernetes.apiserver.reauthorization import Reauthorization
 from hypernetes.apiserver.serving import ServingCertificate, own_addresses
 from hypernetes.apiserver.signing import Signing
 from hypernetes.apiserver.storage.base import Store
+from hypernetes.apiserver.tenantledgers import TenantLedgers
 from hypernetes.apiserver.tenantquota import TenantQuotas
 from hypernetes.apiserver.tenantstatus import TenantStatuses
 from hypernetes.apiserver.tenantusage import TenantUsage
@@ -110,8 +111,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
         auditor = Auditor(settings.audit.policy, audit_counts, audit_log, [audit_webhook] if audit_webhook else [])
     observer = Observer(mirror, settings.request_log, auditor)
     contents = Contents(store, mirror, keys, objects, shown, times.now)
-    tenants = TenantIndex(mirror, lookups)
-    observers: list[following.Observer] = [rbac, node_graph, signing, reauthorization, contents, usage, tenants]
+    tenants, ledgers = TenantIndex(mirror, lookups), TenantLedgers(store, mirror, lookups)
+    observers: list[following.Observer] = [
+        rbac, node_graph, signing, reauthorization, contents, usage, tenants, ledgers,
+    ]  # fmt: skip
     follower = Follower(store, mirror, watchers, observers)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     async with AsyncExitStack() as opened, Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
@@ -128,7 +131,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
             owned.append(tasks.create_task(contents.run(), name="contents"))
-            owned.append(tasks.create_task(TenantStatuses(mirror, objects, usage).run(), name="tenants' usage"))
+            owned.append(
+                tasks.create_task(TenantStatuses(mirror, objects, usage, ledgers).run(), name="tenants' usage")
+            )
+            owned.append(tasks.create_task(ledgers.run(), name="tenants' ledgers"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
             repair = ClaimRepair(store, mirror, objects, lookups, times.now)
             owned.append(tasks.create_task(repair.run(), name="repair of claims"))

@@ -1,4 +1,4 @@
-"""What a tenant may store in all, whatever its namespaces allow: bytes, objects, pods.
+"""What a tenant may store in all, whatever its namespaces allow: bytes and objects. (tenantledgers.py has the rest.)
 
 The mirror says what there is, and it follows the store by moments; so what has been allowed counts from then until the
 mirror has it. Each server knows its own writes only: with several, a tenant may go over by what the others write in
@@ -46,8 +46,7 @@ def added(place: Place, new: Object, managed: bytes, key: str, former: Entry | N
     grown = len(key) + len(codec.encode(new)) + len(managed) - (size(former) if former is not None else 0)
     if former is not None:
         return {tenants.STORED_BYTES: grown}
-    is_pod = (place.resource.group, place.resource.stored.name) == ("", "pods")
-    return {tenants.STORED_BYTES: grown, tenants.OBJECTS: 1, tenants.PODS: int(is_pod)}
+    return {tenants.STORED_BYTES: grown, tenants.OBJECTS: 1}
 
 
 class TenantQuotas:
@@ -92,9 +91,7 @@ class TenantQuotas:
 
     def _used(self, tenant: str, allowed: _Allowed) -> Counts:
         there = self._usage.of(tenant)
-        used = {
-            tenants.STORED_BYTES: there.stored_bytes, tenants.OBJECTS: there.objects, tenants.PODS: there.pods,
-        }  # fmt: skip
+        used = {tenants.STORED_BYTES: there.stored_bytes, tenants.OBJECTS: there.objects}
         allowed.written = [each for each in allowed.written if each[0] > self._mirror.revision]
         for counts in (*allowed.under_way.values(), *(counts for _, counts in allowed.written)):
             for name, number in counts.items():

@@ -41,6 +41,8 @@ class TenantUsage:
 
     def observe(self, events: Iterable[Event]) -> None:
         for event in events:
+            if event.name.resource == "tenants":
+                self.changed.add(event.name.name)  # what it may have may be another
             if event.previous is not None:
                 self._count(event.name, event.previous, -1)
             if event.entry is not None:

@@ -8,7 +8,8 @@ from hypernetes.api.models.core_v1 import Container, Pod
 
 MEBIBYTE = 1 << 20
 
-# What a container without a memory limit counts for; a guest gives memory it doesn't use to no one else, so no more.
+# What a container without a memory limit counts for at least; it counts for its request where that is more. A guest
+# gives memory it doesn't use to no one else, so no more.
 DEFAULT_CONTAINER_MEMORY_BYTES = 128 * MEBIBYTE
 # Kernel, hn-init and HAProxy with its tables (measured: 26 MB kernel and initramfs, 20 MB HAProxy with page cache).
 GUEST_OVERHEAD_BYTES = 64 * MEBIBYTE
@@ -41,8 +42,8 @@ def memory_class(wanted_bytes: int) -> int:
 
 
 def cpus(pod: Pod) -> int:
-    """Virtual CPUs: the sum of the containers' limits, rounded up; one where none has a limit."""
-    millis = sum(cpu_limit(container) or 0 for container in pod.spec.containers)
+    """Virtual CPUs: the sum of the containers' limits, or of what they request, rounded up; one at least."""
+    millis = sum(cpu_limit(container) or _cpu_request(container) for container in pod.spec.containers)
     return max(1, math.ceil(millis / 1000))
 
 
@@ -70,6 +71,20 @@ def _limit(container: Container, resource: str) -> str | None:
     return container.resources.limits.get(resource) if container.resources else None
 
 
+def _cpu_request(container: Container) -> int:
+    return quantity.milli(_request(container, "cpu"))
+
+
+def _request(container: Container, resource: str) -> str:
+    return container.resources.requests.get(resource, "0") if container.resources else "0"
+
+
 def _memory_of(containers: Iterable[Container]) -> int:
-    limits = (memory_limit(container) for container in containers)
-    return sum(DEFAULT_CONTAINER_MEMORY_BYTES if limit is None else limit for limit in limits)
+    return sum(map(_memory_of_one, containers))
+
+
+def _memory_of_one(container: Container) -> int:
+    limit = memory_limit(container)
+    if limit is not None:
+        return limit
+    return max(DEFAULT_CONTAINER_MEMORY_BYTES, quantity.whole(_request(container, "memory")))

@@ -87,6 +87,7 @@ class TenantSpec(Model):
     weight: int | None = None
     identity: TenantIdentity | None = None
     quota: dict[str, Quantity] = {}
+    pod_defaults: dict[str, Quantity] = Field({}, alias="podDefaults")
 
 
 class TenantStatus(Model):
@@ -95,6 +96,7 @@ class TenantStatus(Model):
     pods: int | None = None
     objects: int | None = None
     stored_bytes: int | None = Field(None, alias="storedBytes")
+    quota: core_v1.ResourceQuotaStatus | None = None
     conditions: list[meta_v1.Condition] = []
 
 

@@ -34,6 +34,11 @@ class Seen:
     def __init__(self, mirror: Mirror, tenant: str) -> None:
         self._mirror, self.tenant = mirror, tenant
 
+    @property
+    def provider(self) -> "Seen":
+        """The objects of the provider's own tenant."""
+        return Seen(self._mirror, SYSTEM_TENANT)
+
     def tenant_entry(self) -> Entry | None:
         """The tenant itself."""
         return self._mirror.object(_TENANTS, SYSTEM_TENANT, "", self.tenant)

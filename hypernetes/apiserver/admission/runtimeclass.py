@@ -1,6 +1,7 @@
 """RuntimeClass: what a pod's class costs beside its containers, and where it runs.
 
-The overhead is the class's alone: a pod that brings another one is refused.
+The overhead is the class's alone: a pod that brings another one is refused. What a machine costs is the provider's to
+say: of a tenant's own class the overhead is that of the provider's class with its name, or else with its handler.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ def admit(request: Request) -> None:
     found = _class_of(request)
     if found is None:
         return
-    overhead = (found.get("overhead") or {}).get("podFixed")
+    overhead = _overhead(request, found)
     if overhead and not spec.get("overhead"):
         spec["overhead"] = dict(overhead)
     scheduling = found.get("scheduling") or {}
@@ -33,10 +34,19 @@ def _class_of(request: Request) -> Object | None:
     name = request.obj["spec"].get("runtimeClassName")
     if not name:
         return None
-    found = request.seen.one(_CLASSES, "", name)
+    found = request.seen.one(_CLASSES, "", name) or request.seen.provider.one(_CLASSES, "", name)
     if found is None:
         raise request.forbidden(f'pod rejected: RuntimeClass "{name}" not found')
     return found
+
+
+def _overhead(request: Request, found: Object) -> dict[str, str]:
+    """What a pod of the class costs beside its containers."""
+    provider = request.seen.provider
+    own = provider.one(_CLASSES, "", found["metadata"]["name"])
+    if own is None or own["handler"] != found["handler"]:
+        own = next((each for each in provider.all(_CLASSES) if each["handler"] == found["handler"]), None)
+    return ((own or {}).get("overhead") or {}).get("podFixed") or {}
 
 
 def _select(request: Request, spec: Object, wanted: dict[str, str]) -> None:
@@ -51,7 +61,7 @@ def _select(request: Request, spec: Object, wanted: dict[str, str]) -> None:
 
 def validate(request: Request) -> None:
     found = _class_of(request)
-    fixed = ((found or {}).get("overhead") or {}).get("podFixed") or {}
+    fixed = {} if found is None else _overhead(request, found)
     overhead = request.obj["spec"].get("overhead") or {}
     if not overhead and not fixed:
         return

@@ -19,29 +19,22 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.status import StatusError, conflict
 from hypernetes.apiserver import amounts, quota
 from hypernetes.apiserver.amounts import Amounts
+from hypernetes.apiserver.handlers import charging, tenantquotas
+from hypernetes.apiserver.handlers.charging import Exceeded, NeedsTurn
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.mirror import Entry
 from hypernetes.apiserver.objects import ClaimTaken, Decision, Place, Put, Written, missing
 from hypernetes.apiserver.quota import Ledger, Turn, usage
-from hypernetes.apiserver.storage.base import Item, SideWrite, Unavailable
+from hypernetes.apiserver.storage.base import Item, SideWrite
 
 Object = dict[str, Any]
 Write = Callable[[], Awaitable[Written]]
 
 QUOTAS = scheme.by_name("v1", "resourcequotas")
 _ATTEMPTS = 30  # of one request, against writers of other processes that are faster each time
-_TURN_SECONDS = 10.0  # to wait for one's turn; upstream's figure for an answer about quotas
 _COUNTED_AT_ONCE = 200  # objects, between two looks at what else there is to do
 
 log = structlog.get_logger()
-
-
-class NeedsTurn(Exception):
-    """The write changes what a quota counts, so it has to wait for its turn."""
-
-
-class Exceeded(StatusError):
-    """A refusal for a quota's sake, which others may have made room in meanwhile."""
 
 
 async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written:
@@ -59,17 +52,18 @@ async def write(call: Call, writing: Write, *, dry_run: bool = False) -> Written
 
 
 async def _write(call: Call, writing: Write, *, dry_run: bool) -> Written:
-    if not _will_charge(call):
+    if not _will_charge(call) and not _will_charge_tenant(call):
         try:
             return await writing()
         except NeedsTurn:
             log.debug("a write is counted", resource=call.resource.name, namespace=call.route.namespace)
     with call.parts.turns.of(call.one_tenant, call.route.namespace) as turn:
-        await _take(turn)
+        await charging.take(turn)
         try:
-            with turn.held_by(call):
-                written = await _in_turn(call, turn, writing)
-                changed = set() if dry_run else await _note(call, turn, written)
+            async with tenantquotas.turn(call):
+                with turn.held_by(call):
+                    written = await _in_turn(call, turn, writing)
+                    changed = set() if dry_run else await _note(call, turn, written)
         except Exceeded:
             if not dry_run:
                 await _tell_all(call, turn, set())  # who is refused finds the reason in the quota
@@ -91,17 +85,18 @@ def charges(call: Call, new: Object | None, old: Object | None, managed: bytes =
         place = Place(call.resource, call.one_tenant, call.route.namespace, name)
         tenant = call.parts.lookups.tenant(call.one_tenant)
         call.parts.tenant_quotas.charge(id(call), call.user.tenant, tenant, place, new, managed)
+    whole = tenantquotas.charges(call, new, old)
     if not _is_counted(call):
-        return ()
+        return whole
     turn = call.parts.turns.held(call.one_tenant, call.route.namespace, call)
     if turn is None:
         resource = call.resource.stored
         if any(quota.is_changed(orjson.loads(entry.data), resource, new, old) for entry in _quotas(call)):
             raise NeedsTurn
-        return ()
+        return whole
     if call.resource.stored == QUOTAS and old is not None:
-        return _charges_of_quota(call, turn, new, old)
-    return list(_charges(call, turn, new, old))
+        return [*whole, *_charges_of_quota(call, turn, new, old)]
+    return [*whole, *_charges(call, turn, new, old)]
 
 
 def _is_counted(call: Call) -> bool:
@@ -122,18 +117,15 @@ def _will_charge(call: Call) -> bool:
     return any(usage.names(resource, names) for names in hard)
 
 
-async def _take(turn: Turn) -> None:
-    try:
-        async with asyncio.timeout(_TURN_SECONDS):
-            await turn.lock.acquire()
-    except TimeoutError:
-        raise StatusError("InternalError", "resource quota evaluation timed out") from None
+def _will_charge_tenant(call: Call) -> bool:
+    return call.route.verb not in ("update", "patch") and bool(tenantquotas.bounds(call))
 
 
 async def _in_turn(call: Call, turn: Turn, writing: Write) -> Written:
     fresh = False
     for _ in range(_ATTEMPTS):
         turn.charges.clear()
+        await tenantquotas.prepare(call)
         if _is_status(call):
             await call.parts.freshness.now()
             await _count(call, turn)
@@ -142,7 +134,7 @@ async def _in_turn(call: Call, turn: Turn, writing: Write) -> Written:
         except ClaimTaken as error:
             if not quota.is_ledger(call.parts.keys, error.key):
                 raise
-            await _learn(call, turn, error.key)
+            await charging.learn(call, tenantquotas.turn_of(call, error.key) or turn, error.key)
         except Exceeded:
             if fresh:
                 raise
@@ -164,7 +156,7 @@ def _charges(call: Call, turn: Turn, new: Object | None, old: Object | None) -> 
         try:
             after = quota.charged(bounding, before, resource, new, old, free=free)
         except quota.Refused as error:
-            raise _refused(call, new, str(error)) from None
+            raise charging.refused(call, new, str(error)) from None
         if after != before:
             yield _charge(call, turn, bounding, item, after)
 
@@ -206,39 +198,18 @@ def _used(item: Item | None, bounding: Object) -> Amounts:
 
 
 def _ledger(call: Call, turn: Turn, name: str) -> Item | None:
-    key = _key(call, name)
-    entry, latest = call.parts.mirror.get(key), turn.latest.get(key)
-    if entry is None or (latest is not None and latest.revision > entry.revision):
-        return latest
-    turn.latest.pop(key, None)
-    return Item(key, entry.data, entry.revision)
+    return charging.ledger(call, turn, _key(call, name))
 
 
 async def _note(call: Call, turn: Turn, written: Written) -> set[str]:
     """Remembers what was written, until the mirror hears of it; the quotas whose status has to tell it."""
+    await tenantquotas.note(call, written)
     for name, value in turn.charges.items():
-        key = _key(call, name)
-        if written.removed:  # it isn't told at which revision
-            await _learn(call, turn, key)
-        else:
-            turn.latest[key] = Item(key, value, written.entry.revision)
+        await charging.note(call, turn, _key(call, name), value, written)
     if call.resource.stored == QUOTAS:
         return set()
     turn.untold |= turn.charges.keys()
     return set(turn.charges)
-
-
-async def _learn(call: Call, turn: Turn, key: str) -> None:
-    """Reads a ledger that somebody else has written meanwhile."""
-    try:
-        item = await call.parts.store.get(key)
-    except Unavailable as error:
-        raise StatusError("ServiceUnavailable", "the store does not answer; try again") from error
-    if item is None:
-        turn.latest.pop(key, None)
-        await call.parts.freshness.now()
-    else:
-        turn.latest[key] = item
 
 
 async def _tell_all(call: Call, turn: Turn, changed: set[str]) -> None:
@@ -306,13 +277,3 @@ def _is_status(call: Call) -> bool:
 
 def _key(call: Call, name: str) -> str:
     return quota.ledger_key(call.parts.keys, call.one_tenant, call.route.namespace, name)
-
-
-def _refused(call: Call, new: Object | None, why: str) -> Exceeded:
-    resource = call.resource.stored
-    name = (new or {}).get("metadata", {}).get("name") or call.route.name
-    group = {"group": resource.group} if resource.group else {}
-    return Exceeded(
-        "Forbidden", f'{resource.group_resource} "{name}" is forbidden: {why}',
-        details={"name": name, "kind": resource.name, **group},
-    )  # fmt: skip

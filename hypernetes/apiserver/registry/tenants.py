@@ -6,6 +6,8 @@ from typing import Any
 
 from hypernetes.api import tenancy, times
 from hypernetes.apiserver import validation
+from hypernetes.apiserver.quota import whole
+from hypernetes.apiserver.registry import resourcenames
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -14,8 +16,10 @@ Object = dict[str, Any]
 FINALIZER = "hypernetes.io/contents"  # the tenant's objects go before the tenant
 INITIALIZING, ACTIVE, SUSPENDED, TERMINATING = "Initializing", "Active", "Suspended", "Terminating"
 DELETION_GRACE_SECONDS = 300  # until what the tenant's people hold back ends all the same
-STORED_BYTES, OBJECTS, PODS = "storedBytes", "objects", "pods"  # what spec.quota may bound
+STORED_BYTES, OBJECTS, EVENTS = "storedBytes", "objects", "eventsPerSecond"  # what spec.quota may bound, beside …
+NOT_IN_LEDGER = frozenset({STORED_BYTES, OBJECTS, EVENTS})  # … what a ledger counts (tenantledgers.py)
 DEFAULT_QUOTA = {STORED_BYTES: "64Mi"}  # since everything is mirrored in memory
+EVENTS_PER_SECOND = 50  # unless spec.quota says another number; upstream's example
 _MAX_WEIGHT = 100
 _MAX_PREFIX = 28  # the smallest range: the API, the DNS and a few services
 _MIN_PREFIX = 12
@@ -58,8 +62,10 @@ def validate(tenant: Object) -> Causes:
         causes += validation.invalid("spec.weight", weight, f"must be between 1 and {_MAX_WEIGHT}")
     for name, amount in (tenant["spec"].get("quota") or {}).items():
         path = f"spec.quota[{name}]"
-        causes += validation.one_of(name, (STORED_BYTES, OBJECTS, PODS), path)
-        causes += validation.non_negative_quantity(amount, path)
+        causes += _quota_name(name, path) + validation.non_negative_quantity(amount, path)
+    for name, amount in (tenant["spec"].get("podDefaults") or {}).items():
+        path = f"spec.podDefaults[{name}]"
+        causes += validation.one_of(name, ("cpu", "memory"), path) + validation.non_negative_quantity(amount, path)
     wrong = validation.cidr(cidr, "spec.serviceCIDR")
     if wrong:
         return causes + wrong
@@ -71,6 +77,12 @@ def validate(tenant: Object) -> Causes:
         why = f"overlaps the default network's {tenancy.DEFAULT_SUBNET_CIDR}"
         causes += validation.invalid("spec.serviceCIDR", cidr, why)
     return causes
+
+
+def _quota_name(name: str, path: str) -> Causes:
+    if name in NOT_IN_LEDGER or name in whole.SHORT or name == whole.FLOATING_IPS:
+        return []
+    return resourcenames.of_quota(name, path)
 
 
 def validate_update(new: Object, old: Object) -> Causes:

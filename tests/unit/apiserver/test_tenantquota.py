@@ -100,15 +100,6 @@ def test_what_is_under_way_counts_until_it_fails_or_the_mirror_has_it():
     server.charge(3, place("c"), obj())
 
 
-def test_pods_are_bounded_apart_from_other_objects():
-    server = Server(pods="1")
-    server.charge(1, place("a", PODS), obj(kind="Pod"))
-    server.charge(2, place("a"), obj())
-    with pytest.raises(StatusError) as caught:
-        server.charge(3, place("b", PODS), obj(kind="Pod"))
-    assert "pods=1" in caught.value.message
-
-
 def test_a_full_tenant_can_shrink_and_the_provider_can_change_what_is_there():
     server = Server(storedBytes="100")
     server.write(place("a"), obj(500))
@@ -137,8 +128,20 @@ def test_status_tells_counts_at_once_and_bytes_when_they_have_changed_by_some():
     assert tenantstatus.told(told, Usage(1_000_000, 20, 4, 3))["status"]["pods"] == 3
 
 
+def test_status_tells_what_is_used_of_a_quota_while_there_is_one():
+    usage = Usage(1_000, 20, 4, 2)
+    tenant = {"spec": {"quota": {"objects": "30", "pods": "5"}}, "status": {}}
+    told = tenantstatus.told(tenant, usage, {"pods": "2"})
+    assert told["status"]["quota"] == {"hard": {"objects": "30", "pods": "5"}, "used": {"objects": "20", "pods": "2"}}
+    assert tenantstatus.told(told, usage, {"pods": "2"}) is told
+    assert tenantstatus.told(told, usage, {"pods": "3"})["status"]["quota"]["used"]["pods"] == "3"
+    assert "quota" not in tenantstatus.told({**told, "spec": {}}, usage)["status"]
+
+
 @pytest.mark.parametrize(("quota", "good"), [
-    ({"storedBytes": "1Gi", "pods": "10", "objects": "1k"}, True), ({"widgets": "1"}, False), ({"pods": "-1"}, False),
+    ({"storedBytes": "1Gi", "pods": "10", "objects": "1k", "eventsPerSecond": "5", "floatingIPs": "1"}, True),
+    ({"requests.cpu": "4", "limits.memory": "8Gi", "storage": "1Ti", "count/networks.hypernetes.io": "2"}, True),
+    ({"widgets": "1"}, False), ({"pods": "-1"}, False),
 ])  # fmt: skip
 def test_a_quota_bounds_what_can_be_bounded(quota, good):
     tenant = {"metadata": {"name": "acme"}, "spec": {"serviceCIDR": "10.254.0.0/16", "quota": quota}}

@@ -29,12 +29,14 @@ def pod(**spec: Any) -> Object:
 
 
 def holding(*objects: Object) -> Seen:
+    """What lies in another tenant says so by `metadata.tenant`."""
     keys = Keys("c")
     items = []
     for number, obj in enumerate(objects, 1):
         resource = scheme.by_kind(obj["apiVersion"], obj["kind"])
         namespace = obj["metadata"].get("namespace", NAMESPACE) if resource.namespaced else ""
-        items.append(Item(keys.of(resource, TENANT, namespace, obj["metadata"]["name"]), orjson.dumps(obj), number))
+        key = keys.of(resource, obj["metadata"].get("tenant", TENANT), namespace, obj["metadata"]["name"])
+        items.append(Item(key, orjson.dumps(obj), number))
     mirror = Mirror(keys)
     mirror.load(items, len(items))
     return Seen(mirror, TENANT)

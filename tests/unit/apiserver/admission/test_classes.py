@@ -83,7 +83,22 @@ class TestRuntimeClass:
     CLASS = made(
         "RuntimeClass", "big", "node.k8s.io/v1", handler="h", overhead={"podFixed": {"cpu": "250m"}},
         scheduling={"nodeSelector": {"rt": "x"}, "tolerations": [{"key": "rt", "operator": "Exists"}]},
+        metadata={"tenant": "system"},
     )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("name", "handler", "overhead"),
+        [("own", "h", {"cpu": "250m"}), ("big", "h", {"cpu": "250m"}), ("own", "other", None)],
+    )
+    def test_what_a_tenant_s_own_class_costs_is_the_provider_s_to_say(self, name, handler, overhead):
+        cheap = {"podFixed": {"cpu": "1m"}}
+        own = made("RuntimeClass", name, "node.k8s.io/v1", handler=handler, overhead=cheap)
+        spec = admitted(asking(pod(runtimeClassName=name), own, self.CLASS), *self.PLUGINS)["spec"]
+        assert spec.get("overhead") == overhead
+        with pytest.raises(StatusError):
+            admitted(
+                asking(pod(runtimeClassName=name, overhead={"cpu": "1m"}), own, self.CLASS), *self.PLUGINS
+            )  # fmt: skip
 
     def test_a_pod_gets_overhead_and_place(self):
         own = {"key": "z", "operator": "Exists"}
