@@ -225,6 +225,7 @@ class Watchers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._buckets: dict[Bucket, set[Watcher]] = {}
         self._due: deque[Watcher] = deque()
+        self._over = False  # the server stops
         self._scheduled = False
         self._clock = clock
         self._spent = 0.0  # seconds, on those that were due, since there were none
@@ -233,6 +234,9 @@ class Watchers:
         return sum(map(len, self._buckets.values()))
 
     def add(self, watcher: Watcher) -> None:
+        """One that comes when the server stops ends with what it is told first."""
+        if self._over:
+            watcher.end()
         for bucket in watcher.scope.buckets:
             self._buckets.setdefault(bucket, set()).add(watcher)
 
@@ -286,7 +290,8 @@ class Watchers:
             watcher.expire()
 
     def end_all(self) -> None:
-        """The server stops."""
+        """The server stops. Its clients resume elsewhere, also those whose watches were about to begin."""
+        self._over = True
         for watcher in self._all():
             watcher.end()
 

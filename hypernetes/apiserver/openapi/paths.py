@@ -10,6 +10,7 @@ from typing import Any
 
 from hypernetes.api import facts
 from hypernetes.api.scheme import Resource
+from hypernetes.apiserver import protobuf
 from hypernetes.apiserver.openapi import schemas
 from hypernetes.apiserver.patch import CONTENT_TYPES
 
@@ -95,18 +96,18 @@ class Paths:
                 for each in parameters
                 if self._v3 or each != _VALIDATION
             ],
-            "responses": {"200": self._answered(answer)},
+            "responses": {"200": self._answered(answer, _forms(gvk))},
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {key: gvk[key] for key in ("group", "version", "kind")},
         }
         if action in ("post", "put", "patch"):
             taken = {"type": "object"} if action == "patch" else {"$ref": f"{self._root}{type_name}"}
-            self._take(operation, taken, CONTENT_TYPES if action == "patch" else _BODY_TYPES)
+            self._take(operation, taken, CONTENT_TYPES if action == "patch" else _forms(gvk))
         return operation
 
-    def _answered(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _answered(self, schema: dict[str, Any], forms: tuple[str, ...]) -> dict[str, Any]:
         if self._v3:
-            return {"description": "OK", "content": {media: {"schema": schema} for media in _BODY_TYPES}}
+            return {"description": "OK", "content": {media: {"schema": schema} for media in forms}}
         return {"description": "OK", "schema": schema}
 
     def _take(self, operation: dict[str, Any], schema: dict[str, Any], media_types: tuple[str, ...]) -> None:
@@ -129,3 +130,9 @@ class Paths:
     def _typed(self, kind: str) -> dict[str, Any]:
         schema = {"type": kind, "uniqueItems": True}
         return {"schema": schema} if self._v3 else schema
+
+
+def _forms(gvk: dict[str, str]) -> tuple[str, ...]:
+    """The media types of bodies and answers about a kind."""
+    api_version = "/".join(filter(None, (gvk["group"], gvk["version"])))
+    return (*_BODY_TYPES, protobuf.MEDIA_TYPE) if protobuf.has(api_version, gvk["kind"]) else _BODY_TYPES

@@ -115,3 +115,38 @@ async def test_kubectl_get_watches_row_by_row(kubeconfig: Path, admin: User) -> 
     finally:
         process.kill()
         await process.wait()
+
+
+async def read_until(stream: asyncio.StreamReader | None, text: str) -> None:
+    assert stream is not None
+    while line := (await stream.readline()).decode():
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never said")
+
+
+async def test_kubectl_speaks_protobuf(kubeconfig: Path, admin: User) -> None:
+    """As Go's typed clients do, in what has a command of its own: in, out, and in watches."""
+    await kubectl(kubeconfig, "create", "deployment", "web", "--image=nginx:1", "--replicas=3")
+    described = await kubectl(kubeconfig, "describe", "deployment", "web")
+    assert {"Image: nginx:1", "Replicas: 3 desired | 0 updated | 0 total | 0 available | 0 unavailable"} <= {
+        " ".join(line.split()) for line in described.splitlines()
+    }
+    assert "system:masters" in await kubectl(kubeconfig, "auth", "whoami")
+    assert await kubectl(kubeconfig, "auth", "can-i", "create", "pods") == "yes\n"
+    assert (await kubectl(kubeconfig, "create", "token", "default")).count(".") == 2
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", "events", "--watch", "--no-headers", "-v=8", stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            await read_until(process.stderr, "Content-Type: application/vnd.kubernetes.protobuf;stream=watch")
+            event = {"metadata": {"name": "a"}, "reason": "Told", "message": "in protobuf", "type": "Normal",
+                     "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}  # fmt: skip
+            await admin("POST", "/api/v1/namespaces/default/events", event)
+            await read_until(process.stdout, "in protobuf")
+    finally:
+        process.kill()
+        await process.wait()

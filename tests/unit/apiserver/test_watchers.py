@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from hypernetes.api import scheme
-from hypernetes.apiserver import watchers
+from hypernetes.apiserver import protobuf, watchers
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.storage.base import Change
@@ -197,6 +197,29 @@ async def test_an_event_is_encoded_once_for_all_its_watchers() -> None:
     first, second = story.watch("acme"), story.watch("acme")
     story.pod("acme", "a")
     assert first._queue[0] is second._queue[0]
+
+
+async def test_an_event_is_encoded_once_in_each_form() -> None:
+    story = Story()
+    in_protobuf = view_of(PODS, media_type=protobuf.MEDIA_TYPE)
+    forms = (view_of(PODS), in_protobuf, in_protobuf)
+    plain, *others = (Watcher(Scope("core", "pods", "acme"), view, None) for view in forms)
+    for watcher in (plain, *others):
+        story.watchers.add(watcher)
+    story.pod("acme", "a")
+    first, second = (watcher._queue[0] for watcher in others)
+    assert first is second
+    assert first != plain._queue[0]
+    assert in_protobuf.events_in(first + second) == 2
+
+
+async def test_a_watch_that_begins_as_the_server_stops_ends_with_what_it_is_told_first() -> None:
+    story = Story()
+    story.watchers.end_all()
+    late = Watcher(Scope("core", "pods", "acme"), view_of(PODS), None)
+    late.push(b"first\n")
+    story.watchers.add(late)
+    assert [await late.next(60), await late.next(60)] == [b"first\n", b""]
 
 
 async def test_a_watcher_that_left_is_told_nothing() -> None:
