@@ -23,6 +23,7 @@ from hypernetes.apiserver.handlers import (
     components,
     deleting,
     documents,
+    domains,
     evicting,
     metadata,
     namespaces,
@@ -170,7 +171,7 @@ class Application:
         if request.method == "HEAD" and route.subresource != "proxy":
             raise _not_allowed()
         if visible is not None:
-            call.warnings.append("the list is filtered: it shows the namespaces that you may get")
+            call.warnings.append(f"the list is filtered: it shows the {_plural(route)} that you may get")
         try:
             return await self._limits.carry_out(call, _handler(route))
         except StatusError as error:  # what was warned of before holds all the same
@@ -222,7 +223,7 @@ class Application:
             if not user.tenant:
                 raise
             await self._parts.freshness.now()
-            visible = namespaces.visible(self._parts, user, route)
+            visible = namespaces.visible(self._parts, user, route) or domains.visible(user, route)
             if visible is not None:
                 return visible
             self._check_all(user, route, field_selector)
@@ -277,6 +278,10 @@ def _handler(route: Route) -> Handler:
     elif route.verb == "watch" and route.name and "watch" in resource.verbs:
         return watching.watch
     raise _not_allowed()
+
+
+def _plural(route: Route) -> str:
+    return route.resource.name if route.resource is not None else "objects"
 
 
 def _not_allowed() -> StatusError:

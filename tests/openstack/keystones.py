@@ -111,8 +111,11 @@ class Keystone:
 
     def token(self, name: str, project: str) -> str:
         """Of a user whose password is their name, for a project of theirs."""
-        domains = {"user_domain_id": "default", "project_domain_id": "default"}
-        auth = Password(self.url, username=name, password=name, project_name=project, **domains)
+        return self.scoped_token(name, project_name=project, project_domain_id="default")
+
+    def scoped_token(self, name: str, password: str = "", **scope: str) -> str:
+        """Of a user whose password is their name unless given; `scope` as keystoneauth has it."""
+        auth = Password(self.url, username=name, password=password or name, user_domain_id="default", **scope)
         token: str = Session(auth=auth, timeout=_CALL_SECONDS).get_token()
         return token
 
@@ -202,6 +205,7 @@ def _configure(directory: Path) -> None:
         f"[database]\nconnection = sqlite:///{directory}/keystone.db\n"
         "[cache]\nenabled = true\nbackend = dogpile.cache.memory\n"
         "[identity]\npassword_hash_rounds = 4\n"
+        "[auth]\nmethods = password,token,application_credential,totp\n"
     )
 
 

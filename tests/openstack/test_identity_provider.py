@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from hypernetes.providers.identity.base import Identity, TenantReference
-from hypernetes.providers.identity.keystone import KeystoneIdentityProvider
 from tests.integration.control_plane import free_port
 from tests.openstack.keystones import Keystone
+from tests.openstack.providers import opened
 from tests.unit.providers.identity.suite import IdentitySuite, Site
 
 
@@ -34,14 +33,6 @@ class People:
 @pytest.fixture(scope="module")
 def people(keystone: Keystone) -> People:
     return People(keystone)
-
-
-async def opened(directory: Path, clouds: dict[str, object], **more: object) -> KeystoneIdentityProvider:
-    (directory / "clouds.yaml").write_text(yaml.safe_dump(clouds))
-    (directory / "keystone.yaml").write_text(yaml.safe_dump({"cloud": "hypernetes", "clouds": "clouds.yaml", **more}))
-    provider = KeystoneIdentityProvider(directory / "keystone.yaml")
-    await provider.open()
-    return provider
 
 
 class TestKeystone(IdentitySuite):

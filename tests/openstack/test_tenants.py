@@ -20,7 +20,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.client import Client, ClientConfig
 from tests import walkthrough
 from tests.integration.control_plane import ControlPlane, running
-from tests.openstack.keystones import Keystone
+from tests.openstack.keystones import ADMIN_PASSWORD, Keystone
 from tests.openstack.people import Person
 
 GRACE_SECONDS = 8.0
@@ -139,6 +139,31 @@ async def test_projects_come_are_suspended_and_go_and_their_tenants_with_them(
 
 async def unauthorized(client: Client) -> bool:
     return await reason(client.list(Namespace)) == "Unauthorized"
+
+
+async def test_an_admin_of_a_domain_sees_its_tenants_and_one_of_the_system_sees_all(
+    keystone: Keystone, plane: ControlPlane, provider: Client
+) -> None:
+    rest = keystone.rest
+    domain = rest.post("/domains", json={"domain": {"name": "reseller"}}).json()["domain"]["id"]
+    keystone.project("not-the-resellers", dave="member")
+    project = {"name": "resold", "domain_id": domain, "tags": ["hypernetes"]}
+    rest.post("/projects", json={"project": project})
+    dave = rest.get("/users?name=dave").json()["users"][0]["id"]
+    rest.put(f"/domains/{domain}/users/{dave}/roles/{keystone.role('admin')}")
+    for tenant in ("resold", "not-the-resellers"):
+        await until(8, lambda tenant=tenant: is_(provider, tenant, "Active"))
+    async with with_token(plane, keystone.scoped_token("dave", domain_id=domain)) as reseller:
+        assert [each.metadata.name for each in (await reseller.list(Tenant)).items] == ["resold"]
+        assert await reason(reseller.get(Tenant, "not-the-resellers")) == "Forbidden"
+        assert await reason(reseller.list(Namespace)) == "Forbidden"
+        assert await reason(reseller.list(Namespace, tenant="resold")) == "Forbidden"
+        assert await reason(reseller.create(Tenant(metadata=ObjectMeta(name="own")))) == "Forbidden"
+    admin = keystone.scoped_token("admin", ADMIN_PASSWORD, system_scope="all")
+    async with with_token(plane, admin) as operator:
+        names = {each.metadata.name for each in (await operator.list(Tenant)).items}
+        assert {"resold", "not-the-resellers"} <= names
+        assert await reason(operator.list(Namespace, tenant="resold")) == ""
 
 
 async def test_while_keystone_is_away_who_is_known_goes_on_and_who_is_new_is_told(

@@ -103,7 +103,7 @@ class Authenticator:
         uid = None if identity is None else self._objects.tenant_uid(identity.tenant.name)
         if identity is None or uid is None:
             return None
-        return user_in(identity, LivingTenant(identity.tenant.name, uid, _ANY_TIME))
+        return user_in(identity, LivingTenant(identity.tenant.name, uid, _ANY_TIME), "a front proxy")
 
     def _by_static_token(self, encoded: str) -> User | None:
         user = static_tokens.find(encoded, self._tokens)

@@ -29,7 +29,14 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import TENANT_ANNOTATION
-from hypernetes.apiserver.authn.users import MASTERS_GROUP, SYSTEM_PREFIX, User, with_authenticated
+from hypernetes.apiserver.authn.users import (
+    KEYSTONE,
+    KEYSTONE_PREFIX,
+    MASTERS_GROUP,
+    SYSTEM_PREFIX,
+    User,
+    with_authenticated,
+)
 from hypernetes.providers.identity.base import Identity, ProviderUnavailable, TenantReference
 
 MAX_TOKEN_CHARACTERS = 16 * 1024  # tokens with many groups; service accounts' have a lower bound of their own
@@ -180,7 +187,7 @@ class Sources:
         if tenant is None:
             return None
         if known.user is None or known.user.tenant_uid != tenant.uid:
-            known.user = user_in(identity, tenant)
+            known.user = user_in(identity, tenant, known.source.source.name)
         return known.user
 
     @asynccontextmanager
@@ -204,16 +211,21 @@ class _Turn:
         self.lock, self.waiting = asyncio.Lock(), 0
 
 
-def user_in(identity: Identity, tenant: LivingTenant) -> User | None:
+def user_in(identity: Identity, tenant: LivingTenant, source: str) -> User | None:
     """The identity as a user of its tenant; None for one that may be none: see "Names" in the interface."""
-    if not identity.user or identity.user.startswith(SYSTEM_PREFIX):
-        log.warning("an identity source named a user of the cluster's own", user=identity.user, tenant=tenant.name)
+    if not identity.user or _is_taken(identity.user, source):
+        log.warning("an identity source named somebody else's user", user=identity.user, source=source)
         return None
     if identity.tenant.name and identity.issued_at is not None and identity.issued_at < tenant.since:
         return None  # made for an earlier tenant of this name
-    groups = tuple(group for group in identity.groups if group == MASTERS_GROUP or not group.startswith(SYSTEM_PREFIX))
+    groups = tuple(group for group in identity.groups if group == MASTERS_GROUP or not _is_taken(group, source))
     extra = {**identity.extra, TENANT_ANNOTATION: (tenant.name,)}  # who logs in learns by it where they are
     return User(identity.user, with_authenticated(groups), tenant.name, tenant.uid, extra, identity.uid)
+
+
+def _is_taken(name: str, source: str) -> bool:
+    """Whether a name is not this source's to give: the default roles are bound to Keystone's."""
+    return name.startswith(SYSTEM_PREFIX) or (name.startswith(KEYSTONE_PREFIX) and source != KEYSTONE)
 
 
 def _unanswered(source: str) -> StatusError:

@@ -11,7 +11,8 @@ NODE_USER_PREFIX = "system:node:"
 SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 SYSTEM_PREFIX = "system:"  # names of the cluster's own begin so
-KEYSTONE_PREFIX = "keystone:"  # names that Keystone gives, and nobody else
+KEYSTONE = "keystone"  # the identity provider of that name
+KEYSTONE_PREFIX = f"{KEYSTONE}:"  # names that it gives, and nobody else
 ANONYMOUS_NAME = "system:anonymous"
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.authn.users import SYSTEM_PREFIX
+from hypernetes.apiserver.authn.users import KEYSTONE_PREFIX, SYSTEM_PREFIX
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -22,8 +22,9 @@ def validate(user: Object) -> Causes:
         path = f"spec.groups[{index}]"
         if not group or len(group) > _MAX_CHARACTERS or not group.isprintable():
             causes += validation.invalid(path, group, f"must be 1 to {_MAX_CHARACTERS} printable characters")
-        elif group.startswith(SYSTEM_PREFIX):
-            causes += validation.invalid(path, group, f"groups that begin with {SYSTEM_PREFIX} are the cluster's own")
+        elif group.startswith((SYSTEM_PREFIX, KEYSTONE_PREFIX)):
+            whose = "the cluster's own" if group.startswith(SYSTEM_PREFIX) else "Keystone's"
+            causes += validation.invalid(path, group, f"groups that begin so are {whose}")
     return causes
 
 

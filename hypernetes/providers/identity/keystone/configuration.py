@@ -6,6 +6,7 @@ projects: {tag: hypernetes}              # which projects are tenants: those wit
 # projects: {domain: customers}          # or all of this domain (its name or id)
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,9 @@ def region(configuration: Configuration) -> "CloudRegion":
     if configuration.clouds is not None and not configuration.clouds.exists():
         raise ConfigurationError(f"{configuration.file}: {configuration.clouds} is not there")
     try:
-        found = OpenStackConfig(config_files=files, app_name="hypernetes").get_one(cloud=configuration.cloud)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an optional part of the library
+            found = OpenStackConfig(config_files=files, app_name="hypernetes").get_one(cloud=configuration.cloud)
     except ConfigException as error:
         raise ConfigurationError(f"{configuration.file}: {error}") from error
     if not found.get_auth_args().get("auth_url"):

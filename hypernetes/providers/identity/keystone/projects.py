@@ -3,6 +3,7 @@
 https://docs.openstack.org/api-ref/identity/v3/#list-projects
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from keystoneauth1.adapter import Adapter
     from openstack.config.cloud_region import CloudRegion
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _MOST_PAGES = 1_000
 _ANSWER_SECONDS = 30.0  # a list of thousands takes its time
 
@@ -42,8 +44,10 @@ def found(keystone: "Adapter", id: str) -> ExternalTenant | None:
     """The project with this id, tenant or not; None where there is none any more. Raises ClientException."""
     from keystoneauth1.exceptions import NotFound
 
+    if _ID.match(id) is None:
+        return None
     try:
-        project = keystone.get(f"/projects/{quote(id, safe='')}").json()["project"]
+        project = keystone.get(f"/projects/{id}").json()["project"]
         return tenant(project, keystone.get(f"/domains/{quote(project['domain_id'], safe='')}").json()["domain"])
     except NotFound:
         return None

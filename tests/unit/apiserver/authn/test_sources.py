@@ -201,7 +201,9 @@ async def test_a_tenant_that_is_named_accepts_no_token_older_than_itself(
     assert await sources.user_of("good") is None
 
 
-@pytest.mark.parametrize("name", ["system:admin", "system:node:n1", "system:serviceaccount:a:b", "system:", ""])
+@pytest.mark.parametrize(
+    "name", ["system:admin", "system:node:n1", "system:serviceaccount:a:b", "system:", "", "keystone:jane@Default"]
+)
 async def test_a_source_makes_nobody_of_the_clusters_own(sources: Sources, table: TableProvider, name: str) -> None:
     table.answers["good"] = Identity(name, ACME)
     assert await sources.user_of("good") is None
@@ -210,10 +212,19 @@ async def test_a_source_makes_nobody_of_the_clusters_own(sources: Sources, table
 async def test_of_the_clusters_groups_a_source_gives_the_administrators_only(
     sources: Sources, table: TableProvider
 ) -> None:
-    table.answers["good"] = Identity("jane", ACME, ("system:masters", "system:nodes", "system:bootstrappers", "dev"))
+    table.answers["good"] = Identity(
+        "jane", ACME, ("system:masters", "system:nodes", "system:bootstrappers", "dev", "keystone:role:admin")
+    )
     user = await sources.user_of("good")
     assert user is not None
     assert user.groups == ("system:masters", "dev", "system:authenticated")
+
+
+async def test_keystone_gives_the_names_that_default_roles_are_bound_to(living: Living, clock: Clock) -> None:
+    keystone = TableProvider("keystone", good=Identity("keystone:jane@Default", ACME, ("keystone:role:admin",)))
+    user = await Sources([keystone], living, clock).user_of("good")
+    assert user is not None
+    assert (user.name, user.groups) == ("keystone:jane@Default", ("keystone:role:admin", "system:authenticated"))
     assert not user.component
 
 
