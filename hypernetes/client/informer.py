@@ -25,12 +25,14 @@ from hypernetes.client.cache import Cache, Change
 from hypernetes.client.errors import TransportError, is_reason
 from hypernetes.client.keys import Key, key_of_metadata
 from hypernetes.client.rest import AllMetadata, Client, Selection, resource_of
+from hypernetes.client.retries import retry_after
 from hypernetes.client.watching import BOOKMARK, RawEvent
 
 T = TypeVar("T", bound=Object)
 K = TypeVar("K", bound=Hashable)
 
 _BACKOFF = Backoff(first=0.2, longest=5.0)  # seconds
+_LONGEST_RETRY_AFTER = 60.0  # seconds; an informer comes back sooner than a server may ask it to
 _HEALTHY_AFTER = 5.0  # seconds: a watch that lasted as long ends a series of failures
 _log = structlog.get_logger(__name__)
 
@@ -125,7 +127,7 @@ class Following(Generic[T, K]):
                 elif loop.time() - started >= _HEALTHY_AFTER:
                     failures = 0
                 _log.info("watch interrupted", path=self._selection.path(), error=str(error), failures=failures)
-                await asyncio.sleep(_BACKOFF.delay(failures))
+                await asyncio.sleep(min(retry_after(error), _LONGEST_RETRY_AFTER) + _BACKOFF.delay(failures))
                 failures += 1
 
     async def _list(self) -> None:

@@ -1,7 +1,7 @@
 """Which failed requests may be sent again, and when. Plain decisions; `rest.py` does the sending.
 
 A request is sent again only where that can't do harm: nothing was sent (no connection), the server says it has not
-begun (429), or the method only reads.
+begun (429, or 503 with a time to come back at), or the method only reads.
 """
 
 from hypernetes.api.status import StatusError
@@ -20,18 +20,22 @@ def next_delay(method: str, attempt: int, error: StatusError | TransportError) -
     if attempt + 1 >= MAX_ATTEMPTS or not _may_repeat(method, error):
         return None
     delay = _BACKOFF.delay(attempt)
-    if isinstance(error, StatusError):
-        asked = float(error.details.get("retryAfterSeconds") or 0)
-        if asked > _LONGEST_RETRY_AFTER:
-            return None
-        # Never sooner than the server asked; jitter comes on top.
-        return asked + delay
-    return delay
+    asked = retry_after(error)
+    if asked > _LONGEST_RETRY_AFTER:
+        return None
+    # Never sooner than the server asked; jitter comes on top.
+    return asked + delay
+
+
+def retry_after(error: StatusError | TransportError) -> float:
+    """Seconds that the server asks to be left alone for; 0 where it doesn't say."""
+    return float(error.details.get("retryAfterSeconds") or 0) if isinstance(error, StatusError) else 0.0
 
 
 def _may_repeat(method: str, error: StatusError | TransportError) -> bool:
     if isinstance(error, Unreachable):
         return True
     if isinstance(error, StatusError):
-        return error.code == 429 or (method in _READS and error.code in _PASSING_CODES)
+        not_begun = error.code == 429 or (error.code == 503 and retry_after(error) > 0)
+        return not_begun or (method in _READS and error.code in _PASSING_CODES)
     return method in _READS

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import compression, sending, sharing, views
+from hypernetes.apiserver import compression, deprecations, sending, sharing, views
 from hypernetes.apiserver.freshness import too_large
 from hypernetes.apiserver.handlers import negotiation, options, protobuflists
 from hypernetes.apiserver.handlers.context import Call
@@ -277,7 +277,7 @@ async def stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.St
         return negotiation.answer(chunk, 200, media_type, call.warnings)
     gzip = compression.Stream() if negotiation.takes_gzip(call.http) else None
     response = web.StreamResponse(headers={"Content-Type": media_type, **(compression.HEADERS if gzip else {})})
-    negotiation.warn(response, call.warnings)
+    negotiation.warn(response, [*call.warnings, *deprecations.warnings(call.route)])
     await response.prepare(call.http)
     while chunk:
         await sending.write(response, await gzip.add(chunk) if gzip else chunk)

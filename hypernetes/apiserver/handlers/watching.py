@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import chunks, sending, sharing, views
+from hypernetes.apiserver import chunks, deprecations, sending, sharing, views
 from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.handlers import negotiation, options
 from hypernetes.apiserver.handlers.context import Call
@@ -38,7 +38,7 @@ async def watch(call: Call) -> web.StreamResponse:
     await _fresh_enough(call, asked)
     watcher = Watcher(_scope(call, asked), view, call.seen(asked.matcher(call.shown_labels)))
     response = web.StreamResponse(headers={"Content-Type": view.stream_type})
-    negotiation.warn(response, call.warnings)
+    negotiation.warn(response, [*call.warnings, *deprecations.warnings(call.route)])
     first: Iterable[bytes] = ()
     try:
         first = _begin(call, asked, watcher)

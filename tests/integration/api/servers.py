@@ -128,6 +128,17 @@ class Watch:
         events = [await self.next() for _ in range(count)]
         return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
 
+    async def rest(self, *, until: str = "") -> list[tuple[str, str]]:
+        """(name, revision) of what is still told, to its end or to the object of this name."""
+        found = []
+        async with asyncio.timeout(20):
+            async for line in self._response.content:
+                metadata = orjson.loads(line)["object"]["metadata"]
+                found.append((metadata.get("name", ""), metadata["resourceVersion"]))
+                if until and metadata.get("name") == until:
+                    break
+        return found
+
     async def ended(self) -> bool:
         async with asyncio.timeout(20):
             return await self._response.content.readline() == b""

@@ -202,3 +202,10 @@ async def test_a_read_sees_every_write_acknowledged_before(admin: User) -> None:
         await create(admin, f"n{number}")
         assert (await admin("GET", f"{CONFIG_MAPS}/n{number}")).status == 200
     assert len((await admin("GET", CONFIG_MAPS)).json["items"]) == 21
+
+
+async def test_a_watch_of_a_deprecated_kind_warns(admin: User) -> None:
+    async with admin.raw("/api/v1/endpoints?watch=true", {}) as response:
+        assert [each[:6] for each in response.headers.getall("Warning")] == ["299 - "]
+    async with admin.raw("/api/v1/services?watch=true", {}) as response:
+        assert "Warning" not in response.headers

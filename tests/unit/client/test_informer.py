@@ -10,6 +10,7 @@ from hypernetes.api.status import StatusError
 from hypernetes.client.errors import Interrupted, Unreachable
 from hypernetes.client.informer import Informer
 from hypernetes.client.keys import Key
+from hypernetes.client.watching import RawEvent
 from tests.unit.client.fake_api import GONE, FakeApi, bookmark, config_map, line
 
 pytestmark = pytest.mark.looptime
@@ -88,6 +89,20 @@ async def test_a_server_that_is_away_is_waited_for() -> None:
     async with running(api) as story:
         assert story.informer.synced
         assert api.watched_from == ["5", "5"]
+
+
+async def test_a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks() -> None:
+    moments = []
+
+    class Timed(FakeApi):
+        def watch_raw(self, selection: Any, resource_version: str) -> AsyncIterator[RawEvent]:
+            moments.append(asyncio.get_running_loop().time())
+            return super().watch_raw(selection, resource_version)
+
+    busy = StatusError("TooManyRequests", "busy", details={"retryAfterSeconds": 30})
+    async with running(Timed([(5, [])], [[busy], []])) as story:
+        assert story.informer.synced
+        assert 30 < moments[1] - moments[0] < 31
 
 
 async def test_what_is_no_watch_event_ends_the_watch_and_not_the_informer() -> None:

@@ -6,11 +6,12 @@ from hypernetes.client.errors import Interrupted, Unreachable
 from hypernetes.client.retries import MAX_ATTEMPTS, next_delay
 
 BUSY = StatusError("TooManyRequests", "busy", details={"retryAfterSeconds": 3})
+SOON = StatusError("ServiceUnavailable", "come back", details={"retryAfterSeconds": 2})
 AWAY = StatusError("ServiceUnavailable", "away")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("error", [Unreachable("refused"), BUSY], ids=["not sent", "not begun"])
+@pytest.mark.parametrize("error", [Unreachable("refused"), BUSY, SOON], ids=["not sent", "not begun", "back soon"])
 def test_what_has_not_happened_may_be_sent_again(method: str, error: Exception) -> None:
     assert next_delay(method, 0, error) is not None  # type: ignore[arg-type]
 
