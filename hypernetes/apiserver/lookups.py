@@ -1,9 +1,14 @@
 """Which objects live, as authentication and admission ask: answers from the mirror, at once."""
 
+import base64
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 
 from hypernetes.api import scheme
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, system_tenant_uid
+from hypernetes.apiserver.authn import bootstraptokens
 from hypernetes.apiserver.mirror import Entry, Mirror
 
 _TENANTS = scheme.by_name("hypernetes.io/v1", "tenants")
@@ -69,6 +74,14 @@ class Lookups:
     def node_uid(self, name: str) -> str | None:
         return _uid(self._mirror.object(_NODES, SYSTEM_TENANT, "", name))
 
+    def secret_token(self, tenant: str, namespace: str, name: str) -> str:
+        entry = self._mirror.object(_SECRETS, tenant, namespace, name)
+        return "" if entry is None else _token(entry)
+
+    def bootstrap_secret(self, name: str) -> Mapping[str, Any] | None:
+        entry = self._mirror.object(_SECRETS, SYSTEM_TENANT, bootstraptokens.NAMESPACE, name)
+        return None if entry is None else orjson.loads(entry.data)
+
     def namespace(self, tenant: str, name: str) -> Entry | None:
         return self._mirror.object(_NAMESPACES, tenant, "", name)
 
@@ -83,3 +96,11 @@ def _uid(entry: Entry | None) -> str | None:
     if "uid" not in entry.views:
         entry.views["uid"] = orjson.loads(entry.data)["metadata"]["uid"].encode()
     return entry.views["uid"].decode()
+
+
+def _token(secret: Entry) -> str:
+    """The token that a Secret holds, kept with it: authentication asks at each request."""
+    if "token" not in secret.views:
+        encoded = str((orjson.loads(secret.data).get("data") or {}).get("token") or "")
+        secret.views["token"] = base64.b64decode(encoded)
+    return secret.views["token"].decode(errors="replace")

@@ -33,6 +33,7 @@ from hypernetes.apiserver.handlers.context import Parts
 from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.implied import Implications
 from hypernetes.apiserver.keys import Keys
+from hypernetes.apiserver.legacytokens import LegacyTokens
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Mirror
 from hypernetes.apiserver.objects import Objects
@@ -90,13 +91,13 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
     objects, lookups = Objects(store, mirror, keys, implied), Lookups(mirror)
     freshness = Freshness(store, mirror)
-    signing = Signing(mirror, objects, lookups, pki.authority, times.now)
     authorizer, usage = (
         Authorizer(rbac, node_graph, tenants_follow=bool(settings.identity_providers)),
         TenantUsage(mirror),
     )
+    signing = Signing(mirror, objects, lookups, authorizer, pki.authority, times.now)
     reauthorization = Reauthorization(authorizer)
-    token_keys = TokenKeys(store, keys.root.rstrip("/"))
+    token_keys = TokenKeys(store, keys.root.rstrip("/"), mirror)
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
     if settings.front_proxy is not None:
@@ -112,8 +113,9 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     observer = Observer(mirror, settings.request_log, auditor)
     contents = Contents(store, mirror, keys, objects, shown, times.now)
     tenants, ledgers = TenantIndex(mirror, lookups), TenantLedgers(store, mirror, lookups)
+    legacy_tokens = LegacyTokens(mirror, objects, lookups, token_keys, pki.authority.pem, times.now)
     observers: list[following.Observer] = [
-        rbac, node_graph, signing, reauthorization, contents, usage, tenants, ledgers,
+        rbac, node_graph, signing, reauthorization, contents, usage, tenants, ledgers, legacy_tokens,
     ]  # fmt: skip
     follower = Follower(store, mirror, watchers, observers)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
@@ -136,6 +138,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             )
             owned.append(tasks.create_task(ledgers.run(), name="tenants' ledgers"))
             owned.append(tasks.create_task(signing.run(), name="signing"))
+            owned.append(tasks.create_task(legacy_tokens.run(), name="tokens of secrets"))
             repair = ClaimRepair(store, mirror, objects, lookups, times.now)
             owned.append(tasks.create_task(repair.run(), name="repair of claims"))
             owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
@@ -148,7 +151,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
                     settings.front_proxy, pki.authority.pem,
                 ),
                 authorizer,
-                token_keys, pki.authority, contents, dialer, departures, reauthorization, health, observer,
+                token_keys, legacy_tokens, pki.authority, contents, dialer, departures, reauthorization,
+                health, observer,
                 TenantQuotas(mirror, usage), local_users, implied, settings.allows_anonymous,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)

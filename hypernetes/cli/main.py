@@ -225,6 +225,16 @@ def tenant_unprotect(name: str, directory: Path) -> None:
     echo(f"tenant {name} can be deleted")
 
 
+@tenant.command("rotate-keys")
+@click.argument("name")
+@click.option("--at-once", is_flag=True, help="End all tokens that former keys have signed, as after one became known.")
+@dir_option
+def tenant_rotate_keys(name: str, directory: Path, *, at_once: bool) -> None:
+    """Have another key sign the tokens of tenant NAME's service accounts; tell the keys that verify."""
+    keys = with_client(directory, lambda client: tenants.rotate_keys(client, name, at_once=at_once))
+    echo("\n".join(keys))
+
+
 def _change_tenant(directory: Path, name: str, **spec: bool) -> None:
     layout = Layout.of(directory)
     tenants.check_name(name)

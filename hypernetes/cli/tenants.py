@@ -161,5 +161,15 @@ async def delete(client: Client, name: str, tell: Callable[[str], None], *, wait
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+async def rotate_keys(client: Client, name: str, *, at_once: bool) -> list[str]:
+    """Has another key sign the tenant's tokens; the keys that verify, the new one first."""
+    path = scheme.by_kind(Tenant.API_VERSION, Tenant.KIND).path(SYSTEM_TENANT, name=name) + "/tokenkeys"
+    answer = await client.request("POST", path, json={"spec": {"overlapSeconds": 0} if at_once else {}})
+    return [
+        f"{each['id']} {'signs' if each['until'] is None else 'until ' + each['until']}"
+        for each in answer["status"]["keys"]
+    ]
+
+
 def _is_remaining(condition: Condition) -> bool:
     return condition.type.endswith("Remaining") and condition.status == "True"

@@ -3,7 +3,8 @@
     users.py            the User, and its groups
     x509.py             client certificates
     serviceaccounts.py  tokens of service accounts: claims, signing, verification (pure)
-    tokenkeys.py        the signing key of each tenant, kept in the store
+    tokenkeys.py        the keys of each tenant that sign and verify them, kept in the store
+    bootstraptokens.py  tokens of nodes that have no certificate yet
     static_tokens.py    tokens from a file
     localusers.py       people whom the cluster knows by itself, and their tokens
     passwords.py        their passwords; guessing.py: how often one may try

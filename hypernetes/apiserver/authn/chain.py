@@ -1,4 +1,4 @@
-"""Tries each kind of credential in turn: certificate, service-account token, local user's, static, identity sources.
+"""Tries each kind of credential in turn: certificate, service-account, local, bootstrap, static token, other sources.
 
 A token that names one of our issuers is a service account's, or nobody's; so is one that looks like a local user's. Any
 other is looked for among the static ones, and then the identity sources are asked in their order (sources.py).
@@ -7,16 +7,19 @@ A credential that is wrong says so to nobody but our log: the client gets 401 wh
 source doesn't answer that might know the token, the answer is 503.
 """
 
+import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 import structlog
+from joserfc.jwk import ECKey
 from multidict import CIMultiDictProxy
 
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
-from hypernetes.apiserver.authn import localusers, serviceaccounts, static_tokens, x509
+from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver.authn import bootstraptokens, localusers, serviceaccounts, static_tokens, x509
 from hypernetes.apiserver.authn.frontproxy import FrontProxy, is_ours
 from hypernetes.apiserver.authn.localusers import LocalUsers
 from hypernetes.apiserver.authn.serviceaccounts import Objects, ServiceAccountToken, TokenError
@@ -52,7 +55,7 @@ class Authenticator:
         self._sources, self._local_users, self._up_to_date = sources, local_users, up_to_date
         self._front_proxy, self._authority_pem = front_proxy, authority_pem
         self._clock = clock
-        self._verified: OrderedDict[bytes, ServiceAccountToken] = OrderedDict()
+        self._verified: OrderedDict[bytes, tuple[ServiceAccountToken, str]] = OrderedDict()  # with the key's id
 
     async def authenticate(
         self, peer_certificate: bytes | None, authorization: str | None, headers: "CIMultiDictProxy[str] | None" = None
@@ -113,6 +116,8 @@ class Authenticator:
         """Of a token that is no service account's."""
         if localusers.recognises(encoded):
             return await self._by_local_token(encoded)
+        if (secret_name := bootstraptokens.secret_name(encoded)) is not None:
+            return self._by_bootstrap_token(encoded, secret_name)
         user = self._by_static_token(encoded)
         if user is None and self._sources is not None:
             user = await self._sources.user_of(encoded)
@@ -148,15 +153,41 @@ class Authenticator:
         if tenant_uid is None:
             raise TokenError("there is no such tenant")
         fingerprint = serviceaccounts.fingerprint(encoded)
-        token = self._verified.get(fingerprint)
-        if token is None:
-            token = serviceaccounts.verify(encoded, await self._keys.of(tenant, tenant_uid), tenant)
-            self._verified[fingerprint] = token
+        verified = self._verified.get(fingerprint)
+        if verified is None:
+            key_id = serviceaccounts.claimed_key(encoded)
+            token = serviceaccounts.verify(encoded, await self._key(tenant, tenant_uid, key_id), tenant)
+            self._verified[fingerprint] = token, key_id
             if len(self._verified) > _VERIFIED_TOKENS:
                 self._verified.popitem(last=False)
         else:
+            token, key_id = verified
+            await self._key(tenant, tenant_uid, key_id)  # it may verify no longer
             self._verified.move_to_end(fingerprint)
+        if serviceaccounts.is_lasting(token) and not self._is_held(token, encoded):
+            raise TokenError("the Secret holds another token")
         return token
+
+    async def _key(self, tenant: str, tenant_uid: str, key_id: str) -> ECKey:
+        """The tenant's key with this id. Raises TokenError, Unavailable."""
+        key = (await self._keys.ring(tenant, tenant_uid)).find(key_id, self._clock())
+        if key is None and self._up_to_date is not None:
+            await self._up_to_date()  # another server may have made it just now
+            key = (await self._keys.ring(tenant, tenant_uid)).find(key_id, self._clock())
+        if key is None:
+            raise TokenError(f"no key of tenant {tenant} has signed it")
+        return key
+
+    def _is_held(self, token: ServiceAccountToken, encoded: str) -> bool:
+        assert token.bound is not None
+        held = self._objects.secret_token(token.tenant, token.namespace, token.bound.name)
+        return hmac.compare_digest(held.encode(), encoded.encode())
+
+    def _by_bootstrap_token(self, encoded: str, secret_name: str) -> User | None:
+        secret, uid = self._objects.bootstrap_secret(secret_name), self._objects.tenant_uid(SYSTEM_TENANT)
+        if secret is None or uid is None:
+            return None
+        return bootstraptokens.user_of(encoded, secret, uid, self._clock())
 
 
 def _bearer(authorization: str | None) -> str | None:

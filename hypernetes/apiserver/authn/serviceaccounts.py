@@ -32,6 +32,7 @@ DEFAULT_LIFETIME = timedelta(hours=1)
 MIN_LIFETIME = timedelta(minutes=10)  # as upstream's
 MAX_LIFETIME = timedelta(hours=48)  # longer asks are shortened, and the answer says so
 _MOST_SECONDS = 1 << 32  # more isn't a lifetime; as upstream
+_LASTING_LIFETIME = timedelta(days=3650)  # of what ends otherwise
 CLOCK_SKEW = timedelta(seconds=10)  # between replicas of the API server
 MAX_TOKEN_BYTES = 8192
 
@@ -85,6 +86,12 @@ class Objects(Protocol):
     def secret_uid(self, tenant: str, namespace: str, name: str) -> str | None: ...
 
     def node_uid(self, name: str) -> str | None: ...
+
+    def secret_token(self, tenant: str, namespace: str, name: str) -> str:
+        """The token that a Secret holds; "" where it holds none."""
+
+    def bootstrap_secret(self, name: str) -> Mapping[str, Any] | None:
+        """A Secret of the namespace of bootstrap tokens."""
 
 
 def issuer(tenant: str) -> str:
@@ -160,6 +167,21 @@ def _uid_of(kind: str, name: str, tenant: str, namespace: str, objects: Objects)
     return find(tenant, namespace, name)
 
 
+def lasting(
+    tenant: str, tenant_uid: str, namespace: str, account: BoundObject, secret: BoundObject, now: datetime
+) -> ServiceAccountToken:
+    """What the token of a Secret says, which counts for as long as the Secret holds it."""
+    return ServiceAccountToken(
+        tenant=tenant, tenant_uid=tenant_uid, namespace=namespace, account=account, bound=secret,
+        audiences=(API_AUDIENCE,), issued_at=now.replace(microsecond=0),
+        expires_at=now.replace(microsecond=0) + _LASTING_LIFETIME, id=str(uuid.uuid4()),
+    )  # fmt: skip
+
+
+def is_lasting(token: ServiceAccountToken) -> bool:
+    return token.bound is not None and token.expires_at - token.issued_at > MAX_LIFETIME
+
+
 def status(token: ServiceAccountToken, encoded: str) -> dict[str, Any]:
     """The status of the TokenRequest that is answered."""
     return {"token": encoded, "expirationTimestamp": times.format_time(token.expires_at)}
@@ -196,6 +218,11 @@ def claimed_tenant(encoded: str) -> str | None:
     return tenant if separator and base == ISSUER_BASE and is_dns_label(tenant) else None
 
 
+def claimed_key(encoded: str) -> str:
+    """The id of the key that a token says has signed it; "" for none. Nothing is verified."""
+    return str(_part(encoded, 0).get("kid") or "")
+
+
 def claimed_audiences(encoded: str) -> frozenset[str]:
     """The audiences that a token names. Nothing is verified: ask only about a token that is."""
     found = _claims(encoded).get("aud")
@@ -203,11 +230,15 @@ def claimed_audiences(encoded: str) -> frozenset[str]:
 
 
 def _claims(encoded: str) -> Mapping[str, Any]:
-    """What a token says, unverified; nothing for what is no token."""
+    return _part(encoded, 1)
+
+
+def _part(encoded: str, number: int) -> Mapping[str, Any]:
+    """Header (0) or claims (1) of a token, unverified; nothing for what is no token."""
     if len(encoded) > MAX_TOKEN_BYTES:
         return {}
     try:
-        claims = orjson.loads(urlsafe_b64decode(encoded.split(".")[1].encode("ascii")))
+        claims = orjson.loads(urlsafe_b64decode(encoded.split(".")[number].encode("ascii")))
     except (ValueError, IndexError, TypeError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -30,7 +30,7 @@ SCHEDULER = (
 CONTROLLERS_NEVER = (
     Rule((ANY,), ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")),
     Rule((ANY,), ("serviceaccounts/token",)),
-    Rule((ANY,), ("tenants/certificate", "users/password", "users/token"), (HYPERNETES,)),
+    Rule((ANY,), ("tenants/certificate", "tenants/tokenkeys", "users/password", "users/token"), (HYPERNETES,)),
 )
 # And to make a tenant, unless tenants come from an identity provider.
 MAKES_TENANTS = (Rule(("create",), ("tenants",), (HYPERNETES,)),)
@@ -46,5 +46,5 @@ TENANT_NEVER = (
     Rule(WRITE, ("networks/status",), ("", HYPERNETES)),
     Rule(WRITE, ("ports",), (HYPERNETES,)),
     Rule(WRITE, ("csinodes", "volumeattachments", "volumeattachments/status"), ("storage.k8s.io",)),
-    Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate"), (HYPERNETES,)),
+    Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate", "tenants/tokenkeys"), (HYPERNETES,)),
 )

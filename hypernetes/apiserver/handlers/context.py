@@ -26,6 +26,7 @@ from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.implied import Implications
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.largebodies import LargeBodies
+from hypernetes.apiserver.legacytokens import LegacyTokens
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Match, Mirror
 from hypernetes.apiserver.objects import Objects
@@ -58,6 +59,7 @@ class Parts:
     authenticator: Authenticator
     authorizer: Authorizer
     token_keys: TokenKeys
+    legacy_tokens: LegacyTokens
     authority: Authority
     contents: Contents
     dialer: Dialer

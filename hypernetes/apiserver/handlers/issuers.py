@@ -32,15 +32,18 @@ async def configuration(call: Call) -> web.StreamResponse:
 
 
 async def keys(call: Call) -> web.StreamResponse:
-    """The public half of the tenant's key. Raises Unavailable."""
+    """The public halves of the tenant's keys. Raises Unavailable."""
     _check_get(call)
     tenant_uid = call.parts.lookups.tenant_uid(call.one_tenant) or ""
-    key = await call.parts.token_keys.of(call.one_tenant, tenant_uid)
-    public = {
-        **key.as_dict(private=False), "use": "sig", "alg": serviceaccounts.ALGORITHM,
-        "kid": serviceaccounts.key_id(key),
-    }  # fmt: skip
-    answer = negotiation.answer({"keys": [public]})
+    ring = await call.parts.token_keys.ring(call.one_tenant, tenant_uid)
+    public = [
+        {
+            **key.as_dict(private=False), "use": "sig", "alg": serviceaccounts.ALGORITHM,
+            "kid": serviceaccounts.key_id(key),
+        }
+        for key in ring.verifying(call.parts.clock())
+    ]  # fmt: skip
+    answer = negotiation.answer({"keys": public})
     answer.headers["Content-Type"] = "application/jwk-set+json"
     answer.headers["Cache-Control"] = f"public, max-age={_KEEP_SECONDS}"
     return answer

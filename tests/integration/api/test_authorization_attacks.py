@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey
 
-from hypernetes.api import times
+from hypernetes.api import tenancy, times
 from hypernetes.apiserver.authn import serviceaccounts
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.storage.opening import open_store
@@ -152,11 +152,11 @@ async def test_an_agent_writes_nothing_about_another_nodes_pods(admin: User) -> 
             reference = {"kind": "Pod", "namespace": "default", "name": name, "uid": uid or uids[name]}
             return {"metadata": {"generateName": "e-"}, "involvedObject": reference, "reason": "R", "type": "Normal"}
 
-        def port(name: str, node: str, address: str) -> Object:
+        def port(name: str, node: str, address: str, mac: str = "") -> Object:
             reference = {"kind": "Pod", "namespace": "default", "name": name, "uid": uids[name]}
             spec = {
-                "network": "default", "subnet": "default", "address": address, "macAddress": "02:00:00:00:00:01",
-                "nodeName": node, "podRef": reference,
+                "network": "default", "subnet": "default", "address": address, "nodeName": node, "podRef": reference,
+                "macAddress": mac or tenancy.mac_address(uids[name]),
             }  # fmt: skip
             return {"metadata": {"name": f"default.{address}"}, "spec": spec}
 
@@ -164,6 +164,7 @@ async def test_an_agent_writes_nothing_about_another_nodes_pods(admin: User) -> 
         await refused(one("POST", f"/tenants/acme{EVENTS}", about("two")))
         await refused(one("POST", f"/tenants/acme{EVENTS}", about("one", "another-uid")))
         await made(one("POST", f"/tenants/acme{PORTS}", port("one", "n1", "10.0.0.5")))
+        await refused(one("POST", f"/tenants/acme{PORTS}", port("one", "n1", "10.0.0.9", "02:00:00:00:00:01")))
         await refused(one("POST", f"/tenants/acme{PORTS}", port("two", "n2", "10.0.0.6")))
         await refused(one("POST", f"/tenants/acme{PORTS}", port("two", "n1", "10.0.0.7")))
         await made(admin("POST", f"/tenants/acme{PORTS}", port("two", "n2", "10.0.0.8")))

@@ -52,6 +52,10 @@ async def test_a_user_is_made_logs_in_and_ends(tmp_path: Path) -> None:
         other = Path((await hn(plane, "tenant", "kubeconfig", "acme", "--user", "jane", "--token")).strip())
         assert "jane" in await whoami(other)
         assert (await hn(plane, "user", "token", "acme", "jane", "--hours", "1")).startswith("hnu~acme~jane~")
+        signs, verifies = (await hn(plane, "tenant", "rotate-keys", "acme")).splitlines()
+        assert signs.endswith("signs")
+        assert "until" in verifies
+        assert (await hn(plane, "tenant", "rotate-keys", "acme", "--at-once")).endswith("signs\n")
         await hn(plane, "user", "disable", "acme", "jane")
         await whoami(mine, fails=True)
         await hn(plane, "user", "enable", "acme", "jane")

@@ -14,6 +14,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     "eviction": {"apiVersion": "policy/v1", "kind": "Eviction"},
     "token": {"spec": {}},
     "certificate": {"spec": {}},
+    "tokenkeys": {"spec": {}},
     "password": {"spec": {"password": "correct horse"}},
 }
 STREAMS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
@@ -56,7 +57,7 @@ def attempts(resource: Offered, name: str, pod: str) -> Iterator[Attempt]:
                 body = _PATCHES.get(subresource, {"metadata": {"annotations": {"a": "b"}}})
             elif verb == "create" and subresource not in STREAMS:
                 body = {"metadata": {"name": name}} | _BODIES[subresource]
-                if subresource in ("token", "certificate", "password"):
+                if subresource in ("token", "certificate", "password", "tokenkeys"):
                     del body["metadata"]
             elif verb == "update" and subresource not in STREAMS:
                 body = samples.sample(resource, "default", name)
