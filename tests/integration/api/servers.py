@@ -159,7 +159,7 @@ async def serving(
     pki.ensure(ADMIN, times.now())
     context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
     async with (
-        running(Settings(cluster_id, pki, "127.0.0.1", 0, tokens or {}, **more), store) as port,
+        running(Settings(cluster_id, pki, "127.0.0.1", 0, {} if tokens is None else tokens, **more), store) as port,
         User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
     ):
         yield admin
