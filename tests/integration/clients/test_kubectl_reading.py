@@ -122,11 +122,15 @@ def complaints(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if not re.match(r"Warning: v1 \w+ is deprecated", line)]
 
 
+# kubectl up to 1.32 asks for v1beta1 of these to describe them, which a server of upstream's doesn't offer unless told to.
+DESCRIBED_BY_BETA = {"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}
+
+
 def test_every_listable_kind_is_got_and_described(kubectl: Kubectl) -> None:
     names = kubectl("api-resources", "--verbs=list", "-o", "name").split()
     printed = kubectl.run("get", ",".join(names), "-A", "--ignore-not-found")
     assert (printed.returncode, complaints(printed.stderr)) == (0, [])
-    described = kubectl.run("describe", ",".join(name for name in names if name != "componentstatuses"), "-A")
+    described = kubectl.run("describe", ",".join(sorted({*names} - {"componentstatuses"} - DESCRIBED_BY_BETA)), "-A")
     assert (described.returncode, complaints(described.stderr)) == (0, [])
     assert "Name:                     kubernetes" in described.stdout
 
