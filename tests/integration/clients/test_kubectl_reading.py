@@ -122,7 +122,7 @@ def complaints(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if not re.match(r"Warning: v1 \w+ is deprecated", line)]
 
 
-# kubectl up to 1.32 asks for v1beta1 of these to describe them, which a server of upstream's doesn't offer unless told to.
+# kubectl up to 1.32 asks for v1beta1 of these to describe them, which upstream offers only when told to.
 DESCRIBED_BY_BETA = {"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}
 
 
