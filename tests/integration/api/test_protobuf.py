@@ -1,5 +1,6 @@
 """A client that speaks only protobuf, and what it is answered."""
 
+import asyncio
 import gzip
 import re
 import secrets
@@ -13,10 +14,10 @@ import pytest
 from hypernetes.api import scheme
 from hypernetes.api.scheme import Resource
 from hypernetes.apiserver import protobuf
-from hypernetes.apiserver.protobuf import descriptors
+from hypernetes.apiserver.protobuf import descriptors, wire
 from hypernetes.apiserver.storage.opening import open_store
 from tests.integration.api import fuzzing
-from tests.integration.api.messages import META, PROTOBUF, Client, message, opened, sealed
+from tests.integration.api.messages import MAGIC, META, PROTOBUF, Client, message, opened, sealed
 from tests.integration.api.servers import User, serving
 
 STATUS = f"{META}.Status"
@@ -192,6 +193,20 @@ async def test_errors_are_told_in_protobuf(client: Client) -> None:
     assert (await client("POST", CONFIG_MAPS, b"k8s\x00" + b"x" * 4 * 1024 * 1024)).status == 413
     assert (await client("GET", "/apis/none/v1/things")).status == 404
     assert (await client("DELETE", "/api/v1/namespaces/default/pods/none")).status == 404
+
+
+async def test_what_stands_for_millions_of_objects_is_refused_while_others_are_served(client: Client) -> None:
+    containers = b"\x12\x00" * 1_000_000  # each without a field
+    unknown = message("k8s.io.apimachinery.pkg.runtime.Unknown")(raw=wire.chunk(wire.SECOND, containers))
+    unknown.typeMeta.apiVersion, unknown.typeMeta.kind = "v1", "Pod"
+    bombs = asyncio.gather(*(client("POST", PODS, MAGIC + unknown.SerializeToString()) for _ in range(4)))
+    served = 0
+    while not bombs.done():
+        assert (await client("GET", "/api/v1/namespaces/default")).status == 200
+        served += 1
+    assert [bomb.status for bomb in await bombs] == [400] * 4
+    assert served > 1
+    assert "more than 200,000 parts" in (await bombs)[0].of(STATUS).message
 
 
 async def test_our_own_kinds_are_json_but_for_their_metadata(client: Client, admin: User) -> None:
