@@ -8,7 +8,7 @@ nothing is made of those behind the limit.
 import base64
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -52,29 +52,26 @@ def read(message: str, data: bytes, budget: Budget | None = None) -> dict[str, A
 
 @cache
 def _reader(message: str) -> Read:
-    parse, known = message_class(message).FromString, fields(message)
-    table: dict[int, tuple[str, Read | None]] = {}
-    inline: set[int] = set()
-    names = {field.number: (f"{field.name} of {message.rpartition('.')[2]}", _wire_types(field)) for field in known}
-    for field in known:
-        table[field.number] = (field.key, _of_field(field))
-        if field.inline:
-            inline.add(field.number)
+    """What it needs is made when the first message comes: messages may contain themselves, and most are never seen."""
+    plan: _Plan | None = None
 
     def read_message(data: bytes, depth: int, budget: Budget) -> dict[str, Any]:
+        nonlocal plan
+        if plan is None:
+            plan = _plan(message)
+        parse, table, types = plan
         if depth > MAX_DEPTH:
             raise Malformed("it is nested too deeply")
         budget.take(1)
         parsed = parse(data)
         if _has_unknown(parsed, len(data)):
-            _check_types(data, names, budget)
+            _check_types(data, types, budget)
         made: dict[str, Any] = {}
         for described, value in parsed.ListFields():
-            number = described.number
-            key, convert = table[number]
+            key, convert, inline = table[described]
             if convert is None:
                 made[key] = value
-            elif number in inline:
+            elif inline:
                 made.update(convert(value, depth + 1, budget))
             else:
                 made[key] = convert(value, depth + 1, budget)
@@ -85,6 +82,25 @@ def _reader(message: str) -> Read:
     if message in LISTS:
         return lambda data, depth, budget: read_message(data, depth, budget).get(LIST_FIELD, [])
     return read_message
+
+
+Types = Mapping[int, tuple[str, frozenset[int]]]  # of a message's fields, by number: the name, and the wire types
+
+
+class _Plan(NamedTuple):
+    """How a kind of message is read."""
+
+    parse: Callable[[bytes], Any]
+    table: dict[Any, tuple[str, Read | None, bool]]  # the library's descriptor -> JSON's key, what converts, inline
+    types: Types
+
+
+def _plan(message: str) -> _Plan:
+    made, known = message_class(message), fields(message)
+    described = made.DESCRIPTOR.fields_by_number
+    table = {described[field.number]: (field.key, _of_field(field), field.inline) for field in known}
+    kind = message.rpartition(".")[2]
+    return _Plan(made.FromString, table, {each.number: (f"{each.name} of {kind}", _wire_types(each)) for each in known})
 
 
 def _has_unknown(parsed: Any, size: int) -> bool:
@@ -98,7 +114,7 @@ def _has_unknown(parsed: Any, size: int) -> bool:
     return bool(parsed.ByteSize() != size)
 
 
-def _check_types(data: bytes, known: Mapping[int, tuple[str, frozenset[int]]], budget: Budget) -> None:
+def _check_types(data: bytes, known: Types, budget: Budget) -> None:
     """Whether each field that is known has its wire type; the library takes it for an unknown one else.
 
     Raises Malformed.
@@ -156,20 +172,7 @@ def _of_item(field: Field) -> Read | None:
     if field.type in VALUES:
         convert = VALUES[field.type][0]
         return lambda value, depth, budget: convert(value)
-    return _late(field.type)
-
-
-def _late(message: str) -> Read:
-    """Looked up on first use: messages may contain themselves, and most are never seen."""
-    found: Read | None = None
-
-    def read_late(data: bytes, depth: int, budget: Budget) -> Any:
-        nonlocal found
-        if found is None:
-            found = _reader(message)
-        return found(data, depth, budget)
-
-    return read_late
+    return _reader(field.type)
 
 
 def _number(value: float) -> int | float:

@@ -7,7 +7,7 @@ its type's zero, since only so can a client tell it from one that isn't. null is
 import base64
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypernetes.apiserver.protobuf.descriptors import Field, fields, message_class
 from hypernetes.apiserver.protobuf.values import LIST_FIELD, LISTS, NULLABLE, UNION_FIELD, UNIONS, VALUES
@@ -23,21 +23,17 @@ def write(message: str, obj: dict[str, Any]) -> bytes:
 
 @cache
 def _writer(message: str) -> Write:
-    make = message_class(message)
-    table: dict[str, tuple[str, Write | None, bool]] = {}  # JSON's key -> the field, what converts, inline
-    for field in fields(message):
-        if field.inline:
-            table.update((key, (field.name, None, True)) for key in _keys(field.type))
-    for field in fields(message):
-        if not field.inline:
-            table[field.key] = (field.name, _of_field(field), False)
-    inlined = {field.name: _late(field.type) for field in fields(message) if field.inline}
-    find = table.get
+    """What it needs is made when the first object comes: messages may contain themselves, and most are never seen."""
+    plan: _Plan | None = None
 
     def write_message(obj: dict[str, Any]) -> bytes:
+        nonlocal plan
+        if plan is None:
+            plan = _plan(message)
+        make, table, inlined, sort = plan
         values: dict[str, Any] = {}
         for key, value in obj.items():
-            entry = find(key)
+            entry = table.get(key)
             if entry is None:
                 continue
             name, convert, inline = entry
@@ -47,10 +43,10 @@ def _writer(message: str) -> Write:
                 values[name] = value if convert is None else convert(value)
             elif convert in NULLABLE:
                 values[name] = b""
-        for name, write_inlined in inlined.items():
+        for name, write_inlined in inlined:
             if name in values:
                 values[name] = write_inlined(values[name])
-        written: bytes = make(**values).SerializeToString(deterministic=True)
+        written: bytes = make(**values).SerializeToString(deterministic=sort)
         return written
 
     if message in UNIONS:
@@ -58,6 +54,26 @@ def _writer(message: str) -> Write:
     if message in LISTS:
         return lambda value: write_message({LIST_FIELD: value})
     return write_message
+
+
+class _Plan(NamedTuple):
+    """How a kind of message is written."""
+
+    make: Callable[..., Any]
+    table: dict[str, tuple[str, Write | None, bool]]  # JSON's key -> the field, what converts, inline
+    inlined: list[tuple[str, Write]]
+    sort: bool  # there are maps, whose keys are to be in order
+
+
+def _plan(message: str) -> _Plan:
+    known = fields(message)
+    table: dict[str, tuple[str, Write | None, bool]] = {}
+    for field in known:
+        if field.inline:
+            table.update((key, (field.name, None, True)) for key in _keys(field.type))
+    table |= {field.key: (field.name, _of_field(field), False) for field in known if not field.inline}
+    inlined = [(field.name, _writer(field.type)) for field in known if field.inline]
+    return _Plan(message_class(message), table, inlined, any(field.map for field in known))
 
 
 @cache
@@ -92,17 +108,4 @@ def _of_item(field: Field) -> Write | None:
         return base64.b64decode
     if field.is_scalar:
         return None
-    return VALUES[field.type][1] if field.type in VALUES else _late(field.type)
-
-
-def _late(message: str) -> Write:
-    """Looked up on first use: messages may contain themselves."""
-    found: Write | None = None
-
-    def write_late(value: Any) -> Any:
-        nonlocal found
-        if found is None:
-            found = _writer(message)
-        return found(value)
-
-    return write_late
+    return VALUES[field.type][1] if field.type in VALUES else _writer(field.type)
