@@ -71,6 +71,11 @@ main.add_command(credential)
     metavar="NAME[=FILE]",
     help="Asked whose tokens are, in this order; the first one's projects are tenants. See docs/tenancy.md.",
 )
+@click.option(
+    "--authentication-config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="An AuthenticationConfiguration: issuers of JWTs. See docs/tenancy.md.",
+)
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option(
     "--max-container-restart-period", type=click.IntRange(1, 300), help="Seconds; as the kubelet's. [default: 300]"
@@ -80,14 +85,14 @@ main.add_command(credential)
 @click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
 def up(
     directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
-    identity_providers: tuple[str, ...], accel: str, max_container_restart_period: int | None, log_level: str,
-    detach: bool, report_to: int | None,
+    identity_providers: tuple[str, ...], authentication_config: Path | None, accel: str,
+    max_container_restart_period: int | None, log_level: str, detach: bool, report_to: int | None,
 ) -> None:  # fmt: skip
     """Start the cluster in DIR, or continue it: API server, scheduler, controllers, and a node."""
     names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
     options = Options(
         tuple(names), store, guest.resolve(), insecure_registry, accel, log_level, identity_providers,
-        max_container_restart_period,
+        authentication_config, max_container_restart_period,
     )  # fmt: skip
     request = up_module.Request(Layout.of(directory), options, bind, port)
     if report_to is not None:

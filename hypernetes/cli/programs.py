@@ -22,6 +22,7 @@ class Options:
     accel: str = "auto"
     log_level: str = "info"
     identity_providers: tuple[str, ...] = ()  # NAME or NAME=FILE; tenants follow the first one's projects
+    authentication_config: Path | None = None  # issuers of JWTs
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
 
 
@@ -34,6 +35,8 @@ class Program:
 
 def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> Program:
     providers = [word for each in options.identity_providers for word in ("--identity-provider", each)]
+    if options.authentication_config is not None:
+        providers += ["--authentication-config", str(options.authentication_config)]
     return _program(
         bin_dir, "hn-apiserver", "hn-apiserver", options, APISERVER_STOP_SECONDS,
         "--dir", layout.root, "--bind", cluster.bind, "--port", cluster.port, "--store", options.store, *providers,

@@ -107,6 +107,7 @@ async def login(parts: Parts, request: web.BaseRequest, tenant: str) -> web.Resp
         raise StatusError("Unauthorized", "Unauthorized")
     made, ends, revision = await parts.local_users.issue(tenant, name, known[0], lifetime, wanted)
     parts.attempts.succeeded(tenant, name, address)
+    log.info("login", tenant=tenant, user=name, client=address)
     await parts.freshness.at_least(revision)
     return _granted("Login", name, made, ends, lifetime)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from hypernetes.client import kubeconfig
+from tests import walkthrough
 from tests.integration.control_plane import ControlPlane, running
 
 _HN = Path(sys.executable).with_name("hn")
@@ -64,3 +65,11 @@ async def test_a_user_is_made_logs_in_and_ends(tmp_path: Path) -> None:
         await whoami(mine, fails=True)
         await hn(plane, "user", "delete", "acme", "jane")
         assert "not found" in await hn(plane, "user", "token", "acme", "jane", fails=True)
+
+
+async def test_the_walk_through_local_users_of_the_documents(tmp_path: Path) -> None:
+    document = walkthrough.REPOSITORY / "docs" / "tenancy.md"
+    async with running(tmp_path / "data", tenant="acme") as (plane, _):
+        server = kubeconfig.read(plane.layout.admin_kubeconfig).server
+        assert await walkthrough.walk(document, tmp_path, "Local users", API=server) > 10
+        assert await walkthrough.walk(document, tmp_path, "Service accounts' keys and lasting tokens") == 1

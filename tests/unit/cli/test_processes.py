@@ -29,6 +29,16 @@ def test_the_processes_of_a_cluster_and_their_command_lines():
     )
 
 
+def test_where_users_come_from_is_passed_on_and_tenants_follow_the_first_provider():
+    layout, cluster = Layout(Path("/srv/data")), Cluster("abc123", "127.0.0.1", 7443, (10250,))
+    options = Options(("n-1",), identity_providers=("one=/f", "two"), authentication_config=Path("/jwt.yaml"))
+    server = apiserver(Path("/bin"), layout, cluster, options).argv
+    asked = "--identity-provider one=/f --identity-provider two --authentication-config /jwt.yaml"
+    assert asked in " ".join(server)
+    controllers = " ".join(others(Path("/bin"), layout, cluster, options)[1].argv)
+    assert "--identity-provider one=/f --log-level" in controllers
+
+
 def test_only_what_works_in_the_directory_belongs_to_its_cluster():
     layout, cluster = Layout(Path("/srv/data")), Cluster("abc123")
     machine = HostProcess(1, ("/usr/bin/qemu-system-x86_64", "-name", "hnabc123-u", "-M", "microvm"))
