@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|PASSCODE")
-_CONFIG_FILES = ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")
-_PLACES = (Path(), Path("~/.config/openstack"), Path("/etc/openstack"))  # where the clients look
-_NAMES = ("clouds.yaml", "clouds.yml", "secure.yaml", "secure.yml")
+_SECURE_FILE = "OS_CLIENT_SECURE_FILE"
+_FILES = {"OS_CLIENT_CONFIG_FILE": "clouds", _SECURE_FILE: "secure"}  # variable -> what the file is called
+_PLACES = (Path(), Path("~/.config/openstack"), Path("/etc/openstack"))  # where the clients look, in this order
 _VERSION = re.compile(r"/v[23](\.0)?/*\Z")
 _DEFAULT_DOMAIN = "default"
 _OF_VERSION_3 = {"v2password": "password", "v2token": "token"}
@@ -20,41 +20,46 @@ _OF_VERSION_3 = {"v2password": "password", "v2token": "token"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`variables` are those that begin with `OS_`, without what is secret."""
+    """Either variables or files count: the files where a cloud is named, or nothing but files says anything."""
 
     cloud: str | None
-    variables: Mapping[str, str]
-    files: tuple[Path, ...]
+    variables: Mapping[str, str]  # those that begin with `OS_` and say who one is, without what is secret
+    files: Mapping[str, Path]  # by the variable that names such a file
 
     @classmethod
     def of(cls, cloud: str | None, environment: Mapping[str, str]) -> "Settings":
         """`cloud` goes before OS_CLOUD."""
+        said = {name: value for name, value in environment.items() if name.startswith("OS_") and value}
+        cloud = cloud or said.get("OS_CLOUD")
         variables = {
             name: value
-            for name, value in environment.items()
-            if name.startswith("OS_") and value and not _SECRET.search(name)
+            for name, value in said.items()
+            if name not in _FILES and name != "OS_CLOUD" and not _SECRET.search(name)
         }
-        named = [Path(variables[name]) for name in _CONFIG_FILES if name in variables]
-        usual = [place.expanduser() / name for place in _PLACES for name in _NAMES]
-        found = dict.fromkeys(path.absolute() for path in [*named, *usual] if path.is_file())
-        return cls(cloud or variables.get("OS_CLOUD"), variables, tuple(found))
+        if cloud is None and variables:
+            return cls(None, variables, {})
+        found = {name: _found(said.get(name), stem) for name, stem in _FILES.items()}
+        return cls(cloud, {}, {name: path for name, path in found.items() if path is not None})
 
     @property
     def key(self) -> str:
         """Under which a token is cached: another one as soon as anything here changes, a cloud's entry too."""
-        variables = sorted(self.variables.items()) if self.cloud is None else []
-        seen = hashlib.sha256(json.dumps([self.cloud, variables]).encode())
-        for file in sorted(self.files):
-            seen.update(hashlib.sha256(file.read_bytes()).digest())
+        seen = hashlib.sha256(json.dumps([self.cloud, sorted(self.variables.items())]).encode())
+        for name, file in sorted(self.files.items()):
+            seen.update(name.encode() + hashlib.sha256(file.read_bytes()).digest())
         return seen.hexdigest()
 
     @property
     def kept(self) -> dict[str, str]:
         """The variables by which another process with `--os-cloud` finds the same settings; nothing secret."""
-        if self.cloud is None:
-            return dict(self.variables)
-        file = next((path for path in self.files if not path.name.startswith("secure")), None)
-        return {} if file is None else {"OS_CLIENT_CONFIG_FILE": str(file)}
+        return {**self.variables, **{name: str(file) for name, file in self.files.items()}}
+
+
+def _found(named: str | None, stem: str) -> Path | None:
+    """The file that OpenStack's clients would read."""
+    usual = [place.expanduser() / f"{stem}{ending}" for place in _PLACES for ending in (".yaml", ".yml")]
+    places = [*([Path(named)] if named else []), *usual]
+    return next((path.absolute() for path in places if path.is_file()), None)
 
 
 def of_version_3(auth_type: str, auth: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -26,6 +26,24 @@ def test_a_token_is_cached_for_who_asks_where_and_not_for_their_password(tmp_pat
         assert Settings.of(None, {**OPENRC, **changed}).key != key
 
 
+def test_kubectl_finds_the_token_from_another_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for directory in (here, there):
+        directory.mkdir()
+        (directory / "clouds.yaml").write_text(f"clouds: {{mine: {{region_name: {directory.name}}}}}")
+    (here / "secure.yaml").write_text("clouds: {mine: {auth: {password: hidden}}}")
+    monkeypatch.chdir(here)
+    of_file, of_variables = Settings.of("mine", {"HOME": "/"}), Settings.of(None, OPENRC)
+    assert of_file.kept == {
+        "OS_CLIENT_CONFIG_FILE": str(here / "clouds.yaml"), "OS_CLIENT_SECURE_FILE": str(here / "secure.yaml"),
+    }  # fmt: skip
+    of_file_key, of_variables_key = of_file.key, of_variables.key
+    monkeypatch.chdir(there)
+    assert Settings.of("mine", of_file.kept).key == of_file_key
+    assert Settings.of(None, of_variables.kept).key == of_variables_key
+    assert Settings.of("mine", {}).key != of_file_key
+
+
 def test_another_entry_of_clouds_yaml_is_another_token(tmp_path: Path) -> None:
     file = tmp_path / "clouds.yaml"
     file.write_text("clouds: {mine: {}}")
