@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 
 _THREADS = 8  # questions under way: Keystone answers one in some 20 ms
 _LIST_SECONDS = 120.0
+# What an answer comes to that isn't what it should be, in OpenStack's libraries or here.
+_NONSENSE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class KeystoneIdentityProvider:
@@ -83,7 +85,9 @@ class KeystoneIdentityProvider:
                 return question()
             except refusals as error:
                 raise ProviderUnavailable(validation.reason(error)) from error
-            except (KeyError, TypeError, ValueError) as error:  # an answer that isn't what it should be
-                raise ProviderUnavailable(f"Keystone's answer can't be understood: {error!r}") from error
+            except _NONSENSE as error:
+                raise ProviderUnavailable(
+                    f"Keystone's answer can't be understood: {validation.reason(error)}"
+                ) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, asked)

@@ -1,5 +1,7 @@
 """The file of the identity provider `keystone`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,13 @@ def test_a_cloud_that_is_nowhere_is_told(tmp_path: Path) -> None:
     for text in ("cloud: mine\nclouds: clouds.yaml", "cloud: mine\nclouds: none.yaml"):
         with pytest.raises(ConfigurationError, match=r"mine|none\.yaml"):
             configuration.region(configuration.read(written(tmp_path, text)))
+
+
+def test_who_does_not_use_keystone_has_nothing_of_openstacks_in_memory() -> None:
+    seen = (
+        "import sys, hypernetes.apiserver.main, hypernetes.controllers.main, hypernetes.cli.main;"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
+    for library in ("keystoneauth1", "keystoneclient", "keystonemiddleware", "openstack", "oslo_config", "requests"):
+        assert f"'{library}'" not in loaded, library
