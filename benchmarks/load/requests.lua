@@ -4,6 +4,7 @@
 --   wrk ... -s requests.lua URL -- list PATH               GET of one path
 --   wrk ... -s requests.lua URL -- create PATH FILE COUNT SLOTS  POST of the template in FILE until COUNT are made
 --   wrk ... -s requests.lua URL -- patch PATH COUNT        merge patches of PATH-1 to PATH-COUNT, in turn
+--   wrk ... -s requests.lua URL -- apply PATH FILE COUNT SLOTS   applies of the template in FILE by three managers, in turn
 
 local threads = {}
 
@@ -58,6 +59,22 @@ function kinds.patch(path, count)
     at, turn = (at + 7) % count, turn + 1
     local body = '{"metadata":{"annotations":{"example.com/turn":"' .. turn .. '"}}}'
     return wrk.format("PATCH", path .. "-" .. at + 1, nil, body)
+  end
+end
+
+function kinds.apply(path, file, count, slots)
+  local handle = assert(io.open(file))
+  local template = handle:read("*a")
+  handle:close()
+  count, slots = tonumber(count), tonumber(slots)
+  wrk.headers["Content-Type"] = "application/apply-patch+yaml"
+  local at, turn = -1, 0
+  return function()
+    at, turn = (at + 7) % count, turn + 1
+    local number, manager = at + 1, "m" .. turn % 3
+    local body = template:gsub("NUMBER", number):gsub("SLOT", number % slots)
+    body = body:gsub("MANAGER", manager):gsub("TURN", turn)
+    return wrk.format("PATCH", path .. "-" .. number .. "?fieldManager=" .. manager, nil, body)
   end
 end
 

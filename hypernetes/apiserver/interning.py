@@ -4,9 +4,7 @@ What is told of a manager differs from object to object by its time alone. So it
 is kept once, whatever the number of objects that have it.
 """
 
-import re
-
-_TIMES = re.compile(rb'(?<=,)("time":"[^"\\]{1,40}")')  # a string can't hold this: its quotes are escaped
+_BEFORE_TIME, _TIME_BYTES = b',"time":"', len("2026-01-01T00:00:00Z")
 MAX_PIECE_BYTES = 16 * 1024  # what is longer is hardly the same in two objects, and isn't shared
 _MAX_BYTES = 4 * 1024 * 1024  # of pieces that are kept for others to find; what objects hold of them stays
 
@@ -28,7 +26,7 @@ class Interner:
             self._known.clear()
             self._wholes.clear()
             self._bytes = 0
-        pieces = tuple(map(self._shared, _TIMES.split(data)))
+        pieces = tuple(map(self._shared, _cut(data)))
         if len(data) > MAX_PIECE_BYTES:
             return pieces
         whole = self._wholes.get(pieces)
@@ -45,3 +43,13 @@ class Interner:
             known = self._known[piece] = piece
             self._bytes += len(piece) + 150
         return known
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """What is before, between and behind the times, and these; where it would cut elsewhere, that does no harm."""
+    first, *others = data.split(_BEFORE_TIME)
+    pieces = [first]
+    for other in others:
+        pieces[-1] += _BEFORE_TIME
+        pieces += (other[:_TIME_BYTES], other[_TIME_BYTES:])
+    return pieces

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from hypernetes.apiserver.fieldmanagement import comparing, fieldsets
 from hypernetes.apiserver.fieldmanagement.comparing import Comparison
 from hypernetes.apiserver.fieldmanagement.entries import UPDATE, Managed, Manager, Managers, capped
@@ -13,6 +15,8 @@ from hypernetes.apiserver.schema import Type
 
 Object = dict[str, Any]
 Filter = Callable[[Fields], Fields]
+
+_MAX_SPEC_BYTES = 8 * 1024  # of one whose fields are remembered
 
 # What nobody manages, though it may be written.
 _UNMANAGED: Fields = {
@@ -59,7 +63,28 @@ class Versions:
 
 def created(new: Object, managers: Managers, manager: Manager, versions: Versions, now: str) -> Managers:
     """The managers of an object that `manager` makes; `managers` are those that it claims to have."""
-    return _taken_over(nothing_said(versions.built), new, managers, manager, versions, now)
+    if managers:
+        return _taken_over(nothing_said(versions.built), new, managers, manager, versions, now)
+    spec = orjson.dumps(new["spec"]) if "spec" in new else b""
+    if spec and len(spec) <= _MAX_SPEC_BYTES:
+        rest = _said({key: value for key, value in new.items() if key != "spec"}, versions.built)
+        said = fieldsets.union(rest, _said_in_spec(spec, versions.built))
+    else:
+        said = _said(new, versions.built)
+    taken = managed_of(said, versions)
+    return {manager: Managed(versions.api_version, taken, now)} if taken else {}
+
+
+def _said(obj: Object, built: Type) -> Fields:
+    """The fields of an object that aren't there by themselves."""
+    compared = comparing.compare(nothing_said(built), obj, built)
+    return fieldsets.union(compared.added, compared.modified)
+
+
+@lru_cache(maxsize=128)
+def _said_in_spec(spec: bytes, built: Type) -> Fields:
+    """The same of a spec, as JSON: what a controller makes many of are often alike in it."""
+    return _said({"spec": orjson.loads(spec)}, built)
 
 
 def updated(
