@@ -1,6 +1,7 @@
 """Server-side apply: a manager says all that it wants of an object, and gives up what it no longer says."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from hypernetes.apiserver.fieldmanagement import configurations, fieldsets, merging, updating
@@ -12,9 +13,11 @@ from hypernetes.apiserver.schema import Type
 Object = dict[str, Any]
 Path = tuple[str, ...]
 
+_MAX_TOLD = 1_000  # conflicts in one answer: a body of 3 MB can have a million
+
 
 class Conflicts(Exception):
-    """Others manage what the configuration changes."""
+    """Others manage what the configuration changes. What is found comes manager by manager."""
 
     def __init__(self, found: list[tuple[Manager, Path]]) -> None:
         super().__init__(f"{len(found)} conflicts")
@@ -27,9 +30,9 @@ class Conflicts(Exception):
             manager, path = self.found[0]
             return f"Apply failed with 1 conflict: conflict with {manager}: {fieldsets.text(path)}"
         lines: list[str] = []
-        for manager in sorted({each[0] for each in self.found}):
+        for manager, conflicts in groupby(self.found[:_MAX_TOLD], key=lambda each: each[0]):
             lines.append(f"conflicts with {manager}:")
-            lines += [f"- {fieldsets.text(path)}" for other, path in self.found if other == manager]
+            lines += [f"- {fieldsets.text(path)}" for _, path in conflicts]
         return f"Apply failed with {len(self.found)} conflicts: " + "\n".join(lines)
 
 

@@ -105,7 +105,7 @@ def _taken_over(
     compared = differences.at(versions.api_version)
     assert compared is not None
     if not (compared.added or compared.modified or compared.removed):
-        return managers
+        return capped(managers)
     taken = fieldsets.difference(fieldsets.union(compared.added, compared.modified), _UNMANAGED)
     left = losing(managers, None, differences)
     if taken:

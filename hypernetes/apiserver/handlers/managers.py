@@ -51,7 +51,16 @@ def versions_of(resource: Resource, subresource: str = "") -> Versions:
         one, another = _version(resource, of), _version(resource, to)
         if one is None or another is None:
             return None
-        converted = obj if one is another else versions.served(another, versions.stored(one, obj))
+        if one is another:
+            return obj, schema.for_kind(one.api_version, one.kind).root
+        known, _ = schema.for_kind(one.api_version, one.kind).decode(obj, schema.kinds.IGNORE)
+        try:
+            converted = versions.served(another, versions.stored(one, known))
+        except (
+            KeyError,
+            TypeError,
+        ) as error:  # what a client leaves out is found missing later
+            raise Unsuitable(f"it is too incomplete to be shown as {to}: {error}") from error
         return converted, schema.for_kind(another.api_version, another.kind).root
 
     return Versions(resource.api_version, schema.for_kind(resource.api_version, resource.kind).root, other, counted)

@@ -152,6 +152,22 @@ def _structs(draw: st.DrawFn, schema: facts.Schema, depth: int) -> dict[str, Any
     }
 
 
+_elements = st.sampled_from(["f:metadata", "f:spec", "f:data", "f:status", ".", 'k:{"name":"a"}', "v:1", "i:0"]) | words
+_fields = st.recursive(
+    st.just({}) | anything, lambda inner: st.dictionaries(_elements, inner, max_size=3), max_leaves=8
+)  # fmt: skip
+managers = anything | st.lists(
+    st.fixed_dictionaries(
+        {
+            "operation": st.sampled_from(["Update", "Apply", "x"]),
+            "apiVersion": st.sampled_from(["v1", "apps/v1", "autoscaling/v1", "events.k8s.io/v1", "x/y"]),
+        },
+        optional={"manager": words, "fieldsType": st.just("FieldsV1"), "fieldsV1": _fields, "subresource": words},
+    ),
+    max_size=4,
+)
+
+
 def luckily(draw: st.DrawFn) -> bool:
     """True nearly always."""
     return draw(st.integers(0, 19)) > 0

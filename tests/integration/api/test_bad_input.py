@@ -437,6 +437,86 @@ async def test_json_patches(client: Client) -> None:
             await client.patched(path, patch, JSON_PATCH)
 
 
+def manager(name: str, fields: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "manager": name, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields,
+        **more,
+    }  # fmt: skip
+
+
+LYING_MANAGERS: list[Any] = [
+    5, "x", {}, [5], [None], [[]], [{"fieldsV1": 5}], [{"fieldsV1": []}], [{"manager": {}}], [{"time": "yesterday"}],
+    [manager("a", {}, operation="Steal")], [manager("a", {}, apiVersion="")], [manager("a", {}, fieldsType="FieldsV9")],
+    [manager("a", {"f:data": {"f:k": {}}}, apiVersion="v99")], [manager("a", {}, apiVersion="/" * 1000)],
+    [manager("a", {"data": {}})], [manager("a", {"f:data": 5})], [manager("a", {"": {}})], [manager("a", {".": {}})],
+    [manager("a", {"f:nowhere": {"f:to": {"f:be": {"f:found": {}}}}})], [manager("a", {"f:metadata": {"f:name": {}}})],
+    [manager("a", {"k:{": {}, "v:": {}, "i:x": {}, "x:y": {}})], [manager("a", {"f:data": {'k:{"a":{"b":[]}}': {}}})],
+    [manager("a", {"i:" + "9" * 5000: {}})], [manager("a" * 100_000, {"f:data": {}})],
+    [manager("a", {"f:data": {"f:k": {}}}, subresource="x" * 10_000)], [manager("a", {"f:data": {"f:k": {}}})] * 10_000,
+    [manager(f"m{n}", {"f:data": {"f:k": {}}}) for n in range(10_000)],
+    [manager(f"m{n}", {"f:data": {"f:k": {}}}, operation="Apply") for n in range(5_000)],
+    [manager("a", {f"f:{n}": {} for n in range(100_000)})],
+    [manager("a", {"f:spec": {f'k:{{"name":"{n}"}}': {"f:x": {}} for n in range(20_000)}})],
+    [manager("a", {"f:data": {"f:\ud7ff\u0000],\"": {}}})],
+]  # fmt: skip
+
+
+async def test_managers_that_lie(client: Client) -> None:
+    apply = {"Content-Type": "application/apply-patch+yaml"}
+    for number, lies in enumerate(LYING_MANAGERS):
+        await client(
+            "POST", CONFIG_MAPS, {"metadata": {"name": f"n{number}", "managedFields": lies}, "data": {"k": "v"}}
+        )
+        lied = await client.patched(CONFIG_MAPS, {"metadata": {"managedFields": lies}}, MERGE_PATCH)
+        assert lied.status in (200, 422), lied.body
+        await client.patched(CONFIG_MAPS, {"metadata": {"labels": {"a": str(number)}}}, MERGE_PATCH)
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "there", "labels": {"b": str(number)}}}
+        await client("PATCH", f"{CONFIG_MAPS}/there", config, headers=apply, fieldManager="true", force="true")
+        shown = (await client("GET", f"{CONFIG_MAPS}/there")).json["metadata"]
+        assert shown["labels"]["b"] == str(number)
+        assert sum(each["operation"] == "Update" for each in shown["managedFields"]) <= 10
+        assert (await client.patched(CONFIG_MAPS, {"metadata": {"managedFields": [{}]}}, MERGE_PATCH)).status == 200
+        assert "managedFields" not in (await client("GET", f"{CONFIG_MAPS}/there")).json["metadata"]
+
+
+HOSTILE_CONFIGURATIONS: list[Any] = [
+    b"", b"{", b"[]", b"5", b"null", b"a: [", b"\xff", b"a: &a {b: *a}", {}, {"kind": "ConfigMap"},
+    {"apiVersion": "v1"}, {"apiVersion": {}, "kind": []}, {"metadata": 5}, {"metadata": None},
+    {"metadata": {"name": 5}}, {"metadata": {"name": None}}, {"metadata": {"name": "other"}},
+    {"metadata": {"namespace": "other"}}, {"metadata": {"managedFields": []}},
+    {"metadata": {"managedFields": 5}}, {"metadata": {"labels": 5}},
+    {"metadata": {"labels": {"a": None}}}, {"metadata": {"finalizers": [None]}}, {"metadata": {"finalizers": [[]]}},
+    {"metadata": {"finalizers": ["a/b", "a/b"]}}, {"metadata": {"finalizers": [f"a/b{n}" for n in range(50_000)]}},
+    {"metadata": {"ownerReferences": [{}]}}, {"metadata": {"ownerReferences": [5]}},
+    {"metadata": {"annotations": {f"k{n}": "" for n in range(40_000)}}}, {"metadata": {"resourceVersion": "x"}},
+    {"metadata": {"uid": "x"}}, {"metadata": {"creationTimestamp": "never"}}, {"spec": 5}, {"spec": None}, {"data": []},
+    {"spec": {"containers": {}}}, {"spec": {"containers": [5]}}, {"spec": {"containers": [None]}},
+    {"spec": {"containers": [{}]}}, {"spec": {"containers": [{"name": {}}]}},
+    {"spec": {"containers": [{"name": None}]}},
+    {"spec": {"containers": [{"name": "c"}, {"name": "c"}]}}, {"spec": {"containers": [{"name": "c", "ports": [{}]}]}},
+    {"spec": {"containers": [{"name": f"c{n}"} for n in range(20_000)]}}, {"spec": {"x": {"y": {}}}},
+    {"spec": {"ports": [{"port": 80}, {"port": 80.0}, {"port": "80"}, {"port": True}]}}, {"status": {"x": 1}},
+    {"spec": {"replicas": 1e300}}, {"spec": {"replicas": "1"}}, {"spec": {"template": {"spec": {"containers": [{}]}}}},
+    nested(500, '{"a":', "}", "1"), nested(100_000, '{"metadata":', "}", "1"), LAUGHS.encode(),
+]  # fmt: skip
+
+
+async def test_configurations(client: Client) -> None:
+    kinds = {CONFIG_MAPS: ("v1", "ConfigMap"), PODS: ("v1", "Pod"), DEPLOYMENTS: ("apps/v1", "Deployment")}
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    for config in HOSTILE_CONFIGURATIONS:
+        for path, (api_version, kind) in kinds.items():
+            known = isinstance(config, dict) and not {"apiVersion", "kind"} & config.keys()
+            body = {"apiVersion": api_version, "kind": kind, **config} if known else config
+            for name in ("there", "new")[: 1 if path == PODS else 2]:
+                await client(
+                    "PATCH", f"{path}/{name}", body, headers=headers, fieldManager="m", force="true", dryRun="All"
+                )
+        scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", **config} if isinstance(config, dict) else config
+        for part in ("scale", "status"):
+            await client("PATCH", f"{DEPLOYMENTS}/there/{part}", scale, headers=headers, fieldManager="m", dryRun="All")
+
+
 @pytest.mark.parametrize("content_type", [MERGE_PATCH, STRATEGIC_PATCH])
 async def test_merge_patches(client: Client, content_type: str) -> None:
     for patch in HOSTILE_MERGES:

@@ -125,6 +125,7 @@ def path_of(resource: Resource) -> str:
 CREATABLE = fuzzing.creatable()
 KEPT = [each for each in CREATABLE if {"get", "list", "update", "patch", "delete"} <= set(each.verbs)]
 MERGE = {"Content-Type": "application/merge-patch+json"}
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 
 
@@ -144,6 +145,8 @@ def test_whatever_is_taken_can_be_shown_changed_and_deleted(live: Live, data: st
     resource = data.draw(st.sampled_from(KEPT))
     path = path_of(resource)
     body, (content_type, patch) = data.draw(fuzzing.plausible(resource)), data.draw(fuzzing.patches(resource))
+    lies, applied = data.draw(fuzzing.managers), data.draw(fuzzing.plausible(resource))
+    force = data.draw(st.booleans())
     status, made = live("POST", path, orjson.dumps(body), JSON)
     if status != 201:
         return
@@ -155,6 +158,10 @@ def test_whatever_is_taken_can_be_shown_changed_and_deleted(live: Live, data: st
     assert live("PUT", one, made, JSON)[0] in (200, 409, 422)
     assert live("PATCH", one, b"{}", MERGE)[0] in (200, 422)
     live("PATCH", one, patch, {"Content-Type": content_type})
+    live("PATCH", one, orjson.dumps({"metadata": {"managedFields": lies}}), MERGE)
+    applied |= {"apiVersion": resource.api_version, "kind": resource.kind}
+    applied["metadata"] = {"name": obj["metadata"]["name"], "labels": {"a": "b"}}
+    live("PATCH", f"{one}?fieldManager=f&force={force}", orjson.dumps(applied), APPLY)
     assert live("PATCH", one, b'{"metadata":{"finalizers":null}}', MERGE)[0] in (200, 404, 422)
     assert live("DELETE", f"{one}?gracePeriodSeconds=0", None, {})[0] in (200, 403, 404, 409)
 
