@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import hdrs, web
 
+from hypernetes.apiserver.http2.streams import Stream
+
 _AHEAD_BYTES = 64 * 1024  # of encrypted copies that wait for a client; what is behind them is shared between watchers
 
 
@@ -32,9 +34,31 @@ class Chunks:
         self._written(len(pieces))
 
 
-def of(request: web.BaseRequest, response: web.StreamResponse, written: Callable[[int], None]) -> Chunks | None:
+class Frames:
+    """The same over HTTP/2, where one turn's writes to all streams of a client go out as one."""
+
+    __slots__ = ("_stream", "_written")
+
+    def __init__(self, stream: Stream, written: Callable[[int], None]) -> None:
+        self._stream, self._written = stream, written
+
+    @property
+    def ready(self) -> bool:
+        return not self._stream.writing_paused and not self._stream.closing
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        self._stream.send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._written(len(pieces))
+
+
+def of(
+    request: web.BaseRequest, response: web.StreamResponse, written: Callable[[int], None]
+) -> Chunks | Frames | None:
     """None where the answer isn't chunked (HTTP/1.0), or nobody is there any more."""
     if request.transport is None or response.headers.get(hdrs.TRANSFER_ENCODING) != "chunked":
         return None
+    stream: object = request.protocol
+    if isinstance(stream, Stream):
+        return Frames(stream, written)
     request.transport.set_write_buffer_limits(high=_AHEAD_BYTES)
     return Chunks(request, written)

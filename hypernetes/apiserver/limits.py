@@ -10,9 +10,9 @@ last and have no place there: of them a tenant has so many for each unit of its 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TypeGuard
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeGuard
 
 from aiohttp import web
 
@@ -75,18 +75,16 @@ class Open:
         self._each, self._what = each, what
         self._open: Counter[str] = Counter()
 
-    @contextmanager
-    def held(self, tenant: str, weight: int) -> Iterator[None]:
+    def take(self, tenant: str, weight: int) -> None:
         """Raises StatusError 429 where the tenant has as many as its weight allows."""
         if self._open[tenant] >= self._each * weight:
             raise _too_many(f"the tenant has {self._open[tenant]} {self._what} open, which is as many as it may have")
         self._open[tenant] += 1
-        try:
-            yield
-        finally:
-            self._open[tenant] -= 1
-            if not self._open[tenant]:
-                del self._open[tenant]
+
+    def leave(self, tenant: str) -> None:
+        self._open[tenant] -= 1
+        if not self._open[tenant]:
+            del self._open[tenant]
 
 
 class Bodies:
@@ -118,14 +116,17 @@ class Limits:
         self._reading, self._writing, self._bodies = Places(reading), Places(writing), Bodies()
         self._watches, self._streams = Open(watches, "watches"), Open(streams, "streams")
 
-    async def carry_out(self, call: Call, handler: Handler) -> web.StreamResponse:
+    def carry_out(self, call: Call, handler: Handler) -> Coroutine[Any, Any, web.StreamResponse]:
         """What `handler` answers, within the limits. Raises StatusError: 429 over them, 408 or 504 after its time."""
         route = call.route
         if is_endless(route):
-            return await self._endless(call, handler)
+            return self._endless(call, handler)
         seconds = seconds_for(call.http.query.get("timeout", ""))
         if route.verb not in _BODIES:
-            return await self._in_place(call, handler, self._reading, seconds)
+            return self._in_place(call, handler, self._reading, seconds)
+        return self._with_body(call, handler, seconds)
+
+    async def _with_body(self, call: Call, handler: Handler, seconds: float) -> web.StreamResponse:
         size = _body_size(call.http)
         self._bodies.take(call.user.tenant, size)
         try:
@@ -150,8 +151,11 @@ class Limits:
             return await handler(call)
         tenant = call.user.tenant
         opened = self._watches if call.route.verb == "watch" else self._streams
-        with opened.held(tenant, call.parts.lookups.tenant_weight(tenant)):
+        opened.take(tenant, call.parts.lookups.tenant_weight(tenant))
+        try:
             return await handler(call)
+        finally:
+            opened.leave(tenant)
 
     async def _in_place(self, call: Call, handler: Handler, places: Places, seconds: float) -> web.StreamResponse:
         user = call.user

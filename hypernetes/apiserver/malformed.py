@@ -5,6 +5,7 @@ since nobody knows where the next message would begin.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import orjson
 import structlog
@@ -26,6 +27,15 @@ def answer(error: BaseException | None) -> web.Response:
     response = web.Response(status=400, body=orjson.dumps(status), headers={"Content-Type": "application/json"})
     response.force_close()
     return response
+
+
+def answering(error: BaseException) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """A handler that says so."""
+
+    async def handler(_: web.BaseRequest) -> web.Response:
+        return answer(error)
+
+    return handler
 
 
 def _raw(error: StatusError, line: bytes) -> bytes:

@@ -4,6 +4,7 @@ A request costs two look-ups and a few additions; everything else is computed wh
 apart: the provider reads all of it, and a tenant nothing.
 """
 
+import functools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,6 +80,7 @@ class Metrics:
         self._targets: dict[object, Target] = {}
         self._watch_events: Counter[int] = Counter()  # by the id of a resource, which _watched holds
         self._watched: dict[int, Resource] = {}
+        self._counting: dict[int, Callable[[int], None]] = {}
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -110,6 +112,13 @@ class Metrics:
         """Events were sent to a watcher."""
         self._watch_events[id(resource)] += events
         self._watched.setdefault(id(resource), resource)
+
+    def counting(self, resource: Resource) -> Callable[[int], None]:
+        """`watched` for a resource: one and the same for all of its watchers."""
+        found = self._counting.get(id(resource))
+        if found is None:
+            found = self._counting[id(resource)] = functools.partial(self.watched, resource)
+        return found
 
     def render(
         self,

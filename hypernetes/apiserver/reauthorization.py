@@ -7,9 +7,8 @@ now is not what the watch has told.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import structlog
@@ -53,13 +52,29 @@ class Stream:
     expire = end
 
 
-@dataclass(slots=True, eq=False)
 class _Open:
-    user: User
-    asked: Sequence[Attributes]
-    filtered: bool  # it shows what its user may see of more
-    what: Opened
-    who: WhoNow  # the user behind the request's credential as it is now
+    """A watch or a stream, which is looked at while it is entered. There is one for each watch, so it is small."""
+
+    __slots__ = ("_among", "_tenant", "asked", "filtered", "user", "what", "who")
+
+    def __init__(
+        self, among: "_AllOpen", user: User, asked: Sequence[Attributes], what: Opened, who: WhoNow, filtered: bool
+    ) -> None:
+        self._among, self._tenant = among, user.tenant
+        self.user, self.asked, self.what = user, asked, what
+        self.filtered = filtered  # it shows what its user may see of more
+        self.who = who  # the user behind the request's credential as it is now
+
+    def __enter__(self) -> None:
+        self._among[self._tenant].add(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._among[self._tenant].discard(self)
+        if not self._among[self._tenant]:
+            del self._among[self._tenant]
+
+
+_AllOpen = defaultdict[str, set[_Open]]  # by the user's tenant
 
 
 class Reauthorization:
@@ -67,23 +82,15 @@ class Reauthorization:
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
-        self._open: defaultdict[str, set[_Open]] = defaultdict(set)  # by the user's tenant
+        self._open: _AllOpen = defaultdict(set)
         self._changed: set[str] = set()  # tenants with other roles or bindings than when last looked at
         self._news = asyncio.Event()
 
-    @contextmanager
     def of(
         self, user: User, asked: Sequence[Attributes], opened: Opened, who: WhoNow, *, filtered: bool = False
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """While a watch or a stream is open for which the user needs all that is `asked`."""
-        each = _Open(user, asked, filtered, opened, who)
-        self._open[user.tenant].add(each)
-        try:
-            yield
-        finally:
-            self._open[user.tenant].discard(each)
-            if not self._open[user.tenant]:
-                del self._open[user.tenant]
+        return _Open(self._open, user, asked, opened, who, filtered)
 
     def observe(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -102,6 +102,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
     if settings.front_proxy is not None:
         serving.load_verify_locations(settings.front_proxy.authority)
+    serving.set_alpn_protocols(["h2", "http/1.1"])
     hot = HotContext(serving, pki.certificate(APISERVER), pki.key(APISERVER))
     shown = ServingCertificate(pki, hot, settings.bind)
     health = Health(store, mirror, token_keys, settings.cluster_id)

@@ -63,7 +63,7 @@ async def claiming(call: Call, obj: Object | None, write: Callable[[], Awaitable
                 raise
             if error.key in call.taken_claims:
                 raise _taken(call, error, obj) from error
-            call.taken_claims.add(error.key)
+            call.taken_claims |= {error.key}
         except StatusError as error:
             if certain or error.reason not in _OF_RANGES:
                 raise

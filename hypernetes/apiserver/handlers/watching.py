@@ -1,14 +1,13 @@
 """Watches: first what is there already, if asked for, then every change, each once and in order."""
 
 import asyncio
-import functools
 import itertools
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
@@ -37,7 +36,7 @@ async def watch(call: Call) -> web.StreamResponse:
     view = view_for(call, accepted)
     await _fresh_enough(call, asked)
     watcher = Watcher(_scope(call, asked), view, call.seen(asked.matcher(call.shown_labels)))
-    response = web.StreamResponse(headers={"Content-Type": view.stream_type})
+    response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: view.stream_type})
     negotiation.warn(response, [*call.warnings, *deprecations.warnings(call.route)])
     first: Iterable[bytes] = ()
     try:
@@ -154,8 +153,7 @@ async def _serve(
     end = loop.time() + max(seconds, 0)
     for frame in first:
         await _send(call, watcher.view, response, frame)
-    sent = functools.partial(call.parts.observer.metrics.watched, call.resource)
-    watcher.outlet = chunks.of(call.http, response, sent)
+    watcher.outlet = chunks.of(call.http, response, call.parts.observer.metrics.counting(call.resource))
     next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.5, 1)
     while loop.time() < end:
         frames = await watcher.next(max(0.0, min(end, next_bookmark if asked.bookmarks else end) - loop.time()))
