@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from hypernetes.api.status import StatusError
+from hypernetes.apiserver.http2.requests import TooLong
 
 log = structlog.get_logger()
 
@@ -22,7 +23,7 @@ LOGGER = logging.getLogger("hypernetes.apiserver.http")  # for `aiohttp.web.Serv
 def answer(error: BaseException | None) -> web.Response:
     """The Status for a message that the HTTP library could not read."""
     log.debug("malformed request", error=type(error).__name__)
-    why = "its first line or a header is too long" if isinstance(error, LineTooLong) else "it is not HTTP"
+    why = "its first line or a header is too long" if isinstance(error, LineTooLong | TooLong) else "it is not HTTP"
     status = StatusError("BadRequest", f"the server could not read the request: {why}").to_dict()
     response = web.Response(status=400, body=orjson.dumps(status), headers={"Content-Type": "application/json"})
     response.force_close()

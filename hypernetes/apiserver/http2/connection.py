@@ -6,6 +6,7 @@ that bring nothing. Who takes no answers isn't listened to, either. A client bey
 """
 
 import asyncio
+import contextlib
 import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ from jh2.events import (
     StreamReset,
     WindowUpdated,
 )
-from jh2.exceptions import ProtocolError
+from jh2.exceptions import NoSuchStreamError, ProtocolError
 from jh2.hyperframe.frame import GoAwayFrame
 from jh2.settings import SettingCodes, Settings
 
@@ -66,8 +67,6 @@ _SETTINGS = {
     SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
     SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
 }
-
-
 _UNANSWERED = frozenset({RequestReceived, StreamEnded})  # which the library acknowledges by nothing
 
 
@@ -113,7 +112,6 @@ class Connection(asyncio.Protocol):
         self._http = _Http(_CONFIGURATION)
         self._http.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._streams: dict[int, Stream] = {}  # whose handler is at work
-        self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._blocked: dict[Stream, None] = {}  # with a queue, in the order of their turns
         self._queued = 0  # bytes in those queues
         self.waiting: set[Stream] = set()
@@ -201,7 +199,7 @@ class Connection(asyncio.Protocol):
     async def shutdown(self, timeout: float | None = None) -> None:
         """Lets requests under way end within `timeout` seconds, and ends those that don't."""
         self.close()
-        tasks = list(self._tasks.values())
+        tasks = [stream.task for stream in self._streams.values() if stream.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=timeout)
             for task in late:
@@ -316,7 +314,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, event: RequestReceived) -> None:
         number: int = event.stream_id
-        if self._leaving or len(self._tasks) >= MAX_STREAMS or self._queued > QUEUED_BYTES:
+        if self._leaving or len(self._streams) >= MAX_STREAMS or self._queued > QUEUED_BYTES:
             self._reset(number, ErrorCodes.REFUSED_STREAM)  # which says that it may be asked again
             return
         stream = Stream(self, number)
@@ -328,10 +326,10 @@ class Connection(asyncio.Protocol):
         except Malformed as error:
             message, handler = requests.NONE, malformed.answering(error)
         request = _request(message, stream, self._loop)
-        if not self._tasks:
+        if not self._streams:
             self._owner.busy(self)
         self._streams[number] = stream
-        self._tasks[stream] = self._loop.create_task(self._answer(stream, request, handler))
+        stream.task = self._loop.create_task(self._answer(stream, request, handler))
 
     # what is answered
 
@@ -341,7 +339,7 @@ class Connection(asyncio.Protocol):
             stream.finishing_since = self._loop.time()
             await response.prepare(request)
             await response.write_eof()
-            if response.status == 401 or response.keep_alive is False:
+            if response.status == 401:
                 self.close()  # as upstream: who has no credential doesn't get a connection for hundreds of requests
         except ConnectionError:
             log.debug("a client went away", path=request.path)
@@ -351,7 +349,7 @@ class Connection(asyncio.Protocol):
             self._finish(stream)
 
     def _finish(self, stream: Stream) -> None:
-        del self._streams[stream.id], self._tasks[stream]
+        del self._streams[stream.id]
         if not stream.closing:
             if not stream.ended:
                 self._reset(stream.id, ErrorCodes.INTERNAL_ERROR)
@@ -381,7 +379,8 @@ class Connection(asyncio.Protocol):
     def _reset(self, number: int, code: ErrorCodes) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        self._http.reset_stream(number, code)
+        with contextlib.suppress(NoSuchStreamError):  # the client has reset it in the same breath
+            self._http.reset_stream(number, code)
         self.flush_soon()
 
     # what is sent
@@ -400,20 +399,17 @@ class Connection(asyncio.Protocol):
                 stream.ended = True
             return None
         room = self._room(stream)
-        if len(data) <= room:
-            self._http.send_data(stream.id, data, end_stream=last)
-            self._empty.earn(len(data) / _BYTES_EARN_ONE)
-            stream.ended = last
-            return None
         if room <= 0:
             return data
-        view = memoryview(data)
-        self._http.send_data(stream.id, view[:room])
-        self._empty.earn(room / _BYTES_EARN_ONE)
-        self._pending += room
+        rest = None if len(data) <= room else memoryview(data)[room:]
+        stream.ended = last and rest is None
+        self._http.send_data(stream.id, data if rest is None else memoryview(data)[:room], end_stream=stream.ended)
+        sent = min(len(data), room)
+        self._empty.earn(sent / _BYTES_EARN_ONE)
+        self._pending += sent
         if self._pending > _PENDING_BYTES:
             self._flush()
-        return view[room:]
+        return rest
 
     def _send_queued(self) -> None:
         """A frame of each stream in turn, until the windows are full or the client's connection is."""
@@ -468,6 +464,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """What is written still goes out, if the client takes it."""
+        self._leaving = True
         for stream in list(self._streams.values()):
             self._lose(stream)
         self._flush()

@@ -28,8 +28,8 @@ class Stream:
     """Takes the place of a request's protocol and of its transport, with as much of them as handlers use."""
 
     __slots__ = (
-        "__weakref__", "_connection", "_news", "_reading_paused", "_unread", "closing", "content", "ended", "ends",
-        "finishing_since", "id", "queue",
+        "_connection", "_news", "_reading_paused", "_unread", "closing", "content", "ended", "ends", "finishing_since",
+        "id", "queue", "task",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", number: int) -> None:
@@ -40,6 +40,7 @@ class Stream:
         self.ended = False  # all of the answer has been sent
         self.closing = False  # nobody is there to be answered
         self.finishing_since = 0.0  # when its handler returned
+        self.task: asyncio.Task[None] | None = None  # of its handler
         self._news: asyncio.Future[None] | None = None  # what a full queue waits for
         self._reading_paused = False
         self._unread = 0  # bytes of the body that the client may not replace yet
@@ -75,6 +76,8 @@ class Stream:
         self._reading_paused = True
 
     def resume_reading(self, resume_parser: bool = True) -> None:
+        if not resume_parser:
+            return  # the body has ended, which doesn't say that it has been read
         self._reading_paused = False
         if self._unread:
             unread, self._unread = self._unread, 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hypernetes.apiserver.connections import Server
 from tests.integration.api.servers import User
 
 MANIFEST = """
@@ -60,6 +61,15 @@ async def kubectl(config: Path, *arguments: str, stdin: str = "") -> str:
         out, err = await process.communicate(stdin.encode())
     assert process.returncode == 0, f"kubectl {arguments}: {err.decode()}"
     return out.decode()
+
+
+async def test_all_that_it_asks_shares_one_connection(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, multiplexed = [], []
+    for name, made in (("plain", plain), ("multiplexed", multiplexed)):
+        make = getattr(Server, name)
+        monkeypatch.setattr(Server, name, lambda self, make=make, made=made: made.append(1) or make(self))
+    assert "default" in await kubectl(kubeconfig, "get", "namespaces")
+    assert (len(plain), len(multiplexed)) == (0, 1)
 
 
 async def test_a_manifest_is_applied_changed_and_deleted(kubeconfig: Path) -> None:
