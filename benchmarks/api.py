@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +23,7 @@ import aiohttp
 import orjson
 import uvloop
 
-from benchmarks.load import pods, servers, wrk
+from benchmarks.load import h2load, pods, servers, wrk
 from benchmarks.load.servers import TOKEN, Process
 from benchmarks.report import Figure, report
 from hypernetes.api import scheme
@@ -37,6 +37,8 @@ _LIST_CONNECTIONS = 4  # a list keeps a core busy by itself
 _PATCH_CONNECTIONS = 16
 _JSON, _PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
 _SHARE_OF_JSON = 0.7  # of the rate in JSON, that the one in protobuf is at least
+_SHARED_CONNECTIONS, _AT_ONCE = 16, 4  # over HTTP/2: as many requests under way as over HTTP/1.1
+_WATCHES_EACH = 50  # on a connection, as a client of some dozen kinds has them
 _STEADY_RATE = 200.0  # patches/s: what the delay of events is promised at
 _SETTLE_SECONDS, _SETTLED_SHARE = 1.0, 0.05  # a server that used less than this share of a core for so long is idle
 _SETTLE_DEADLINE_SECONDS = 20.0
@@ -65,6 +67,7 @@ class Bench:
     server: Process
     size: Size
     directory: Path
+    location: str  # of its store
     goals: bool = True  # those of the whole size
     figures: list[Figure] = field(default_factory=list)
 
@@ -171,6 +174,30 @@ async def lists(bench: Bench) -> None:
     bench.note("LIST by a label, client's CPU each", best.client_cpu * 1e6, "µs")
 
 
+async def shared(bench: Bench) -> None:
+    """The same over HTTP/2, by h2load."""
+    names = [f"{bench.server.url}{pods.PATH}/pod-{number}" for number in range(1, min(bench.size.pods, 1000) + 1)]
+    whole, page = [f"{bench.server.url}{pods.PATH}"], [f"{bench.server.url}{pods.PATH}?limit=500"]
+    for what, urls, connections, at_once in (
+        ("GETs over HTTP/2", names, _SHARED_CONNECTIONS, _AT_ONCE),
+        ("GETs over one HTTP/2 connection, one by one", names, 1, 1),
+        ("LIST of all over HTTP/2", whole, _LIST_CONNECTIONS, 1),
+        ("LIST limit=500 over HTTP/2", page, _LIST_CONNECTIONS, 1),
+    ):
+        await bench.settled()
+        rate = megabytes = 0.0
+        cpu = float("inf")
+        for _ in range(bench.size.rounds):
+            before = bench.server.cpu_seconds
+            run = await h2load.run(urls, TOKEN, seconds=bench.size.seconds, connections=connections, at_once=at_once)
+            rate, megabytes = max(rate, run.rate), max(megabytes, run.megabytes_per_second)
+            cpu = min(cpu, (bench.server.cpu_seconds - before) / run.requests)
+        bench.note(what, rate, "/s")
+        bench.note(f"{what}, server CPU each", cpu * 1e6, "µs")
+        if what.startswith("LIST"):
+            bench.note(what, megabytes, "MB/s")
+
+
 async def patches(bench: Bench) -> None:
     best = await bench.wrk("patch", f"{pods.PATH}/pod", str(bench.size.pods))
     bench.note("patches", best.rate, "/s")
@@ -210,11 +237,12 @@ async def events(bench: Bench) -> None:
     for count in bench.size.watchers:
         for rate in (_STEADY_RATE, 0.0) if count <= 100 else (_STEADY_RATE / 10, 0.0):
             await _fan_out(bench, count, rate)
+        await _fan_out(bench, count, 0.0, each=_WATCHES_EACH)
 
 
-async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
-    """What `watchers` watches of all pods are told while pods are patched."""
-    async with _watching(bench, watchers) as watching:
+async def _fan_out(bench: Bench, watchers: int, rate: float, *, each: int = 0) -> None:
+    """What `watchers` watches of all pods are told while pods are patched; `each`: how many share a connection."""
+    async with _watching(bench, watchers, each) as watching:
         await bench.settled()
         before = bench.server.cpu_seconds
         patching = await bench.process("patching", bench.size.pods, rate, bench.size.seconds, _PATCH_CONNECTIONS)
@@ -224,8 +252,8 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
     if seen["events"] != sent["patches"] * watchers:
         raise wrk.LoadError(f"{sent['patches']} patches, {watchers} watchers, but {seen['events']} events")
     speed = f"{rate:.0f} patches/s" if rate else "full speed"
-    what = f"{watchers} watchers, {speed}"
-    at_hundred = bench.goals and watchers == 100
+    what = f"{watchers} watchers{f', {each} a connection' if each else ''}, {speed}"
+    at_hundred = bench.goals and watchers == 100 and not each
     bench.note(f"{what}: patches", sent["patches"] / sent["seconds"], "/s")
     bench.note(f"{what}: events", seen["events"] / seen["seconds"], "/s", 75_000 if at_hundred and not rate else None)
     bench.note(f"{what}: delay p50", seen["p50"] * 1e3, "ms")
@@ -235,20 +263,29 @@ async def _fan_out(bench: Bench, watchers: int, rate: float) -> None:
 
 
 async def idle(bench: Bench) -> None:
-    await bench.settled()
-    before = bench.server.rss_bytes
-    async with _watching(bench, bench.size.idle):
-        await bench.settled()
-        each = (bench.server.rss_bytes - before) / bench.size.idle
-        bench.note("memory per idle watch", each / 1e3, "KB", 10, lower=True)
+    """At a server that has had no watch yet: what one took goes back slowly, and is not taken a second time.
+
+    The goal is for watches as client-go has them, all of a client on one connection.
+    """
+    for each, what in ((_WATCHES_EACH, f"{_WATCHES_EACH} a connection"), (0, "a connection each")):
+        directory = bench.directory / f"idle-{each}" if bench.location == "sqlite" else bench.directory
+        async with servers.apiserver(directory, bench.location) as server:
+            fresh = replace(bench, server=server)
+            await _revision(server)
+            await fresh.settled()
+            before = server.rss_bytes
+            async with _watching(fresh, bench.size.idle, each):
+                await fresh.settled()
+                taken = (server.rss_bytes - before) / bench.size.idle
+        bench.note(f"memory per idle watch, {what}", taken / 1e3, "KB", 10 if each else None, lower=True)
 
 
 @contextlib.asynccontextmanager
-async def _watching(bench: Bench, count: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process with `count` watches that are open, from now on."""
+async def _watching(bench: Bench, count: int, each: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with `count` watches that are open, from now on; `each`: how many share a connection, 0 for none."""
     revision = await _revision(bench.server)
     query = f"resourceVersion={revision}&allowWatchBookmarks=true&timeoutSeconds=600"
-    process = await bench.process("watching", count, query)
+    process = await bench.process("watching", count, each, query)
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
             assert process.stdout is not None
@@ -284,6 +321,7 @@ PARTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "creates": creates,
     "gets": gets,
     "lists": lists,
+    "shared": shared,
     "patches": patches,
     "applies": applies,
     "events": events,
@@ -295,7 +333,7 @@ async def of_store(store: str, size: Size, parts: list[str], directory: Path, fi
     async with contextlib.AsyncExitStack() as stack:
         location = store if store == "sqlite" else await stack.enter_async_context(servers.etcd(directory / "etcd"))
         server = await stack.enter_async_context(servers.apiserver(directory, location))
-        bench = Bench(store, server, size, directory, goals=size is not QUICK, figures=figures)
+        bench = Bench(store, server, size, directory, location, goals=size is not QUICK, figures=figures)
         for part in ["creates", *parts]:
             await PARTS[part](bench)
         bench.note("RSS at the end", server.rss_bytes / 1e6, "MB")
@@ -305,7 +343,7 @@ async def of_sketch(size: Size, directory: Path, figures: list[Figure]) -> None:
     """The same requests to the least that a server can do; needs the certificate of a server that ran before."""
     body = orjson.dumps(pods.pod("pod-1", "1"))
     async with servers.sketch(directory, body.ljust(3000), size.pods) as server:
-        bench = Bench("sketch", server, size, directory, goals=False, figures=figures)
+        bench = Bench("sketch", server, size, directory, "", goals=False, figures=figures)
         best = await bench.wrk("get", f"{pods.PATH}/pod", str(size.pods))
         bench.note("GETs", best.rate, "/s")
         bench.note("GETs, p99", best.p99 * 1e3, "ms")
