@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
+import hpack
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.tcp_helpers import tcp_keepalive, tcp_nodelay
 from jh2.config import H2Configuration
-from jh2.connection import H2Connection
+from jh2.connection import H2Connection, HPACKError, OversizedHeaderListError
 from jh2.errors import ErrorCodes
 from jh2.events import (
     ConnectionTerminated,
@@ -71,8 +72,27 @@ _UNANSWERED = frozenset({RequestReceived, StreamEnded})  # which the library ack
 
 
 class _Http(H2Connection):  # type: ignore[misc]  # the library has no types
+    """The library's state machine, with the decoder of h2: its own, in Rust, panics at some blocks that are none."""
+
     MAX_CLOSED_STREAMS = _CLOSED_STREAMS
-    DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEADER_LIST_BYTES
+
+    def __init__(self) -> None:
+        super().__init__(_CONFIGURATION)
+        self.local_settings = Settings(client=False, initial_values=_SETTINGS)
+        self.decoder = _Decoder(MAX_HEADER_LIST_BYTES)
+        self.decoder.max_allowed_table_size = self.local_settings.header_table_size
+
+
+class _Decoder(hpack.Decoder):
+    """Its errors are those that the library expects."""
+
+    def decode(self, data: bytes, raw: bool = False) -> Any:
+        try:
+            return super().decode(data, raw=raw)
+        except hpack.OversizedHeaderListError as error:
+            raise OversizedHeaderListError(str(error)) from error
+        except hpack.HPACKError as error:
+            raise HPACKError(str(error)) from error
 
 
 class Owner(Protocol):
@@ -109,8 +129,7 @@ class Connection(asyncio.Protocol):
         self._owner, self._handler, self._max_line_bytes = owner, handler, max_line_bytes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._http = _Http(_CONFIGURATION)
-        self._http.local_settings = Settings(client=False, initial_values=_SETTINGS)
+        self._http = _Http()
         self._streams: dict[int, Stream] = {}  # whose handler is at work
         self._blocked: dict[Stream, None] = {}  # with a queue, in the order of their turns
         self._queued = 0  # bytes in those queues

@@ -4,6 +4,9 @@ import asyncio
 
 import orjson
 import pytest
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated
 
 from hypernetes.apiserver import connections
 from hypernetes.apiserver.connections import Departures, Server
@@ -27,6 +30,12 @@ class Transport:
 
     def get_write_buffer_size(self):
         return self.buffered
+
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def is_closing(self):
+        return self.closed or self.aborted
 
 
 class Connection:
@@ -52,6 +61,12 @@ def connect(server):
     connection, transport = Connection(), Transport()
     connection.answered = asyncio.Event()
     server.connection_made(connection, transport)
+    return connection, transport
+
+
+def connect_multiplexed(server):
+    connection, transport = server.multiplexed(), Transport()
+    connection.connection_made(transport)
     return connection, transport
 
 
@@ -101,3 +116,42 @@ async def test_connections_that_are_gone_are_forgotten(server):
         server.connection_lost(connection)
         assert not transport.aborted
     assert server.connections == []
+
+
+async def test_connections_of_both_kinds_make_room_for_each_other(server):
+    _, first = connect(server)
+    _, second = connect_multiplexed(server)
+    connect(server)
+    connect_multiplexed(server)
+    assert (first.aborted, second.aborted) == (True, False)
+
+
+async def test_a_client_of_http_2_that_finds_no_room_is_told_so(server):
+    tasks = [await ask(server, *connect(server)) for _ in range(3)]
+    connection, transport = connect_multiplexed(server)
+    assert transport.closed
+    client = H2Connection()
+    client.initiate_connection()
+    events = client.receive_data(transport.written)
+    assert [event.error_code for event in events if isinstance(event, ConnectionTerminated)] == [
+        ErrorCodes.ENHANCE_YOUR_CALM
+    ]
+    connection.connection_lost(None)
+    for task in tasks:
+        task.cancel()
+
+
+async def test_connections_of_http_2_are_closed_when_they_were_idle_for_long(server, monkeypatch):
+    _, plain = connect(server)
+    connection, idle = connect_multiplexed(server)
+    busy_connection, busy = connect_multiplexed(server)
+    server.busy(busy_connection)
+    server.close_idle()
+    assert not idle.closed
+    monkeypatch.setattr(connections, "IDLE_SECONDS", -1.0)
+    server.close_idle()
+    assert (plain.closed, idle.closed, busy.closed) == (False, True, False)
+    connection.connection_lost(None)
+    server.rests(busy_connection)
+    server.close_idle()
+    assert busy.closed

@@ -1,7 +1,6 @@
 """One client's connection, against the state machine of another library: what is answered, and what is cut short."""
 
 import asyncio
-import random
 
 import orjson
 import pytest
@@ -30,6 +29,8 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypernetes.apiserver.http2 import connection as module
 from hypernetes.apiserver.http2.connection import MAX_STREAMS, QUEUED_BYTES, Connection
@@ -586,18 +587,46 @@ async def test_what_is_no_http_2_ends_the_connection(noise):
     assert wire.transport.closed
 
 
-async def test_any_bytes_after_the_preface_do_no_harm():
-    chance = random.Random(7)
-    for _ in range(300):
-        wire = Wire(hello)
-        wire.ask(1, POST, end=False)
-        data = bytearray(wire.client.data_to_send())
-        for _ in range(chance.randrange(1, 6)):
-            data[chance.randrange(24, len(data))] = chance.randrange(256)
-        data += chance.randbytes(chance.randrange(40))
-        wire.connection.data_received(bytes(data))
+FRAMES = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2, 3, 4, 6, 7, 8, 9, 200]),  # types, of which the last is none
+        st.sampled_from([0, 1, 4, 5, 8, 0x2D, 0xFF]),  # flags
+        st.sampled_from([0, 1, 2, 3, 5, 2**31 - 1]),
+        st.sampled_from([b"", b"\0\0\0\x08", b"\0\x04\xff\xff\xff\xff", b"\x82\x87\x84\x41\x01x", b"\x7f\xff\xff\xff"])
+        | st.binary(max_size=40),
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@given(FRAMES, st.integers(0, 200))
+def test_any_frames_do_no_harm(sent, cut):
+    asyncio.run(survives(sent, cut))
+
+
+async def survives(sent, cut):
+    async def echo(request):
+        return web.Response(body=await request.content.read() + b"a" * 100_000)
+
+    wire = Wire(echo)
+    wire.ask(1, POST, end=False)
+    data = wire.client.data_to_send() + b"".join(
+        len(payload).to_bytes(3, "big") + bytes([kind, flags]) + number.to_bytes(4, "big") + payload
+        for kind, flags, number, payload in sent
+    )
+    for piece in (data[:cut], data[cut:]):
+        wire.connection.data_received(piece)
         for _ in range(4):
             await asyncio.sleep(0)
-        wire.transport.closed = True
-        wire.connection.connection_lost(None)
+    wire.transport.closed = True
+    wire.connection.connection_lost(None)
+    for _ in range(4):
         await asyncio.sleep(0)
+    assert wire.owner.heard[-1] == "done"
+
+
+async def test_a_block_of_headers_that_is_none_ends_the_connection():
+    wire = Wire(hello)
+    await wire.turn(HeadersFrame(1, data=b"\x40", flags=["END_HEADERS", "END_STREAM"]).serialize())
+    assert wire.transport.closed
+    assert len(wire.goodbye) == 1
