@@ -8,17 +8,13 @@ that bring nothing. Who takes no answers isn't listened to, either. A client bey
 import asyncio
 import contextlib
 import functools
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-import hpack
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.tcp_helpers import tcp_keepalive, tcp_nodelay
-from jh2.config import H2Configuration
-from jh2.connection import H2Connection, HPACKError, OversizedHeaderListError
 from jh2.errors import ErrorCodes
 from jh2.events import (
     ConnectionTerminated,
@@ -31,68 +27,28 @@ from jh2.events import (
     WindowUpdated,
 )
 from jh2.exceptions import NoSuchStreamError, ProtocolError
-from jh2.hyperframe.frame import GoAwayFrame
-from jh2.settings import SettingCodes, Settings
 
 from hypernetes.apiserver import malformed
 from hypernetes.apiserver.http2 import requests
 from hypernetes.apiserver.http2.allowances import Allowance
+from hypernetes.apiserver.http2.output import Output
 from hypernetes.apiserver.http2.requests import Malformed
-from hypernetes.apiserver.http2.streams import Data, Headers, Stream, Writer
+from hypernetes.apiserver.http2.states import MAX_HEADER_LIST_BYTES, MAX_STREAMS, States
+from hypernetes.apiserver.http2.streams import Stream, Writer
 
 log = structlog.get_logger()
 
-MAX_STREAMS = 250  # at once, and as many handlers; upstream's figure
-STREAM_WINDOW_BYTES = 256 * 1024  # of a body that wait to be read; upstream's figure
 CONNECTION_WINDOW_BYTES = 1024 * 1024  # of all bodies
-MAX_HEADER_LIST_BYTES = 64 * 1024
 QUEUED_BYTES = 1024 * 1024  # of answers that no window takes: beyond, new requests are refused
 _HEADER_BLOCK_BYTES = MAX_HEADER_LIST_BYTES + 32 * 1024  # that may come and complete nothing
 _PREFACE_WINDOW_BYTES = 65_535  # RFC 9113 §6.9.2
-_TABLE_BYTES = 4096  # of headers we sent that are kept, whatever the client allows
-_CLOSED_STREAMS = 512  # that are remembered, for frames that were under way
-_FRAME_BYTES = 32 * 1024  # of a stream before another has its turn
-_PENDING_BYTES = 64 * 1024  # that wait for the end of the turn
 _RESETS, _RESETS_PER_SECOND = 1000, 33  # of requests by their client; nghttp2's figures
 _EMPTY, _EMPTY_PER_SECOND = 2000, 100  # frames that bring nothing: PING, SETTINGS, WINDOW_UPDATE, empty DATA, …
-_REQUEST_EARNS, _BYTES_EARN_ONE = 4, 512  # of those for a request, and for what is sent
+_REQUEST_EARNS = 4  # of those
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_CONFIGURATION = H2Configuration(
-    client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False,
-    validate_inbound_headers=False, normalize_inbound_headers=False,
-)  # fmt: skip  # `requests` and `streams` see to that
-_SETTINGS = {
-    SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-    SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-    SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
-}
 _UNANSWERED = frozenset({RequestReceived, StreamEnded})  # which the library acknowledges by nothing
-
-
-class _Http(H2Connection):  # type: ignore[misc]  # the library has no types
-    """The library's state machine, with the decoder of h2: its own, in Rust, panics at some blocks that are none."""
-
-    MAX_CLOSED_STREAMS = _CLOSED_STREAMS
-
-    def __init__(self) -> None:
-        super().__init__(_CONFIGURATION)
-        self.local_settings = Settings(client=False, initial_values=_SETTINGS)
-        self.decoder = _Decoder(MAX_HEADER_LIST_BYTES)
-        self.decoder.max_allowed_table_size = self.local_settings.header_table_size
-
-
-class _Decoder(hpack.Decoder):
-    """Its errors are those that the library expects."""
-
-    def decode(self, data: bytes, raw: bool = False) -> Any:
-        try:
-            return super().decode(data, raw=raw)
-        except hpack.OversizedHeaderListError as error:
-            raise OversizedHeaderListError(str(error)) from error
-        except hpack.HPACKError as error:
-            raise HPACKError(str(error)) from error
 
 
 class Owner(Protocol):
@@ -129,34 +85,28 @@ class Connection(asyncio.Protocol):
         self._owner, self._handler, self._max_line_bytes = owner, handler, max_line_bytes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._http = _Http()
+        self._http = States()
         self._streams: dict[int, Stream] = {}  # whose handler is at work
-        self._blocked: dict[Stream, None] = {}  # with a queue, in the order of their turns
-        self._queued = 0  # bytes in those queues
-        self.waiting: set[Stream] = set()
-        self.writing_paused = False
-        self._flushing: asyncio.Handle | None = None
-        self._written: list[Data] = []  # frames that go before those which the library holds
-        self._pending = 0  # bytes of bodies in both
         self._leaving = False
         self._incomplete = 0  # bytes received that completed nothing
         now = self._loop.time()
         self._resets = Allowance(_RESETS, _RESETS_PER_SECOND, now)
         self._empty = Allowance(_EMPTY, _EMPTY_PER_SECOND, now)
+        self.output = Output(self._http, self._empty)
 
     # asyncio's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = self.output.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         tcp_nodelay(self._transport, True)
         tcp_keepalive(self._transport)
         self._http.initiate_connection()
         self._http.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _PREFACE_WINDOW_BYTES)
-        self._flush()
+        self.output.flush()
         self._owner.arrived(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if not self.output.open:
             return
         try:
             events = self._http.receive_data(data)
@@ -171,17 +121,15 @@ class Connection(asyncio.Protocol):
         for event in events:
             more_room |= self._take(event)
         if more_room:
-            self._send_queued()
+            self.output.send_queued()
         if any(event.__class__ not in _UNANSWERED for event in events):
-            self.flush_soon()
+            self.output.flush_soon()
 
     def eof_received(self) -> None:
         pass
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        if self._flushing is not None:
-            self._flushing.cancel()
+        self._transport = self.output.transport = None
         for stream in list(self._streams.values()):
             self._lose(stream)
         self._owner.lost(self)
@@ -189,17 +137,14 @@ class Connection(asyncio.Protocol):
             self._owner.done(self)
 
     def pause_writing(self) -> None:
-        self.writing_paused = True
+        self.output.paused = True
         if self._transport is not None:
             self._transport.pause_reading()  # its answers, acknowledgements among them, would have no bound
 
     def resume_writing(self) -> None:
-        self.writing_paused = False
         if self._transport is not None:
             self._transport.resume_reading()
-        self._send_queued()
-        for stream in list(self.waiting):
-            stream.wake()
+        self.output.resume()
 
     # for its owner
 
@@ -207,13 +152,13 @@ class Connection(asyncio.Protocol):
         """No more requests: what comes after those under way is to be asked of another connection."""
         if not self._leaving:
             self._leaving = True
-            self._say_goodbye(ErrorCodes.NO_ERROR)
+            self.output.say_goodbye(ErrorCodes.NO_ERROR)
         if not self._streams:
             self._end()
 
     def refuse(self) -> None:
         """There is no room for it."""
-        self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+        self.output.say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
         self._end()
 
     async def shutdown(self, timeout: float | None = None) -> None:
@@ -232,7 +177,7 @@ class Connection(asyncio.Protocol):
         stalled = [stream for stream in self._streams.values() if 0 < stream.finishing_since < latest]
         for stream in stalled:
             self.break_off(stream)
-        if stalled and self.writing_paused and self._transport is not None:
+        if stalled and self.output.paused and self._transport is not None:
             self._transport.abort()  # it doesn't even take what is written already
         return len(stalled)
 
@@ -247,42 +192,17 @@ class Connection(asyncio.Protocol):
 
     # for its streams
 
-    def send_headers(self, stream: Stream, headers: Headers, end: bool) -> None:
-        self._http.send_headers(stream.id, headers, end_stream=end)
-        stream.ended = end
-        self.flush_soon()
-
-    def send_data(self, stream: Stream, data: Data, end: bool) -> None:
-        stream.ends = end
-        if stream.queue is not None:
-            stream.queue.append(data)
-            self._queued += len(data)
-            return
-        rest = self._send(stream, data)
-        while rest is not None and self._room(stream) > 0:
-            rest = self._send(stream, rest)
-        if rest is not None:
-            stream.queue = deque((rest,))
-            self._queued += len(rest)
-            self._blocked[stream] = None
-        self.flush_soon()
-
     def acknowledge(self, stream: Stream, size: int) -> None:
         """The client may send as many bytes of bodies again."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self.output.open:
             self._http.acknowledge_received_data(size, stream.id)
-            self.flush_soon()
+            self.output.flush_soon()
 
     def break_off(self, stream: Stream) -> None:
         """Resets a stream whose answer isn't whole."""
         if not stream.closing:
             self._reset(stream.id, ErrorCodes.INTERNAL_ERROR)
             self._lose(stream)
-
-    def flush_soon(self) -> None:
-        """Sends what the library has put together: at the end of this turn of the loop, all of it at once."""
-        if self._flushing is None and self._transport is not None:
-            self._flushing = self._loop.call_soon(self._flush)
 
     # what comes
 
@@ -326,7 +246,7 @@ class Connection(asyncio.Protocol):
         elif kind is WindowUpdated:
             return True
         elif kind is RemoteSettingsChanged:
-            self._http.encoder.header_table_size = min(self._http.encoder.header_table_size, _TABLE_BYTES)
+            self._http.keep_table_small()
             return True
         elif kind is ConnectionTerminated:
             self._end()  # the library sends nothing after a client's GOAWAY, and clients say it when they are done
@@ -334,7 +254,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, event: RequestReceived) -> None:
         number: int = event.stream_id
-        if self._leaving or len(self._streams) >= MAX_STREAMS or self._queued > QUEUED_BYTES:
+        if self._leaving or len(self._streams) >= MAX_STREAMS or self.output.queued > QUEUED_BYTES:
             self._reset(number, ErrorCodes.REFUSED_STREAM)  # which says that it may be asked again
             return
         stream = Stream(self, number)
@@ -378,7 +298,7 @@ class Connection(asyncio.Protocol):
             self._lose(stream)
         if self._streams:
             return
-        self._flush()  # nobody else is about to say anything
+        self.output.flush()  # nobody else is about to say anything
         if self._transport is None:
             self._owner.done(self)
         elif self._leaving:
@@ -389,117 +309,23 @@ class Connection(asyncio.Protocol):
     def _lose(self, stream: Stream) -> None:
         if stream.closing:
             return
-        if stream.queue is not None:
-            self._queued -= sum(map(len, stream.queue))
-            del self._blocked[stream]
+        self.output.forget(stream)
         stream.lose()
         stream.resume_reading()  # what it hasn't read is the other streams' room
         self._owner.departed(stream)
 
     def _reset(self, number: int, code: ErrorCodes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if not self.output.open:
             return
         with contextlib.suppress(NoSuchStreamError):  # the client has reset it in the same breath
             self._http.reset_stream(number, code)
-        self.flush_soon()
-
-    # what is sent
-
-    def _room(self, stream: Stream) -> int:
-        window: int = self._http.local_flow_control_window(stream.id)
-        frame: int = self._http.max_outbound_frame_size
-        return min(window, frame, _FRAME_BYTES)
-
-    def _send(self, stream: Stream, data: Data) -> Data | None:
-        """One frame, as far as there is room; gives the rest."""
-        last = stream.ends and stream.queue is None
-        if not len(data):  # which takes no room
-            if last:
-                self._http.end_stream(stream.id)
-                stream.ended = True
-            return None
-        room = self._room(stream)
-        if room <= 0:
-            return data
-        rest = None if len(data) <= room else memoryview(data)[room:]
-        stream.ended = last and rest is None
-        if stream.ended:
-            self._http.send_data(stream.id, data, end_stream=True)
-        else:
-            self._write(stream.id, data if rest is None else memoryview(data)[:room])
-        sent = min(len(data), room)
-        self._empty.earn(sent / _BYTES_EARN_ONE)
-        self._pending += sent
-        if self._pending > _PENDING_BYTES:
-            self._flush()
-        return rest
-
-    def _write(self, number: int, data: Data) -> None:
-        """A frame from the middle of an answer, which changes nothing but windows: most of a watch, and of a list.
-
-        The library would copy it twice, and take as long as TLS does.
-        """
-        size = len(data)
-        self._http.outbound_flow_control_window -= size
-        self._http.streams[number].outbound_flow_control_window -= size
-        before = self._http.data_to_send()  # its headers, among others
-        if before:
-            self._written.append(before)
-        self._written += ((size << 48 | number).to_bytes(9, "big"), data)  # RFC 9113 §4.1: DATA is type 0
-
-    def _send_queued(self) -> None:
-        """A frame of each stream in turn, until the windows are full or the client's connection is."""
-        turns = deque(self._blocked)
-        while turns and not self.writing_paused:
-            stream = turns.popleft()
-            if stream.queue is not None and self._send_next(stream):
-                turns.append(stream)
-
-    def _send_next(self, stream: Stream) -> bool:
-        """One frame of a queue; returns whether it can have another."""
-        queue = stream.queue
-        assert queue is not None
-        data = queue.popleft()
-        if not queue:
-            stream.queue = None
-        before = len(data)
-        rest = self._send(stream, data)
-        self._queued -= before - (0 if rest is None else len(rest))
-        if rest is not None:
-            queue.appendleft(rest)
-            stream.queue = queue
-            return len(rest) < before
-        if queue:
-            return True
-        del self._blocked[stream]
-        stream.wake()
-        return False
-
-    def _flush(self) -> None:
-        self._flushing, self._pending = None, 0
-        if self._transport is None or self._transport.is_closing():
-            return
-        last, written = self._http.data_to_send(), self._written
-        if written:
-            written.append(last)
-            self._written = []
-            self._transport.write(b"".join(written))
-        elif last:
-            self._transport.write(last)
+        self.output.flush_soon()
 
     # how it ends
 
-    def _say_goodbye(self, code: ErrorCodes) -> None:
-        """GOAWAY behind what is written so far. The library's own would let it send nothing any more."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._flush()
-        frame = GoAwayFrame(0, last_stream_id=self._http.highest_inbound_stream_id, error_code=code)
-        self._transport.write(frame.serialize())
-
     def _give_up(self, code: ErrorCodes) -> None:
         log.info("a client sends too much that asks for nothing", client=self.get_extra_info("peername"))
-        self._say_goodbye(code)
+        self.output.say_goodbye(code)
         self._end()
 
     def _end(self) -> None:
@@ -507,6 +333,6 @@ class Connection(asyncio.Protocol):
         self._leaving = True
         for stream in list(self._streams.values()):
             self._lose(stream)
-        self._flush()
+        self.output.flush()
         if self._transport is not None:
             self._transport.close()

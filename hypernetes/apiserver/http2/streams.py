@@ -69,7 +69,7 @@ class Stream:
 
     @property
     def writing_paused(self) -> bool:
-        return self.queue is not None or self._connection.writing_paused
+        return self.queue is not None or self._connection.output.paused
 
     def pause_reading(self) -> None:
         """The body waits to be read: no more of it is asked for."""
@@ -113,23 +113,23 @@ class Stream:
     def begin(self, headers: Headers, *, end: bool = False) -> None:
         """Raises ConnectionResetError."""
         self._check()
-        self._connection.send_headers(self, headers, end)
+        self._connection.output.send_headers(self, headers, end)
 
     def send(self, data: Data, *, end: bool = False) -> None:
         """Sends, or queues, and doesn't wait. Raises ConnectionResetError."""
         self._check()
-        self._connection.send_data(self, data, end)
+        self._connection.output.send_data(self, data, end)
 
     async def drain(self) -> None:
         """Returns when the client takes more. Raises ConnectionResetError."""
-        self._connection.flush_soon()
+        self._connection.output.flush_soon()
         while self.writing_paused and not self.closing:
             self._news = asyncio.get_running_loop().create_future()
-            self._connection.waiting.add(self)
+            self._connection.output.waiting.add(self)
             try:
                 await self._news
             finally:
-                self._connection.waiting.discard(self)
+                self._connection.output.waiting.discard(self)
                 self._news = None
         self._check()
 

@@ -32,8 +32,8 @@ from hyperframe.frame import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypernetes.apiserver.http2 import connection as module
-from hypernetes.apiserver.http2.connection import MAX_STREAMS, QUEUED_BYTES, Connection
+from hypernetes.apiserver.http2.connection import CONNECTION_WINDOW_BYTES, QUEUED_BYTES, Connection
+from hypernetes.apiserver.http2.states import MAX_STREAMS, STREAM_WINDOW_BYTES
 
 LINE_BYTES = 32 * 1024
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/here")]
@@ -74,7 +74,7 @@ class Transport:
         assert not self.closed
         self.written += data
         self.writes += 1
-        if self.full and not self.protocol.writing_paused:
+        if self.full and not self.protocol.output.paused:
             self.protocol.pause_writing()
 
     def is_closing(self):
@@ -231,10 +231,10 @@ async def test_a_body_comes_as_it_is_read_and_no_more_of_it():
         wire.client.send_data(1, b"a" * room)
         sent += room
         await wire.turn()
-    assert sent == module.STREAM_WINDOW_BYTES  # all that waits to be read
+    assert sent == STREAM_WINDOW_BYTES  # all that waits to be read
     go_on.set()
     await wire.turn()
-    assert wire.client.local_flow_control_window(1) > module.STREAM_WINDOW_BYTES // 2
+    assert wire.client.local_flow_control_window(1) > STREAM_WINDOW_BYTES // 2
     wire.client.send_data(1, b"", end_stream=True)
     await wire.turn()
     assert (sum(read), wire.body(1)) == (sent, b"thanks")
@@ -250,7 +250,7 @@ async def test_bodies_that_nobody_reads_fill_no_more_than_the_connection_may_hol
             wire.client.send_data(number, b"a" * room)
             sent += room
         await wire.turn()
-    assert sent == module.CONNECTION_WINDOW_BYTES
+    assert sent == CONNECTION_WINDOW_BYTES
 
 
 async def test_the_rest_of_a_body_that_nobody_wants_is_declined_and_its_room_given_back():
