@@ -19,7 +19,7 @@ _NAMES = {str(name).lower().encode(): name for name in vars(hdrs).values() if is
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # in lower case (§8.2.1)
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(rb"/[!-~\x80-\xff]*")
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
+_CONTROLS = bytes((*range(9), *range(10, 32), 127))
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _PSEUDO = frozenset({b":method", b":path", b":scheme", b":authority"})
 _OF_ONE_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
@@ -47,7 +47,7 @@ def message(fields: Iterable[tuple[bytes, bytes]], max_bytes: int) -> RawRequest
         name, value = field[0], field[1]
         if len(value) > max_bytes or len(name) > max_bytes:
             raise TooLong
-        if _FORBIDDEN.search(value):
+        if value.strip(b" \t") != value or len(value.translate(None, _CONTROLS)) != len(value):
             raise Malformed
         if name.startswith(b":"):
             if name not in _PSEUDO or name in pseudo or headers or cookies:
