@@ -137,7 +137,7 @@ class Server(web.Server):
         return _Connection(self, loop=self._loop, **self._options)
 
     def multiplexed(self) -> Connection:
-        return Connection(self, self._handler, self._options.get("max_line_size", _LINE_BYTES))
+        return Connection(self, self._handler, self._options.get("max_line_size", _LINE_BYTES), self._request)
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         return _Request(message, payload, protocol, writer, task, self._loop)

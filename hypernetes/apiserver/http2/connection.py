@@ -13,7 +13,6 @@ from typing import Any, Protocol, cast
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.tcp_helpers import tcp_keepalive, tcp_nodelay
 from jh2.errors import ErrorCodes
 from jh2.events import (
@@ -47,6 +46,7 @@ _EMPTY, _EMPTY_PER_SECOND = 2000, 100  # frames that bring nothing: PING, SETTIN
 _REQUEST_EARNS = 4  # of those
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+MakeRequest = Callable[[Any, Any, Any, Any, Any], web.BaseRequest]  # of message, body, protocol, writer, task
 
 _UNANSWERED = frozenset({RequestReceived, StreamEnded})  # which the library acknowledges by nothing
 
@@ -72,17 +72,11 @@ class Owner(Protocol):
         """It is closed, and no handler is at work."""
 
 
-def _request(message: RawRequestMessage, stream: Stream, loop: asyncio.AbstractEventLoop) -> web.BaseRequest:
-    protocol = cast(web.RequestHandler, stream)  # it has as much of one as handlers use
-    no_task = cast("asyncio.Task[None]", None)  # which only WebSockets ask for
-    return web.BaseRequest(message, stream.content or EMPTY_PAYLOAD, protocol, Writer(stream), no_task, loop)
-
-
 class Connection(asyncio.Protocol):
-    """See the module's docstring. `max_line_bytes` is for the path, and for each header."""
+    """See the module's docstring. `max_line_bytes` is for the path, and for each header; `make` is as aiohttp's."""
 
-    def __init__(self, owner: Owner, handler: Handler, max_line_bytes: int) -> None:
-        self._owner, self._handler, self._max_line_bytes = owner, handler, max_line_bytes
+    def __init__(self, owner: Owner, handler: Handler, max_line_bytes: int, make: MakeRequest) -> None:
+        self._owner, self._handler, self._max_line_bytes, self._make = owner, handler, max_line_bytes, make
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._http = States()
@@ -265,7 +259,8 @@ class Connection(asyncio.Protocol):
             message = requests.message(event.headers, self._max_line_bytes)
         except Malformed as error:
             message, handler = requests.NONE, malformed.answering(error)
-        request = _request(message, stream, self._loop)
+        # the stream has as much of a protocol as handlers use, and the task is for WebSockets alone
+        request = self._make(message, stream.content or EMPTY_PAYLOAD, stream, Writer(stream), None)
         if not self._streams:
             self._owner.busy(self)
         self._streams[number] = stream

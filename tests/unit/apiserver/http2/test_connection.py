@@ -96,12 +96,16 @@ class Transport:
         return {"peername": ("192.0.2.1", 5)}.get(name, default)
 
 
+def made(message, body, protocol, writer, task):
+    return web.BaseRequest(message, body, protocol, writer, task, asyncio.get_running_loop())
+
+
 class Wire:
     """A client and the connection under test, byte for byte."""
 
     def __init__(self, handler):
         self.owner, self.transport = Owner(), Transport()
-        self.connection = Connection(self.owner, handler, LINE_BYTES)
+        self.connection = Connection(self.owner, handler, LINE_BYTES, made)
         self.transport.protocol = self.connection
         self.client = H2Connection(
             H2Configuration(header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False)
