@@ -10,6 +10,7 @@ source doesn't answer that might know the token, the answer is 503.
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -34,6 +35,15 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token whose signature has been checked, and whose it is for as long as it lives."""
+
+    token: ServiceAccountToken
+    key_id: str
+    user: User
+
+
 class Authenticator:
     """Composes the kinds of credentials. `objects` answers from the mirror, at once."""
 
@@ -55,7 +65,7 @@ class Authenticator:
         self._sources, self._local_users, self._up_to_date = sources, local_users, up_to_date
         self._front_proxy, self._authority_pem = front_proxy, authority_pem
         self._clock = clock
-        self._verified: OrderedDict[bytes, tuple[ServiceAccountToken, str]] = OrderedDict()  # with the key's id
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     async def authenticate(
         self, peer_certificate: bytes | None, authorization: str | None, headers: "CIMultiDictProxy[str] | None" = None
@@ -82,6 +92,8 @@ class Authenticator:
         Somebody of `tenant` asks: tokens of other tenants are nobody's there. Raises as `authenticate`.
         """
         wanted = audiences or serviceaccounts.API_AUDIENCES
+        if not token.isascii():
+            return None
         if serviceaccounts.claimed_tenant(token) is None:
             user = await self._by_other_token(token)
             meant = sorted(serviceaccounts.API_AUDIENCES.intersection(wanted))
@@ -136,37 +148,41 @@ class Authenticator:
         self, encoded: str, audiences: Collection[str] = serviceaccounts.API_AUDIENCES, only: str | None = None
     ) -> User | None:
         """`only`: the one tenant whose tokens count; None for all."""
-        tenant = serviceaccounts.claimed_tenant(encoded)
+        if not encoded.isascii():
+            return None  # no token is; and it may hold bytes that are no text
+        fingerprint = serviceaccounts.fingerprint(encoded)
+        known = self._verified.get(fingerprint)
+        tenant = serviceaccounts.claimed_tenant(encoded) if known is None else known.token.tenant
         if tenant is None:
             return await self._by_other_token(encoded)
         if only not in (None, tenant):
             return None
         try:
-            token = await self._verified_token(encoded, tenant)
-            return serviceaccounts.user_of(token, self._objects, self._clock(), audiences)
+            verified = await self._verify(encoded, tenant, fingerprint, known)
+            serviceaccounts.check_life(verified.token, self._objects, self._clock(), audiences)
         except TokenError as error:
             log.info("token refused", tenant=tenant, error=str(error))
             return None
+        return verified.user
 
-    async def _verified_token(self, encoded: str, tenant: str) -> ServiceAccountToken:
+    async def _verify(self, encoded: str, tenant: str, fingerprint: bytes, known: "_Verified | None") -> "_Verified":
+        """Raises TokenError, Unavailable."""
         tenant_uid = self._objects.tenant_uid(tenant)
         if tenant_uid is None:
             raise TokenError("there is no such tenant")
-        fingerprint = serviceaccounts.fingerprint(encoded)
-        verified = self._verified.get(fingerprint)
-        if verified is None:
+        if known is None:
             key_id = serviceaccounts.claimed_key(encoded)
             token = serviceaccounts.verify(encoded, await self._key(tenant, tenant_uid, key_id), tenant)
-            self._verified[fingerprint] = token, key_id
+            known = _Verified(token, key_id, serviceaccounts.user_of(token))
+            self._verified[fingerprint] = known
             if len(self._verified) > _VERIFIED_TOKENS:
                 self._verified.popitem(last=False)
         else:
-            token, key_id = verified
-            await self._key(tenant, tenant_uid, key_id)  # it may verify no longer
+            await self._key(tenant, tenant_uid, known.key_id)  # it may verify no longer
             self._verified.move_to_end(fingerprint)
-        if serviceaccounts.is_lasting(token) and not self._is_held(token, encoded):
+        if serviceaccounts.is_lasting(known.token) and not self._is_held(known.token, encoded):
             raise TokenError("the Secret holds another token")
-        return token
+        return known
 
     async def _key(self, tenant: str, tenant_uid: str, key_id: str) -> ECKey:
         """The tenant's key with this id. Raises TokenError, Unavailable."""

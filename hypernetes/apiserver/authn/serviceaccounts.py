@@ -281,13 +281,10 @@ def _read(claims: Mapping[str, Any]) -> ServiceAccountToken:
     )
 
 
-def user_of(
+def check_life(
     token: ServiceAccountToken, objects: Objects, now: datetime, audiences: Collection[str] = API_AUDIENCES
-) -> User:
-    """The service account as a user, if all that the token is bound to lives. Raises TokenError.
-
-    The token must be meant for one of `audiences`.
-    """
+) -> None:
+    """Raises TokenError unless all that the token is bound to lives, and it is meant for one of `audiences`."""
     if not token.issued_at - CLOCK_SKEW <= now < token.expires_at:
         raise TokenError("the token has expired, or isn't valid yet")
     if not any(audience in token.audiences for audience in audiences):
@@ -296,14 +293,18 @@ def user_of(
         raise TokenError("the tenant is gone")
     if objects.service_account_uid(token.tenant, token.namespace, token.account.name) != token.account.uid:
         raise TokenError("the service account is gone")
+    bound = token.bound
+    if bound is not None and _uid_of(bound.kind, bound.name, token.tenant, token.namespace, objects) != bound.uid:
+        raise TokenError(f"the {bound.kind} is gone")
+
+
+def user_of(token: ServiceAccountToken) -> User:
+    """The service account as a user, while the token lives."""
     extra = {f"{_EXTRA_PREFIX}credential-id": (f"JTI={token.id}",)}
     bound = token.bound
-    if bound is not None:
-        if _uid_of(bound.kind, bound.name, token.tenant, token.namespace, objects) != bound.uid:
-            raise TokenError(f"the {bound.kind} is gone")
-        if bound.kind != "Secret":
-            extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-name"] = (bound.name,)
-            extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-uid"] = (bound.uid,)
+    if bound is not None and bound.kind != "Secret":
+        extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-name"] = (bound.name,)
+        extra[f"{_EXTRA_PREFIX}{_BINDABLE[bound.kind]}-uid"] = (bound.uid,)
     groups = with_authenticated(service_account_groups(token.namespace))
     name = service_account_name(token.namespace, token.account.name)
     return User(name, groups, token.tenant, token.tenant_uid, extra, token.account.uid)

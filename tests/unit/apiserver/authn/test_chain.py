@@ -140,7 +140,9 @@ async def test_a_token_of_the_file_is_its_user(authenticator: Authenticator):
     assert user == User("robot", ("dev", "ops", "system:authenticated"), "acme", UID)
 
 
-@pytest.mark.parametrize("header", ["Bearer a.b.c", "Bearer x", "bearer " + "x" * 100_000, f"Bearer {STATIC}x"])
+@pytest.mark.parametrize(
+    "header", ["Bearer a.b.c", "Bearer x", "bearer " + "x" * 100_000, f"Bearer {STATIC}x", "Bearer \udcff", "Bearer é"]
+)
 async def test_a_token_that_counts_for_nothing_is_unauthorized(authenticator: Authenticator, header: str):
     with pytest.raises(StatusError) as caught:
         await authenticator.authenticate(None, header)
