@@ -335,6 +335,7 @@ async def test_all_of_them_open_one_server_and_only_their_tenants(tmp_path: Path
                 "username": "jane",
                 "uid": "7",
                 "groups": ["dev", "system:authenticated"],
+                "extra": {"hypernetes.io/tenant": ["acme"]},
             }
             assert (await nobody("GET", "/tenants/system/api/v1/secrets", headers=reviewed)).status == 403
             for token in ("bad", "no-tenant", "of-the-provider", *forged(issuer)[:8]):
@@ -351,7 +352,7 @@ async def test_all_of_them_open_one_server_and_only_their_tenants(tmp_path: Path
             async with admin.holder(*shown("front")) as trusted, admin.holder(*shown("other")) as other:
                 found = await who(trusted, said)
                 assert (found["username"], found["groups"]) == ("joan", ["ops", "system:authenticated"])
-                assert found["extra"] == {"a": ["b"]}
+                assert found["extra"] == {"a": ["b"], "hypernetes.io/tenant": ["acme"]}
                 for changed in (
                     {"X-Remote-Tenant": "system"}, {"X-Remote-Tenant": ""}, {"X-Remote-Tenant": "nobody"},
                     {"X-Remote-User": "system:admin"}, {"X-Remote-User": ""},
