@@ -88,6 +88,10 @@ class Cache(Generic[T, K]):
             self._parsed.move_to_end(mark)
         return found
 
+    def forget(self, key: K, entry: Entry) -> None:
+        """Of a version that nobody will ask for any more: its parsed form is worth more room than most."""
+        self._parsed.pop((key, entry.resource_version), None)
+
     def put(self, key: K, data: bytes, resource_version: str) -> Change[K] | None:
         """None where this very version is known already.
 

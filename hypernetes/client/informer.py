@@ -163,8 +163,12 @@ class Following(Generic[T, K]):
     def _tell(self, change: Change[K]) -> None:
         for key_handler in self._key_handlers:
             key_handler(change.key)
-        if not self._change_handlers:
-            return
+        if self._change_handlers:
+            self._tell_objects(change)
+        if change.old is not None:
+            self._cache.forget(change.key, change.old)
+
+    def _tell_objects(self, change: Change[K]) -> None:
         try:
             old = None if change.old is None else self._cache.parse(change.key, change.old)
             new = None if change.new is None else self._cache.parse(change.key, change.new)

@@ -1,7 +1,6 @@
 """The loop that all controllers share: keys from informers, a bounded number of workers, errors tried again later."""
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -64,13 +63,14 @@ class Controller(ABC):
             self.queue.close()
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             key = await self.queue.get()
-            began = time.monotonic()
+            began = loop.time()
             try:
                 await self._reconcile(key)
             finally:
-                self.queue.done(key, rest=min((time.monotonic() - began) * _REST, _LONGEST_REST))
+                self.queue.done(key, rest=min((loop.time() - began) * _REST, _LONGEST_REST))
 
     async def _reconcile(self, key: Key) -> None:
         try:
