@@ -117,8 +117,8 @@ class PodController(Controller, Generic[T]):
             result = await carry_out_one(self.client, key.tenant, write)
         except REQUEST_ERRORS as error:
             verb = "creating" if creating else "deleting"
-            already_gone = is_reason(error, "NotFound") and not creating
-            if not already_gone and is_failure(error):
+            everyday = is_reason(error, "NotFound", "Conflict") and not creating
+            if not everyday and is_failure(error):
                 self.recorder.event(
                     owner, "Warning", "FailedCreate" if creating else "FailedDelete", f"Error {verb}: {error}"
                 )

@@ -80,7 +80,7 @@ async def _delete(
             propagation=propagation, grace_seconds=grace_seconds,
         )  # fmt: skip
     except Exception as error:
-        # Conflict: another object has the name by now.
-        if is_reason(error, "NotFound", "Conflict"):
+        # Not so a Conflict: whether another object has the name by now, the cache will tell when it has caught up.
+        if is_reason(error, "NotFound"):
             return None
         raise

@@ -78,12 +78,17 @@ class Jobs(PodController[Job]):
         return self._stripped[key]
 
     async def _strip(self, key: Key, found: Sequence[Pod]) -> None:
-        """Takes the tracking finalizer off. What the pods stand for is in the Job's status by now."""
+        """Takes the tracking finalizer off. What the pods stand for is in the Job's status by now. Raises the first
+        failure: a pod that keeps its finalizer would be counted again by the next process."""
         left = [pod for pod in found if pod.metadata.uid not in self._stripped[key]]
         for start in range(0, len(left), _AT_ONCE):
             group = left[start : start + _AT_ONCE]
-            await asyncio.gather(*(self._patch(key, _without_tracking(pod)) for pod in group))
-            self._stripped[key] |= {pod.metadata.uid or "" for pod in group}
+            patches = (self._patch(key, _without_tracking(pod)) for pod in group)
+            results = await asyncio.gather(*patches, return_exceptions=True)
+            done = [pod for pod, result in zip(group, results, strict=True) if result is None]
+            self._stripped[key] |= {pod.metadata.uid or "" for pod in done}
+            if failure := next((result for result in results if result is not None), None):
+                raise failure
         if left:
             self.queue.add(key)  # so that they are counted
 
@@ -91,7 +96,7 @@ class Jobs(PodController[Job]):
         try:
             await carry_out_one(self.client, key.tenant, patch)
         except Exception as error:
-            if not is_reason(error, "NotFound", "Conflict"):  # gone, or another of that name
+            if not is_reason(error, "NotFound"):
                 raise
 
     async def _free_strays(self, key: Key) -> None:

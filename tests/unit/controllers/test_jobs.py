@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypernetes.api import times
 from hypernetes.api.models.batch_v1 import Job
 from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.status import conflict
 from hypernetes.controllers.jobs import Jobs, indexes, plan
 from hypernetes.controllers.jobs.tally import TRACKING
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, settle
@@ -323,6 +324,24 @@ class TestStories:
             await settle()
             (found,) = cluster.all("Job")
             assert (found["status"]["succeeded"], len(cluster.all("Pod"))) == (4, 4)
+
+    async def test_a_pod_whose_finalizer_met_a_conflict_is_counted_once_and_let_go(self) -> None:
+        async with Story(Jobs).running() as cluster:
+            await cluster.put(job_json(completions=2, parallelism=1))
+            await settle()
+            real, refused = cluster.patch, []
+
+            async def refuse_once(model: Any, name: str, body: Json, **options: Any) -> Any:
+                cluster.patch = real
+                refused.append(name)
+                raise conflict("pods", name, "somebody else was faster")
+
+            cluster.patch = refuse_once
+            await end(cluster, running(cluster)[0])
+            await settle()
+            (first,) = refused
+            assert "finalizers" not in cluster.find("Pod", first)["metadata"]
+            assert cluster.all("Job")[0]["status"]["succeeded"] == 1
 
     async def test_a_cache_that_lags_makes_no_pod_too_many(self) -> None:
         async with Story(Jobs).running() as cluster:

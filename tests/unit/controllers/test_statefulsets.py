@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypernetes.api import times
 from hypernetes.api.models.apps_v1 import ControllerRevision, StatefulSet
 from hypernetes.api.models.core_v1 import PersistentVolumeClaim, Pod
+from hypernetes.api.status import conflict
 from hypernetes.controllers import history
 from hypernetes.controllers.statefulsets import StatefulSets, identity, plan
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, settle
@@ -316,3 +317,23 @@ class TestStories:
     @staticmethod
     async def apply(cluster: FakeCluster, **parts: Any) -> None:
         await cluster.change("StatefulSet", "db", spec=set_json(**{"replicas": 3, **parts})["spec"])
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("virtual_clock")
+async def test_a_pod_whose_deletion_met_a_conflict_is_not_waited_for_but_deleted_again() -> None:
+    async with Story(StatefulSets).running() as cluster:
+        await cluster.put(set_json(2))
+        await settle()
+        refused = []
+
+        async def refuse_once(model: Any, name: str, **options: Any) -> Json:
+            cluster.delete = real
+            refused.append(name)
+            raise conflict("pods", name, "somebody else was faster")
+
+        real, cluster.delete = cluster.delete, refuse_once
+        await cluster.change("StatefulSet", "db", spec=set_json(1)["spec"])
+        await settle()
+        assert refused == ["db-1"]
+        assert cluster.names("Pod") == ["db-0"]
