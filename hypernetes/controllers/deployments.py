@@ -5,6 +5,7 @@
 Every step is decided from the ReplicaSets as they are; the next event asks again. Nothing is remembered in between.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import conditions, ownership, pods, revisions, rollout
 from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.expectations import Expectations
 from hypernetes.controllers.informers import Informers, namespace_index, uid_index
 from hypernetes.controllers.podcontroller import pods_of
 from hypernetes.controllers.writes import Create, Delete, Update, Write, carry_out_one
@@ -97,6 +99,8 @@ class Deployments(Controller):
         self._deployments = informers.of(Deployment)
         self._replica_sets = informers.of(ReplicaSet)
         self._pods = informers.of(Pod)
+        # Sizes that we have written and the cache doesn't show yet would be given to another ReplicaSet once more.
+        self._expectations = Expectations(self._replica_sets, lambda: asyncio.get_running_loop().time())
         self._deployments.on_key(self.queue.add)
         self._replica_sets.on_change(self._replica_set_changed)
         self._pods.on_change(self._pod_changed)
@@ -127,7 +131,10 @@ class Deployments(Controller):
     async def reconcile(self, key: Key) -> float | None:
         deployment = self._deployments.get(key)
         if deployment is None:
+            self._expectations.forget(key)
             return None
+        if not self._expectations.met(key):
+            return None  # the ReplicaSets' own events come
         now = times.now()
         owned = await self._claim(key, deployment)
         left = self._old_pods_left(deployment, owned)
@@ -164,6 +171,7 @@ class Deployments(Controller):
             return
         stored: Any = await carry_out_one(self.client, key.tenant, write)
         if isinstance(write, Update):
+            self._expectations.created(key, stored.metadata.resource_version)
             for resized, before in decided.scaled:
                 if resized is write.obj:
                     self._tell_scaled(deployment, stored, before)
@@ -178,6 +186,7 @@ class Deployments(Controller):
             if created is None:
                 return
         else:
+            self._expectations.created(key, created.metadata.resource_version)
             self._tell_scaled(deployment, created, 0)
         decided.new = created
 

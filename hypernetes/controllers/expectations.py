@@ -14,7 +14,7 @@ _FORGOTTEN_AFTER = 300.0  # seconds; a write whose event hasn't come by then is 
 
 @dataclass(slots=True)
 class _Pending:
-    created: int = 0  # the newest revision of an object we created
+    created: int = 0  # the newest revision of an object we created, or changed
     deleted: dict[Key, str] = field(default_factory=dict)  # objects we deleted, with their UIDs
     until: float = 0.0
 

@@ -18,7 +18,7 @@ from hypernetes.api import scheme, times
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import already_exists, conflict, not_found
-from hypernetes.client import ClientConfig, EventRecorder, Key
+from hypernetes.client import ClientConfig, EventRecorder, Interrupted, Key
 from hypernetes.client.rest import AllMetadata, RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
 from hypernetes.controllers.controller import Controller
@@ -40,6 +40,7 @@ class FakeCluster:
         self.history: list[tuple[Resource, str, Json]] = []
         self.refuse: Callable[[str, Resource, Json], None] = lambda verb, resource, obj: None
         self.lag = self.slowness = 0.0  # seconds until an event is seen, and until a status is written
+        self.connection = 0  # of watches: those of an earlier number break
         self._grown = asyncio.Condition()
         self._uids = itertools.count(1)
 
@@ -67,6 +68,11 @@ class FakeCluster:
         )
         await self._replace(place, {**self.stored[place], **copy.deepcopy(parts)}, same_version=False)
 
+    async def break_watches(self) -> None:
+        self.connection += 1
+        async with self._grown:
+            self._grown.notify_all()
+
     # a Client's side
 
     async def list_raw(self, selection: Selection | AllMetadata, *, timeout: float | None = None) -> RawListing:
@@ -86,10 +92,14 @@ class FakeCluster:
         return RawListing(items, str(len(self.history)))
 
     async def watch_raw(self, selection: Selection | AllMetadata, resource_version: str) -> AsyncIterator[RawEvent]:
-        position = int(resource_version)
+        position, connection = int(resource_version), self.connection
         while True:
             async with self._grown:
-                await self._grown.wait_for(lambda: len(self.history) > position)  # noqa: B023
+                await self._grown.wait_for(
+                    lambda: len(self.history) > position or connection != self.connection  # noqa: B023
+                )
+            if connection != self.connection:
+                raise Interrupted("the connection broke")
             while position < len(self.history):
                 resource, kind, obj = self.history[position]
                 position += 1
