@@ -147,6 +147,10 @@ class Reauthorization:
             log.info("a stream ends with its credential", user=each.user.name, tenant=each.user.tenant, code=error.code)
             each.what.end()
             return
+        except Exception:  # this stream's life ends here, and not the server's
+            log.exception("a credential can't be looked at", user=each.user.name, tenant=each.user.tenant)
+            each.what.end()
+            return
         same = (user.name, user.tenant, user.tenant_uid) == (each.user.name, each.user.tenant, each.user.tenant_uid)
         each.user = user
         if not same or not self._may(each):

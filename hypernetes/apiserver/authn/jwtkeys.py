@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
 from hypernetes.apiserver.authn.jwtconfig import Issuer
-from hypernetes.providers.identity.base import ConfigurationError, ProviderUnavailable
+from hypernetes.providers.identity.base import ConfigurationError, TokenUnanswered
 
 Key = RSAKey | ECKey | OKPKey
 
@@ -42,14 +42,14 @@ class IssuerKeys:
         self._turn = asyncio.Lock()
 
     async def named(self, key_id: str | None) -> list[Key]:
-        """Those that may have signed a token with this `kid`. Raises ProviderUnavailable."""
+        """Those that may have signed a token with this `kid`. Raises TokenUnanswered."""
         if found := self._find(key_id):
             return found
         async with self._turn:
             if not self._find(key_id) and self._older(self._tried, _UNKNOWN_SECONDS):
                 await self._fetch()
         if self._fetched is None:
-            raise ProviderUnavailable(f"the keys of {self._issuer.url} can't be fetched")
+            raise TokenUnanswered(f"the keys of {self._issuer.url} can't be fetched")
         return self._find(key_id)
 
     async def refresh(self) -> None:

@@ -37,7 +37,7 @@ from hypernetes.apiserver.authn.users import (
     User,
     with_authenticated,
 )
-from hypernetes.providers.identity.base import Identity, ProviderUnavailable, TenantReference
+from hypernetes.providers.identity.base import Identity, ProviderUnavailable, TenantReference, TokenUnanswered
 
 MAX_TOKEN_CHARACTERS = 16 * 1024  # tokens with many groups; service accounts' have a lower bound of their own
 DEADLINE_SECONDS = 5.0  # of one question to one source
@@ -105,6 +105,8 @@ class _Asked:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 async with self._places:
                     found = await self.source.identity_of(token)
+        except TokenUnanswered:
+            raise
         except (ProviderUnavailable, TimeoutError) as error:
             if not self.silent:
                 self._silent_until = self._clock() + self._pause * random.uniform(0.7, 1.0)

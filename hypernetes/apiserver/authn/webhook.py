@@ -36,6 +36,7 @@ from hypernetes.providers.identity.base import (
 TENANT_EXTRA = "hypernetes.io/tenant"
 MAX_ANSWER_BYTES = 256 * 1024
 _API_VERSION = "authentication.k8s.io/v1"
+_REFUSALS = (400, 413, 422)  # of one token: no reason to leave the webhook alone
 _MOST = 512  # groups, or keys of extra
 
 log = structlog.get_logger()
@@ -99,6 +100,8 @@ class TokenWebhook:
                 self._endpoint.url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 answer = await _whole(response)
+                if response.status in _REFUSALS:
+                    return None
                 if response.status not in (200, 201):
                     raise ProviderUnavailable(f"the webhook answers with {response.status}")
         except (aiohttp.ClientError, OSError) as error:

@@ -31,6 +31,10 @@ class ProviderUnavailable(Exception):
     """
 
 
+class TokenUnanswered(ProviderUnavailable):
+    """Nobody can say whose this token is; others the provider answers about, so it isn't left alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class TenantReference:
     """A tenant, by one of the two: the name of the Tenant object, or the provider's own id of it.

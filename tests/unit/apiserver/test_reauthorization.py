@@ -70,6 +70,10 @@ async def test_it_ends_with_the_credential_with_the_groups_and_with_the_tenant()
     assert await ended_when(User("joan", ("dev",), "acme", "u1"))
 
 
+async def test_a_bug_in_looking_at_one_credential_ends_its_stream_and_no_other():
+    assert await ended_when(KeyError("a bug"))
+
+
 async def test_a_store_that_is_away_ends_nothing():
     assert not await ended_when(Unavailable("away"))
 

@@ -157,6 +157,15 @@ async def test_a_silent_source_is_left_alone_and_asked_again_later(
     assert await sources.user_of("good") is not None
 
 
+async def test_one_token_that_cannot_be_judged_keeps_nobody_else_out(sources: Sources, table: TableProvider) -> None:
+    table.unanswered = "strange"
+    for _ in range(3):
+        with pytest.raises(StatusError) as caught:
+            await sources.user_of("strange")
+        assert caught.value.code == 503
+    assert await sources.user_of("good") is not None
+
+
 async def test_a_source_that_hangs_is_given_up(
     sources: Sources, table: TableProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from hypernetes.providers.identity.base import ExternalTenant, Identity, ProviderUnavailable
+from hypernetes.providers.identity.base import ExternalTenant, Identity, ProviderUnavailable, TokenUnanswered
 
 
 class TableProvider:
@@ -13,6 +13,7 @@ class TableProvider:
         self.name, self.answers = name, dict(answers)
         self.fresh_for, self.stale_for = timedelta(seconds=30), timedelta(minutes=10)
         self.up: bool | None = True
+        self.unanswered = ""
         self.asked: list[str] = []
 
     async def open(self) -> None: ...
@@ -27,6 +28,8 @@ class TableProvider:
         await asyncio.sleep(0)
         if self.up is None:
             await asyncio.Event().wait()
+        if token == self.unanswered:
+            raise TokenUnanswered("the table can't say")
         if not self.up:
             raise ProviderUnavailable("the table is away")
         return self.answers.get(token)
