@@ -1,0 +1,22 @@
+"""The command lines of a cluster's processes."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from hypernetes.cli import programs
+from hypernetes.cli.layout import Cluster, Layout
+from hypernetes.cli.programs import Options
+
+
+def test_the_server_asks_all_identity_providers_and_tenants_follow_the_first(tmp_path: Path) -> None:
+    options = Options(("n1",), identity_providers=("keystone=/etc/hypernetes/keystone.yaml", "other"))
+    layout, cluster = Layout.of(tmp_path), Cluster("abc123", agent_ports=(10250,))
+    server = programs.apiserver(Path("/bin"), layout, cluster, options).argv
+    rest = {program.name: program.argv for program in programs.others(Path("/bin"), layout, cluster, options)}
+
+    def asked(argv: tuple[str, ...]) -> list[str]:
+        return [value for flag, value in pairwise(argv) if flag == "--identity-provider"]
+
+    assert asked(server) == ["keystone=/etc/hypernetes/keystone.yaml", "other"]
+    assert asked(rest["hn-controllers"]) == ["keystone=/etc/hypernetes/keystone.yaml"]
+    assert asked(rest["hn-scheduler"]) == asked(rest["hn-agent-n1"]) == []
