@@ -36,7 +36,7 @@ async def list_(call: Call) -> web.StreamResponse:
 
 async def get(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call)
-    found = [entry for entry in await _entries(call) if entry.key == call.route.name]
+    found = [entry for entry in await _entries(call) if entry.name is not None and entry.name.name == call.route.name]
     if not found:
         raise not_found(call.resource.group_resource, call.route.name)
     view = reading.view_for(call, accepted)
