@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+import orjson
+
 LARGE_BYTES = 64 * 1024
 LARGE_YAML_BYTES = 256  # aliases make much of little
 LARGE_PROTOBUF_BYTES = 8 * 1024  # two bytes may stand for an object
@@ -40,9 +42,21 @@ class LargeBodies:
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
 
-def is_large(size: int, content_type: str) -> bool:
-    """Whether a body of `size` bytes may take long to read."""
+def is_large(size: int, content_type: str, body: bytes = b"") -> bool:
+    """Whether a body of `size` bytes may take long to read; YAML doesn't that is JSON, if the `body` is known."""
     if size > LARGE_BYTES:
         return True
-    limit = LARGE_YAML_BYTES if "yaml" in content_type.lower() else LARGE_PROTOBUF_BYTES
-    return size > limit and ("yaml" in content_type.lower() or "protobuf" in content_type.lower())
+    if "yaml" in content_type.lower():
+        return size > LARGE_YAML_BYTES and not is_json(body)
+    return size > LARGE_PROTOBUF_BYTES and "protobuf" in content_type.lower()
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body that may be YAML is JSON, which is read in no time: what kubectl sends to be applied is."""
+    if body.lstrip()[:1] != b"{":
+        return False
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True

@@ -132,7 +132,8 @@ class Limits:
         try:
             if size:
                 await _receive(call.http, seconds)
-            if is_large(size, call.http.headers.get("Content-Type", "")):
+            body = await negotiation.read_body(call.http) if size else b""
+            if is_large(size, call.http.headers.get("Content-Type", ""), body):
                 async with _turn(call, seconds):
                     return await self._in_place(call, handler, self._writing, seconds)
             return await self._in_place(call, handler, self._writing, seconds)

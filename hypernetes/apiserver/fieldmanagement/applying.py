@@ -1,8 +1,11 @@
 """Server-side apply: a manager says all that it wants of an object, and gives up what it no longer says."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
+
+import orjson
 
 from hypernetes.apiserver.fieldmanagement import configurations, fieldsets, merging, updating
 from hypernetes.apiserver.fieldmanagement.entries import Managed, Manager, Managers
@@ -46,13 +49,12 @@ def applied(
     Conflicts where others manage what it changes, unless it is to `force` them to give that up.
     """
     built = versions.built
-    configurations.check(config, built)
+    named = versions.counted(configurations.named(config, built))
     before = updating.nothing_said(built) if live is None else live
     if live is not None and not managers:
         managers = updating.before_first_apply(live, versions, manager.subresource, now)
     managers = _fitted(managers, before, versions)
     last = managers.get(manager)
-    named = versions.counted(configurations.fields_of(config, built))
     claimed = {**managers, manager: Managed(versions.api_version, named, last.time if last else "")}
     new = merging.merge(before, config, built)
     if last is not None:
@@ -77,8 +79,17 @@ def _fitted(managers: Managers, live: Object, versions: Versions) -> Managers:
     for manager, managed in managers.items():
         at = versions.at(managed.api_version, live)
         if at is not None:
-            fitted[manager] = managed._replace(fields=fieldsets.fitted(managed.fields, at[1]))
+            fields = orjson.dumps(managed.fields)
+            small = len(fields) <= configurations.MAX_REMEMBERED_BYTES
+            fit = _fit(fields, at[1]) if small else fieldsets.fitted(managed.fields, at[1])
+            fitted[manager] = managed._replace(fields=fit)
     return fitted
+
+
+@lru_cache(maxsize=256)
+def _fit(fields: bytes, built: Type) -> Fields:
+    """As `fieldsets.fitted`, remembered: objects of one make have the same fields managed."""
+    return fieldsets.fitted(orjson.loads(fields), built)
 
 
 def _conflicts(managers: Managers, me: Manager, differences: Differences) -> Iterator[tuple[Manager, Path]]:

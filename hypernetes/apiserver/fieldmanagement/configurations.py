@@ -1,5 +1,6 @@
 """What an applied configuration says: whether its kind has such fields, and which it names."""
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -10,8 +11,30 @@ from hypernetes.apiserver.fieldmanagement.elements import Unsuitable
 from hypernetes.apiserver.fieldmanagement.fieldsets import MEMBER, SELF, Fields
 from hypernetes.apiserver.schema import Type
 
+MAX_REMEMBERED_BYTES = 8 * 1024  # of a spec of which something is remembered
 _MAX_COMPLAINTS = 100
 _NUMBERS = {"integer": "numeric (int or float)", "number": "numeric (int or float)"}
+
+
+def named(config: dict[str, Any], built: Type) -> Fields:
+    """The fields that a configuration names. Raises Unsuitable as `check` does.
+
+    Whoever applies does so again and again, mostly with the same spec: so what that names is remembered.
+    """
+    spec = orjson.dumps(config["spec"]) if isinstance(config.get("spec"), dict) and "spec" in built.fields else b""
+    if not spec or len(spec) > MAX_REMEMBERED_BYTES:
+        check(config, built)
+        return fields_of(config, built)
+    rest = {key: value for key, value in config.items() if key != "spec"}
+    check(rest, built)
+    return {**fields_of(rest, built), **_named_in_spec(spec, built)}
+
+
+@lru_cache(maxsize=128)
+def _named_in_spec(spec: bytes, built: Type) -> Fields:
+    config = {"spec": orjson.loads(spec)}
+    check(config, built)
+    return fields_of(config, built)
 
 
 def check(config: dict[str, Any], built: Type) -> None:

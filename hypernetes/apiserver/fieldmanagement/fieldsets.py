@@ -39,7 +39,7 @@ def _children_of_both(one: Fields, other: Fields) -> Fields:
 
 
 def _union(one: Fields, other: Fields) -> Fields:
-    if one is other:
+    if one == other:
         return one
     if not one or not other:
         return {SELF: MEMBER, **(one or other)} if one or other else MEMBER
@@ -58,6 +58,9 @@ def _less(node: Fields, gone: Fields, *, member: bool) -> Fields | None:
     for element, below in gone.items():
         child = out.get(element)
         if child is None or element == SELF:
+            continue
+        if child == below:  # most often, and quickly known
+            del out[element]
             continue
         left = _less(child, below, member=is_member(child) and not is_member(below))
         if left is None:
@@ -100,6 +103,9 @@ def _common(one: Fields, other: Fields, *, member: bool) -> Fields | None:
     for element, node in one.items():
         match = other.get(element)
         if match is None or element == SELF:
+            continue
+        if node == match:
+            out[element] = node
             continue
         both = _common(node, match, member=is_member(node) and is_member(match))
         if both is not None:

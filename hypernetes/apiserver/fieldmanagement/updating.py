@@ -9,14 +9,13 @@ import orjson
 
 from hypernetes.apiserver.fieldmanagement import comparing, fieldsets
 from hypernetes.apiserver.fieldmanagement.comparing import Comparison
+from hypernetes.apiserver.fieldmanagement.configurations import MAX_REMEMBERED_BYTES
 from hypernetes.apiserver.fieldmanagement.entries import UPDATE, Managed, Manager, Managers, capped
 from hypernetes.apiserver.fieldmanagement.fieldsets import MEMBER, SELF, Fields
 from hypernetes.apiserver.schema import Type
 
 Object = dict[str, Any]
 Filter = Callable[[Fields], Fields]
-
-_MAX_SPEC_BYTES = 8 * 1024  # of one whose fields are remembered
 
 # What nobody manages, though it may be written.
 _UNMANAGED: Fields = {
@@ -66,7 +65,7 @@ def created(new: Object, managers: Managers, manager: Manager, versions: Version
     if managers:
         return _taken_over(nothing_said(versions.built), new, managers, manager, versions, now)
     spec = orjson.dumps(new["spec"]) if "spec" in new else b""
-    if spec and len(spec) <= _MAX_SPEC_BYTES:
+    if spec and len(spec) <= MAX_REMEMBERED_BYTES:
         rest = _said({key: value for key, value in new.items() if key != "spec"}, versions.built)
         said = fieldsets.union(rest, _said_in_spec(spec, versions.built))
     else:

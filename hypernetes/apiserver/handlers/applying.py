@@ -15,7 +15,7 @@ from hypernetes.apiserver.fieldmanagement.updating import Versions
 from hypernetes.apiserver.handlers import managers, negotiation, options, writing
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.jsonvalues import clone
-from hypernetes.apiserver.largebodies import is_large
+from hypernetes.apiserver.largebodies import is_json, is_large
 from hypernetes.apiserver.objects import Decision, Put, Stored, Written, missing
 from hypernetes.apiserver.registry import metadata
 from hypernetes.apiserver.schema import bodies
@@ -49,7 +49,7 @@ async def apply(call: Call) -> web.StreamResponse:
 async def read_configuration(call: Call, api_version: str, kind: str, field_validation: str) -> Object:
     """What the body says, as it stands there. Raises StatusError."""
     body = await negotiation.read_body(call.http)
-    large = is_large(len(body), "" if body.lstrip()[:1] == b"{" else "yaml")
+    large = is_large(len(body), bodies.YAML, body)
     config, complaints = await call.parts.large_bodies.read(_parsed, body) if large else _parsed(body)
     if not isinstance(config, dict):
         raise StatusError("BadRequest", "error decoding patch: it is no object")
@@ -70,12 +70,7 @@ async def read_configuration(call: Call, api_version: str, kind: str, field_vali
 
 def _parsed(body: bytes) -> tuple[Any, list[str]]:
     """JSON is YAML, too, but is read much faster as what it is."""
-    if body.lstrip()[:1] == b"{":
-        try:
-            return bodies.parse(body, bodies.JSON, find_duplicates=True)
-        except StatusError:
-            pass  # YAML may begin like that
-    return bodies.parse(body, bodies.YAML)
+    return bodies.parse(body, bodies.JSON if is_json(body) else bodies.YAML, find_duplicates=True)
 
 
 async def _created(call: Call, config: Object, asked: options.WriteOptions) -> Written:
@@ -150,7 +145,7 @@ def settled(decision: Decision, old: Stored) -> Decision:
     """The decision, with the former times where nothing else has changed: what was applied before is no news."""
     if not isinstance(decision, Put) or not decision.managed or decision.managed == old.managed:
         return decision
-    if _timeless(decision.managed) != _timeless(old.managed) or codec.encode(decision.obj) != codec.encode(old):
+    if codec.encode(decision.obj) != codec.encode(old) or _timeless(decision.managed) != _timeless(old.managed):
         return decision
     return Put(decision.obj, decision.also, old.managed)
 

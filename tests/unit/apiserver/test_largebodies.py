@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from hypernetes.apiserver.largebodies import LARGE_BYTES, LARGE_YAML_BYTES, LargeBodies, is_large
+from hypernetes.apiserver.largebodies import LARGE_BYTES, LARGE_YAML_BYTES, LargeBodies, is_json, is_large
 
 
 async def test_reading_leaves_the_loop_to_others():
@@ -56,3 +56,14 @@ async def test_tenants_without_large_bodies_are_forgotten():
 )  # fmt: skip
 def test_small_yaml_may_be_large(size, kind, large):
     assert is_large(size, kind) is large
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [(b' {"a": 1}', True), (b"{a: &a [1], b: *a}", False), (b"a: 1", False), (b"", False), (b'{"a": 1', False)],
+)
+def test_yaml_that_is_json_is_read_in_no_time(body, known):
+    assert is_json(body) is known
+    padded = body + b" " * (LARGE_YAML_BYTES + 1)
+    assert is_large(len(padded), "application/apply-patch+yaml", padded) is not known
+    assert is_large(LARGE_BYTES + 1, "application/apply-patch+yaml", body)
