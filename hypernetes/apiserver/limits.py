@@ -228,12 +228,12 @@ async def _answered(call: Call, handler: Handler, seconds: float) -> web.StreamR
     if verb in _BODIES or (verb == "get" and seconds == REQUEST_SECONDS):
         response = await compressed(call.http, await handler(call))
         if _is_large(response):
-            return await _within(call.http, REQUEST_SECONDS, sending.send(call.http, response))
+            return await _within(call.http, REQUEST_SECONDS, sending.send(call.http, response, call.turn))
         return response
 
     async def read() -> web.StreamResponse:
         response = await compressed(call.http, await handler(call))
-        return await sending.send(call.http, response) if _is_large(response) else response
+        return await sending.send(call.http, response, call.turn) if _is_large(response) else response
 
     return await _within(call.http, seconds, read())
 

@@ -12,6 +12,7 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.authn.guessing import Attempts
 from hypernetes.apiserver.authn.localusers import LocalUsers
@@ -70,6 +71,7 @@ class Parts:
     tenant_quotas: TenantQuotas
     local_users: LocalUsers
     implied: Implications
+    sending: sending.Turns
     allows_anonymous: Callable[[str], bool] | None = None  # by path; None: wherever the authorizer lets them
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
@@ -112,6 +114,10 @@ class Call:
     def resource(self) -> Resource:
         assert self.route.resource is not None
         return self.route.resource
+
+    async def turn(self) -> None:
+        """Returns when a piece of a large answer may be made and written."""
+        await self.parts.sending.turn(self.user.tenant)
 
     @property
     def one_tenant(self) -> str:

@@ -23,6 +23,7 @@ from hypernetes.apiserver.storage.base import Compacted, Unavailable
 from hypernetes.apiserver.views import ProtobufView, View
 
 _CHUNK_BYTES = 96 * 1024
+_MANY = 500  # objects: to look at more takes as long as a piece of an answer
 _WHOLE_BYTES = 256 * 1024  # what is smaller is sent in one piece, with its length
 
 
@@ -122,6 +123,9 @@ async def list_(call: Call) -> web.StreamResponse:
     accepted = negotiation.accepted(call, of_list=True)
     asked = options.list_options(call.http.query, call.resource, watch=False)
     view = view_for(call, accepted)
+    mirror = call.parts.mirror
+    if mirror.count(mirror.keys.range(call.resource, call.owner, call.route.namespace)) > _MANY:
+        await call.turn()
     page, token = await _page(call, asked)
     metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
     if token:
@@ -281,6 +285,7 @@ async def stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.St
     await response.prepare(call.http)
     while chunk:
         await sending.write(response, await gzip.add(chunk) if gzip else chunk)
+        await call.turn()
         chunk = _take(pieces, _CHUNK_BYTES)
     if gzip:
         await sending.write(response, await gzip.end())
