@@ -21,6 +21,7 @@ only bridges the moment between a write and its return through the cache; after 
     jobs/                         Jobs: pods that are to succeed a number of times, each counted once
     cronjobs.py, ttlafterfinished.py    Jobs by schedule, and their end
     endpoints.py, endpointslices.py     + servicecontroller.py, addresses.py (which pods, which ports)
+    endpointslicemirroring.py     slices of Endpoints that people write themselves
     namespaces.py                 tear-down, to the last object (+ contents.py)
     nodelifecycle.py              + taints.py; evictions.py
     garbagecollector.py           owner references

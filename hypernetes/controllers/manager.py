@@ -15,6 +15,7 @@ from hypernetes.controllers.daemonsets import DaemonSets
 from hypernetes.controllers.deployments import Deployments
 from hypernetes.controllers.disruption import Disruption
 from hypernetes.controllers.endpoints import EndpointsController
+from hypernetes.controllers.endpointslicemirroring import EndpointSliceMirroring
 from hypernetes.controllers.endpointslices import EndpointSlices
 from hypernetes.controllers.evictions import Evictions
 from hypernetes.controllers.garbagecollector import GarbageCollector
@@ -69,6 +70,7 @@ def controllers(
         TtlAfterFinished(*shared),
         EndpointsController(*shared),
         EndpointSlices(*shared),
+        EndpointSliceMirroring(*shared),
         Disruption(*shared),
         HorizontalPodAutoscalers(*shared),
         ResourceQuotas(*shared),
