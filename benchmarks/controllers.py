@@ -302,11 +302,14 @@ PARTS: dict[str, Part] = {"rollout": rollout, "services": services, "tenants": m
 @click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="Only this; may be repeated.")
 @click.option("--scale", type=click.FloatRange(0.01, 1), default=1.0, show_default=True, help="Of all numbers.")
 def main(path: Path | None, parts: tuple[str, ...], scale: float) -> None:
-    figures = []
-    for name in parts or PARTS:
-        with tempfile.TemporaryDirectory(prefix="hypernetes-benchmark-") as directory:
-            figures += asyncio.run(PARTS[name](Path(directory), scale))
-    report(figures, path)
+    figures: list[Figure] = []
+    try:
+        for name in parts or PARTS:
+            with tempfile.TemporaryDirectory(prefix="hypernetes-benchmark-") as directory:
+                figures += asyncio.run(PARTS[name](Path(directory), scale))
+    finally:
+        if figures:
+            report(figures, path)  # of the parts that have ended
 
 
 if __name__ == "__main__":
