@@ -10,9 +10,9 @@ last and have no place there: of them a tenant has so many for each unit of its 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from aiohttp import web
 
@@ -116,9 +116,11 @@ class Limits:
         self._reading, self._writing, self._bodies = Places(reading), Places(writing), Bodies()
         self._watches, self._streams = Open(watches, "watches"), Open(streams, "streams")
 
-    def carry_out(self, call: Call, handler: Handler) -> Coroutine[Any, Any, web.StreamResponse]:
+    def carry_out(self, call: Call, handler: Handler) -> Awaitable[web.StreamResponse]:
         """What `handler` answers, within the limits. Raises StatusError: 429 over them, 408 or 504 after its time."""
         route = call.route
+        if route.verb == "watch":  # which looks after itself, and is to cost no more memory than it must
+            return handler(call) if _is_exempt(call.user) else self._counted(call, handler)
         if is_endless(route):
             return self._endless(call, handler)
         seconds = seconds_for(call.http.query.get("timeout", ""))
@@ -141,8 +143,6 @@ class Limits:
             self._bodies.leave(call.user.tenant, size)
 
     async def _endless(self, call: Call, handler: Handler) -> web.StreamResponse:
-        if call.route.verb == "watch":  # which looks after itself
-            return await self._counted(call, handler)
         asked = needed(call.user, call.route)
         with call.parts.reauthorization.of(call.user, asked, Stream(call.http), call.who):
             return await self._counted(call, handler)

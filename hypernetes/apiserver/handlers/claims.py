@@ -77,7 +77,7 @@ async def claiming(call: Call, obj: Object | None, write: Callable[[], Awaitable
 
 def _known_at(call: Call, revision: int) -> None:
     """What was chosen stays so until the mirror knows: requests that come meanwhile would choose it again."""
-    chosen, call.choices = call.choices, set()
+    chosen, call.choices = call.choices, []
     reached = asyncio.get_running_loop().create_future()
     reached.add_done_callback(lambda _: call.parts.choices.difference_update(chosen))
     call.parts.mirror.resolve([reached], revision)
@@ -192,7 +192,7 @@ def _chosen(call: Call, key: str) -> bool:
     if key in call.taken_claims or key in call.parts.choices or call.parts.mirror.get(key) is not None:
         return False
     call.parts.choices.add(key)
-    call.choices.add(key)
+    call.choices.append(key)
     return True
 
 

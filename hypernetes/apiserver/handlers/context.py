@@ -106,7 +106,7 @@ class Call:
     tenant: str | None
     who: Callable[[], Awaitable[User]]  # `user`, by the request's credential as it counts now
     warnings: list[str] = field(default_factory=list)  # sent as Warning headers
-    choices: set[str] = field(default_factory=set)  # those of this one
+    choices: list[str] = field(default_factory=list)  # those of this one
     taken_claims: frozenset[str] = frozenset()  # keys that this request found to be another's
     visible: Match | None = None  # where the user may see some of what a list or watch would show; None: all
 
