@@ -9,8 +9,9 @@ import binascii
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from hypernetes.api.usernames import KEYSTONE_PREFIX
 from hypernetes.apiserver.admission.request import CREATE, Plugin, Request
-from hypernetes.apiserver.authn.users import KEYSTONE_PREFIX, MASTERS_GROUP
+from hypernetes.apiserver.authn.users import MASTERS_GROUP
 
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from multidict import CIMultiDictProxy
 
 from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
-from hypernetes.apiserver.authn.users import SYSTEM_PREFIX
+from hypernetes.api.usernames import SYSTEM_PREFIX
 from hypernetes.providers.identity.base import ConfigurationError, Identity, TenantReference
 
 USER, GROUP, EXTRA, TENANT = "X-Remote-User", "X-Remote-Group", "x-remote-extra-", "X-Remote-Tenant"

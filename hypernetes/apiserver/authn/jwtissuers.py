@@ -19,10 +19,10 @@ from joserfc.util import urlsafe_b64decode
 
 from hypernetes.api import times
 from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
+from hypernetes.api.usernames import SYSTEM_PREFIX
 from hypernetes.apiserver.authn import jwtconfig
 from hypernetes.apiserver.authn.jwtconfig import Configuration, Issuer, Mapped
 from hypernetes.apiserver.authn.jwtkeys import IssuerKeys, Key
-from hypernetes.apiserver.authn.users import SYSTEM_PREFIX
 from hypernetes.providers.identity.base import ConfigurationError, ExternalTenant, Identity, TenantReference
 
 # By what a token may be signed: never `none`, never a secret that is shared (a public key taken for one would do).

@@ -29,11 +29,9 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import TENANT_ANNOTATION
+from hypernetes.api.usernames import KEYSTONE, KEYSTONE_PREFIX, SYSTEM_PREFIX
 from hypernetes.apiserver.authn.users import (
-    KEYSTONE,
-    KEYSTONE_PREFIX,
     MASTERS_GROUP,
-    SYSTEM_PREFIX,
     User,
     with_authenticated,
 )

@@ -10,9 +10,6 @@ NODES_GROUP = "system:nodes"
 NODE_USER_PREFIX = "system:node:"
 SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
-SYSTEM_PREFIX = "system:"  # names of the cluster's own begin so
-KEYSTONE = "keystone"  # the identity provider of that name
-KEYSTONE_PREFIX = f"{KEYSTONE}:"  # names that it gives, and nobody else
 ANONYMOUS_NAME = "system:anonymous"
 
 

@@ -23,8 +23,8 @@ import structlog
 import yaml
 
 from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
+from hypernetes.api.usernames import SYSTEM_PREFIX
 from hypernetes.apiserver.authn.serviceaccounts import API_AUDIENCE
-from hypernetes.apiserver.authn.users import SYSTEM_PREFIX
 from hypernetes.providers.identity.base import (
     ConfigurationError,
     ExternalTenant,

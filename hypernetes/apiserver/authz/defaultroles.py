@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 from hypernetes.api import scheme
+from hypernetes.api.usernames import KEYSTONE_PREFIX
 from hypernetes.apiserver.authn.users import (
     AUTHENTICATED_GROUP,
-    KEYSTONE_PREFIX,
     MASTERS_GROUP,
     SERVICE_ACCOUNTS_GROUP,
     UNAUTHENTICATED_GROUP,

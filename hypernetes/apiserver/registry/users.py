@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hypernetes.api.usernames import KEYSTONE_PREFIX, SYSTEM_PREFIX
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.authn.users import KEYSTONE_PREFIX, SYSTEM_PREFIX
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
