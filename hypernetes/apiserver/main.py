@@ -107,6 +107,7 @@ async def _serve(
             running(serves, store),
             asyncio.TaskGroup() as tasks,
         ):
+            memory.loaded()
             compacting = tasks.create_task(compact_regularly(store))
             await stop.wait()
             compacting.cancel()

@@ -23,3 +23,12 @@ def tune() -> None:
     if mallopt is not None:  # another C library than glibc needs nothing of this
         mallopt(_M_MMAP_THRESHOLD, _APART_BYTES)
     gc.set_threshold(_YOUNG_OBJECTS)
+
+
+def loaded() -> None:
+    """Call it once what was stored is in memory: it is no garbage, and the collector need not look through it again.
+
+    What is replaced later is freed as ever, by its count of references.
+    """
+    gc.collect()
+    gc.freeze()
