@@ -17,7 +17,7 @@ HN := $(VENV)/bin/hn
 STAMP := $(VENV)/.installed
 GUEST := build/guest
 PYTEST := $(VENV)/bin/pytest -q --durations=5
-API_PARTS := api client storage# about half of the time of all integration tests without machines
+API_PARTS := api cli client storage# about half of the time of all integration tests without machines
 export PATH := $(CURDIR)/build/bin:$(PATH):/usr/sbin:/sbin
 
 .PHONY: help
