@@ -5,7 +5,6 @@ goes with the account. A token counts only while its Secret holds this very toke
 after which all are written anew, ends former ones. Level-triggered, as signing.py is; each server may do it.
 """
 
-import asyncio
 import base64
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -14,22 +13,20 @@ from typing import Any
 import structlog
 
 from hypernetes.api import scheme
-from hypernetes.api.status import StatusError
 from hypernetes.apiserver import codec
 from hypernetes.apiserver.authn import serviceaccounts
 from hypernetes.apiserver.authn.serviceaccounts import BoundObject
 from hypernetes.apiserver.authn.tokenkeys import TokenKeys
+from hypernetes.apiserver.duekeys import DueKeys
 from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Event, Mirror
 from hypernetes.apiserver.objects import Objects, Place, Put, Remove, missing
-from hypernetes.apiserver.storage.base import Unavailable
 
 Object = dict[str, Any]
 
 TYPE = "kubernetes.io/service-account-token"
 ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
-RETRY_SECONDS = 5.0
 _MARK = f'"{TYPE}"'.encode()
 _SECRETS = scheme.by_name("v1", "secrets")
 _ACCOUNTS = scheme.by_name("v1", "serviceaccounts")
@@ -46,8 +43,7 @@ class LegacyTokens:
     ) -> None:  # fmt: skip
         self._mirror, self._objects, self._lookups, self._keys = mirror, objects, lookups, keys
         self._authority_pem, self._clock = authority_pem, clock
-        self._waiting: dict[ObjectKey, None] = {}  # each once; bounded by the secrets that there are
-        self._news = asyncio.Event()
+        self._due = DueKeys(self._handle, "a token secret")
 
     def observe(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -55,7 +51,7 @@ class LegacyTokens:
             if key.group != "core":
                 continue
             if key.resource == _SECRETS.name and event.entry is not None and _MARK in event.entry.data:
-                self._look_at(key)
+                self._due.add(key)
             elif key.resource == _ACCOUNTS.name and (event.entry is None or event.previous is None):
                 self._look_at_all(self._mirror.keys.range(_SECRETS, key.tenant, key.namespace))
 
@@ -69,26 +65,11 @@ class LegacyTokens:
     def _look_at_all(self, prefix: str) -> None:
         for entry in self._mirror.range(prefix):
             if _MARK in entry.data and entry.name is not None:
-                self._look_at(entry.name)
-
-    def _look_at(self, key: ObjectKey) -> None:
-        self._waiting[key] = None
-        self._news.set()
+                self._due.add(entry.name)
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                key, _ = self._waiting.popitem()
-                try:
-                    await self._handle(key)
-                except (StatusError, Unavailable) as error:
-                    if isinstance(error, StatusError) and error.reason in ("NotFound", "Conflict"):
-                        continue
-                    log.warning("a token secret isn't filled yet", secret=key.name, error=str(error))
-                    asyncio.get_running_loop().call_later(RETRY_SECONDS, self._look_at, key)
+        await self._due.run()
 
     async def _handle(self, key: ObjectKey) -> None:
         entry = self._mirror.object(_SECRETS, key.tenant, key.namespace, key.name)

@@ -91,10 +91,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
     objects, lookups = Objects(store, mirror, keys, implied), Lookups(mirror)
     freshness = Freshness(store, mirror)
-    authorizer, usage = (
-        Authorizer(rbac, node_graph, tenants_follow=bool(settings.identity_providers)),
-        TenantUsage(mirror),
-    )
+    authorizer = Authorizer(rbac, node_graph, tenants_follow=bool(settings.identity_providers))
+    usage = TenantUsage(mirror)
     signing = Signing(mirror, objects, lookups, authorizer, pki.authority, times.now)
     reauthorization = Reauthorization(authorizer)
     token_keys = TokenKeys(store, keys.root.rstrip("/"), mirror)
@@ -108,9 +106,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     health = Health(store, mirror, token_keys, settings.cluster_id)
     audit_counts = Counts()
     audit_log, audit_webhook = _audit_sinks(settings.audit, audit_counts)
-    auditor = None
-    if settings.audit is not None:
-        auditor = Auditor(settings.audit.policy, audit_counts, audit_log, [audit_webhook] if audit_webhook else [])
+    auditor = _auditor(settings.audit, audit_counts, audit_log, audit_webhook)
     observer = Observer(mirror, settings.request_log, auditor)
     contents = Contents(store, mirror, keys, objects, shown, times.now)
     tenants, ledgers = TenantIndex(mirror, lookups), TenantLedgers(store, mirror, lookups)
@@ -133,16 +129,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await contents.fill(SYSTEM_TENANT, DEFAULT_SERVICE_CIDR)
             await sharedroles.keep(objects, times.now)
             await shown.cover(lookups.service_cidrs())
-            owned.append(tasks.create_task(contents.run(), name="contents"))
-            owned.append(
-                tasks.create_task(TenantStatuses(mirror, objects, usage, ledgers).run(), name="tenants' usage")
-            )
-            owned.append(tasks.create_task(ledgers.run(), name="tenants' ledgers"))
-            owned.append(tasks.create_task(signing.run(), name="signing"))
-            owned.append(tasks.create_task(legacy_tokens.run(), name="tokens of secrets"))
+            statuses = TenantStatuses(mirror, objects, usage, ledgers)
             repair = ClaimRepair(store, mirror, objects, lookups, times.now)
-            owned.append(tasks.create_task(repair.run(), name="repair of claims"))
-            owned.append(tasks.create_task(reauthorization.run(), name="reauthorization"))
+            runners = (contents, statuses, ledgers, signing, legacy_tokens, repair, reauthorization)
+            owned += [tasks.create_task(each.run(), name=type(each).__name__) for each in runners]
             local_users = LocalUsers(store, mirror, lookups)
             sources = Sources(settings.identity_providers, tenants)
             parts = Parts(
@@ -169,6 +159,14 @@ def _audit_sinks(audit: AuditSettings | None, counts: Counts) -> tuple[AuditLog 
         return None, None
     log = AuditLog(audit.file, counts, audit.mode) if audit.file is not None else None
     return log, AuditWebhook(audit.webhook, counts) if audit.webhook is not None else None
+
+
+def _auditor(
+    audit: AuditSettings | None, counts: Counts, file: AuditLog | None, webhook: AuditWebhook | None
+) -> Auditor | None:
+    if audit is None:
+        return None
+    return Auditor(audit.policy, counts, file, [webhook] if webhook is not None else [])
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ Level-triggered: a request is looked at whenever it changes, and all of them aft
 servers sign, the first one's certificate stays.
 """
 
-import asyncio
 import base64
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -14,12 +13,12 @@ from typing import Any
 import structlog
 
 from hypernetes.api import scheme, times
-from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT, TenantSAN
 from hypernetes.apiserver import codec
 from hypernetes.apiserver.authn import User, signers
 from hypernetes.apiserver.authn.users import NODE_USER_PREFIX
 from hypernetes.apiserver.authz import Attributes, Authorizer
+from hypernetes.apiserver.duekeys import DueKeys
 from hypernetes.apiserver.keys import ObjectKey
 from hypernetes.apiserver.lookups import Lookups
 from hypernetes.apiserver.mirror import Event, Mirror
@@ -30,8 +29,6 @@ from hypernetes.pki import Authority
 Object = dict[str, Any]
 
 log = structlog.get_logger()
-
-RETRY_SECONDS = 5.0
 
 
 class Signing:
@@ -44,36 +41,21 @@ class Signing:
         self._mirror, self._objects, self._lookups, self._authorizer = mirror, objects, lookups, authorizer
         self._authority, self._clock = authority, clock
         self._requests = scheme.by_name("certificates.k8s.io/v1", "certificatesigningrequests")
-        self._waiting: dict[ObjectKey, None] = {}  # each once; bounded by the requests that there are
-        self._news = asyncio.Event()
+        self._due = DueKeys(self._handle, "a certificate request")
 
     def observe(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.name.resource == self._requests.name and event.name.group == self._requests.group:
-                self._look_at(event.name)
+                self._due.add(event.name)
 
     def reset(self) -> None:
         for entry in self._mirror.range(self._mirror.keys.range(self._requests)):
             assert entry.name is not None
-            self._look_at(entry.name)
-
-    def _look_at(self, key: ObjectKey) -> None:
-        self._waiting[key] = None
-        self._news.set()
+            self._due.add(entry.name)
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                key, _ = self._waiting.popitem()
-                try:
-                    await self._handle(key)
-                except StatusError as error:
-                    if error.reason not in ("NotFound", "Conflict"):
-                        log.warning("a certificate isn't signed yet", request=key.name, error=str(error))
-                        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._look_at, key)
+        await self._due.run()
 
     async def _handle(self, key: ObjectKey) -> None:
         entry = self._mirror.object(self._requests, key.tenant, "", key.name)
