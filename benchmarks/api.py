@@ -27,7 +27,7 @@ from benchmarks.load import h2load, pods, servers, wrk
 from benchmarks.load.servers import TOKEN, Process
 from benchmarks.report import Figure, report
 from hypernetes.api import scheme
-from hypernetes.apiserver import authn, schema  # noqa: F401  # authn: it must come before what it shares with handlers
+from hypernetes.apiserver import schema
 from hypernetes.apiserver.fieldmanagement import entries, updating
 from hypernetes.apiserver.fieldmanagement.entries import UPDATE, Manager
 from hypernetes.apiserver.handlers import managers

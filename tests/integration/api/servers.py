@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -163,3 +163,10 @@ async def serving(
         User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
     ):
         yield admin
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits until it holds; fails after 20 seconds."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)

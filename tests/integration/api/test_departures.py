@@ -9,22 +9,13 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from hypernetes.apiserver import server
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.apiserver.watchers import Watchers
 from hypernetes.pki import ADMIN, PkiDirectory, client_context
-from tests.integration.api.servers import User, serving
+from tests.integration.api.servers import User, serving, until
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@pytest.fixture
-def watchers(monkeypatch: pytest.MonkeyPatch) -> Watchers:
-    """Those of the server that starts next."""
-    watchers = Watchers()
-    monkeypatch.setattr(server, "Watchers", lambda: watchers)
-    return watchers
 
 
 @pytest.fixture
@@ -36,13 +27,6 @@ def context(admin: User, tmp_path: Path) -> ssl.SSLContext:
 async def connected(admin: User, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     url = urlsplit(admin.url)
     return await asyncio.open_connection(url.hostname, url.port, ssl=context)
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("rudely", [True, False])

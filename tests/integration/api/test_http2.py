@@ -8,35 +8,19 @@ from pathlib import Path
 import orjson
 import pytest
 
-from hypernetes.apiserver import server
 from hypernetes.apiserver.storage.base import Store
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.apiserver.watchers import Watchers
 from tests.integration.api.http2 import Exchange, administrators_context, connected
-from tests.integration.api.servers import User, serving
+from tests.integration.api.servers import User, serving, until
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 WATCH = f"{CONFIG_MAPS}?watch=true"
 
 
 @pytest.fixture
-def watchers(monkeypatch: pytest.MonkeyPatch) -> Watchers:
-    """Those of the server that starts next."""
-    watchers = Watchers()
-    monkeypatch.setattr(server, "Watchers", lambda: watchers)
-    return watchers
-
-
-@pytest.fixture
 def context(admin: User, tmp_path: Path) -> ssl.SSLContext:
     return administrators_context(tmp_path)
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def config_map(name: str, size: int = 0) -> bytes:

@@ -24,29 +24,10 @@ from hypernetes.pki import ADMIN
 from hypernetes.pki.contexts import server_context
 from hypernetes.pki.roles import node_role
 from tests.integration.api.servers import User, serving
+from tests.streams import TcpStream
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
-
-
-class Connection:
-    """A TCP connection as the guest link gives it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def read(self) -> bytes:
-        return await self._reader.read(65536)
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def close_write(self) -> None:
-        self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
 
 
 class Machine:
@@ -54,10 +35,10 @@ class Machine:
         self.asked: list[tuple[int, str]] = []
         self.open = 0
 
-    async def forward(self, port: int, address: str) -> Connection:
+    async def forward(self, port: int, address: str) -> TcpStream:
         self.asked.append((port, address))
         try:
-            return Connection(*await asyncio.open_connection("127.0.0.1", port))
+            return TcpStream(*await asyncio.open_connection("127.0.0.1", port))
         except OSError as error:
             raise MachineError("ConnectFailed", "Connection refused") from error
 

@@ -11,26 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernetes.nodeagent import grpchealth
-
-
-class Connection:
-    """A ByteStream over TCP."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def read(self) -> bytes:
-        return await self._reader.read(4096)
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def close_write(self) -> None:
-        self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
+from tests.streams import TcpStream
 
 
 class Scripted:
@@ -51,7 +32,7 @@ class Scripted:
 
 
 @asynccontextmanager
-async def served(statuses: dict[str, int] | None) -> AsyncIterator[Connection]:
+async def served(statuses: dict[str, int] | None) -> AsyncIterator[TcpStream]:
     """A health service that knows these; None: a gRPC server without one."""
 
     async def check(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
@@ -68,7 +49,7 @@ async def served(statuses: dict[str, int] | None) -> AsyncIterator[Connection]:
         server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    connection = TcpStream(*await asyncio.open_connection("127.0.0.1", port))
     try:
         yield connection
     finally:
