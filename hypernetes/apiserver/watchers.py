@@ -76,12 +76,16 @@ class Scope:
 EVERYTHING = Scope("*", "*", None)
 
 
+# Kinds that agents watch by spec.nodeName.
+_OF_NODES = frozenset({"pods", "nodevolumes", "volumeattachments"})
+
+
 def _buckets(event: Event) -> Iterator[Bucket]:
     name = event.name
     yield EVERYTHING.bucket
     nodes = set()
-    if name.resource == "pods":
-        nodes = {entry.fields["spec.nodeName"] for entry in (event.entry, event.previous) if entry is not None}
+    if name.resource in _OF_NODES:
+        nodes = {entry.fields.get("spec.nodeName", "") for entry in (event.entry, event.previous) if entry is not None}
     for tenant in (name.tenant, "*"):
         base = (name.group, name.resource, tenant)
         yield base

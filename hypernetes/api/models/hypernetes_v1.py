@@ -47,6 +47,44 @@ class NetworkList(Object):
     items: list[Network] = []
 
 
+class NodeVolumeSource(Model):
+    volume: str | None = None
+    snapshot: str | None = None
+
+
+class NodeVolumeSpec(Model):
+    node_name: str = Field(alias="nodeName")
+    size: Quantity | None = None
+    snapshot: bool | None = None
+    source: NodeVolumeSource | None = None
+
+
+class NodeVolumeStatus(Model):
+    phase: str | None = None
+    size: Quantity | None = None
+    message: str | None = None
+    reason: str | None = None
+    observed_generation: int | None = Field(None, alias="observedGeneration")
+    created_at: str | None = Field(None, alias="createdAt")
+
+
+class NodeVolume(Object):
+    API_VERSION: ClassVar[str] = "hypernetes.io/v1"
+    KIND: ClassVar[str] = "NodeVolume"
+
+    metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
+    spec: NodeVolumeSpec = NodeVolumeSpec(node_name="")
+    status: NodeVolumeStatus = NodeVolumeStatus()
+
+
+class NodeVolumeList(Object):
+    API_VERSION: ClassVar[str] = "hypernetes.io/v1"
+    KIND: ClassVar[str] = "NodeVolumeList"
+
+    metadata: meta_v1.ListMeta = meta_v1.ListMeta()
+    items: list[NodeVolume] = []
+
+
 class PortSpec(Model):
     network: str
     subnet: str | None = None

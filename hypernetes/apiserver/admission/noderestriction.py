@@ -82,6 +82,25 @@ def _port(request: Request, node: str) -> None:
             raise request.forbidden(f'node "{node}" can only label a port as its pod is labelled')
 
 
+def _node_volume(request: Request, node: str) -> None:
+    """It says in the status what it has made, and takes its finalizer away once the file is gone."""
+    if request.operation != UPDATE or request.old["spec"].get("nodeName") != node:
+        raise request.forbidden(f'node "{node}" can only update volumes with spec.nodeName set to itself')
+    if request.obj["spec"] != request.old["spec"] or _labels(request.obj) != _labels(request.old):
+        raise request.forbidden(f'node "{node}" can only update the status and finalizers of its volumes')
+
+
+def _claim(request: Request, node: str) -> None:
+    before, after = ({**obj, "status": _but_sizes(obj), "metadata": None} for obj in (request.old, request.obj))
+    if before != after or _labels(request.obj) != _labels(request.old):
+        raise request.forbidden(f'node "{node}" can only say of a claim what its size has become')
+
+
+def _but_sizes(claim: Object) -> Object:
+    said_by_nodes = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
+    return {name: value for name, value in (claim.get("status") or {}).items() if name not in said_by_nodes}
+
+
 def _event(request: Request, node: str) -> None:
     for obj in (request.old, request.obj):
         if not obj:
@@ -111,6 +130,8 @@ _CHECKS: dict[tuple[str, str], Callable[[Request, str], None]] = {
     ("", "nodes"): _node,
     ("coordination.k8s.io", "leases"): _lease,
     ("hypernetes.io", "ports"): _port,
+    ("hypernetes.io", "nodevolumes"): _node_volume,
+    ("", "persistentvolumeclaims"): _claim,
     ("", "events"): _event,
 }
 _SUBRESOURCES = ("", "status", "eviction")

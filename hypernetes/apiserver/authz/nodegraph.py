@@ -23,6 +23,8 @@ Object = dict[str, Any]
 _PODS = scheme.by_name("v1", "pods")
 _ACCOUNTS = scheme.by_name("v1", "serviceaccounts")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
+_NODE_VOLUMES = scheme.by_name("hypernetes.io/v1", "nodevolumes")
+_MAY_BE_GONE = {each.name: each for each in (_PODS, _PORTS, _NODE_VOLUMES)}
 _CLAIMS = scheme.by_name("v1", "persistentvolumeclaims")
 
 
@@ -80,13 +82,19 @@ class NodeGraph:
         return None if found is None else found.entry
 
     def exists(self, tenant: str, asked: Attributes) -> bool:
-        """Whether there is such a pod or port at all."""
-        resource = _PODS if asked.resource == _PODS.name else _PORTS
-        return self._mirror.object(resource, tenant, asked.namespace, asked.name) is not None
+        """Whether there is such a pod, port or volume of a node at all."""
+        return self._mirror.object(_MAY_BE_GONE[asked.resource], tenant, asked.namespace, asked.name) is not None
 
     def port_node(self, tenant: str, name: str) -> str | None:
         """The node whose pod has this Port; None where there is none."""
-        entry = self._mirror.object(_PORTS, tenant, "", name)
+        return self._node_name(_PORTS, tenant, name)
+
+    def volume_node(self, tenant: str, name: str) -> str | None:
+        """The node that keeps this NodeVolume; None where there is none."""
+        return self._node_name(_NODE_VOLUMES, tenant, name)
+
+    def _node_name(self, resource: scheme.Resource, tenant: str, name: str) -> str | None:
+        entry = self._mirror.object(resource, tenant, "", name)
         return None if entry is None else (orjson.loads(entry.data).get("spec") or {}).get("nodeName")
 
     def has_tenant(self, node: str, tenant: str) -> bool:

@@ -2,7 +2,8 @@
 
 By name it reads what its pods name. Lists and watches are those of its own pods, and in the tenants of its pods the
 services and endpoints, since every pod of a tenant reaches all of that tenant's services, and what network policies are
-about: policies, namespaces, and of pods elsewhere their Ports. What a body may say beside (whose Port, whose Event,
+about: policies, namespaces, and of pods elsewhere their Ports. Of volumes it follows what is attached to its node, and
+the NodeVolumes that it keeps. What a body may say beside (whose Port, whose Event,
 which token) is checked on the object: admission/noderestriction.py.
 """
 
@@ -19,7 +20,7 @@ from hypernetes.apiserver.authz.rules import CHANGE, READ
 NODE_LEASES_NAMESPACE = "kube-node-lease"
 _GONE = Decision(False, absent=True)
 _NOT_ITS_OWN = Decision(False, "no pod of this node has to do with it")
-_MAY_BE_GONE = frozenset({"pods", "ports"})
+_MAY_BE_GONE = frozenset({"pods", "ports", "nodevolumes"})
 _READS_ONE = ("get",)
 _LISTS = ("list", "watch")
 
@@ -103,6 +104,20 @@ class NodeAuthorizer:
             return self.graph.port_node(asked.tenant, asked.name) == node
         return asked.verb in ("create", *_LISTS) and self._has_tenant(node, asked)
 
+    def _claim_status(self, node: str, asked: Attributes) -> bool:
+        """After it has grown a file system: how large the claim's is now."""
+        where = (asked.tenant, asked.namespace, asked.name)
+        return asked.verb in ("get", "patch") and self.graph.names_claim(node, *where)
+
+    def _attachments(self, node: str, asked: Attributes) -> bool:
+        return asked.verb in _LISTS and _selects(asked.field_selector, "spec.nodeName", node)
+
+    def _node_volumes(self, node: str, asked: Attributes) -> bool:
+        """Those it keeps, also once nobody uses them; `patch` takes its finalizer away."""
+        if asked.verb in _LISTS:
+            return _selects(asked.field_selector, "spec.nodeName", node)
+        return asked.verb in ("get", "patch") and self.graph.volume_node(asked.tenant, asked.name) == node
+
     def _events(self, node: str, asked: Attributes) -> bool:
         return asked.verb in ("create", *CHANGE) and asked.tenant != ALL_TENANTS
 
@@ -122,6 +137,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("", "secrets"): NodeAuthorizer._secrets,
     ("", "configmaps"): NodeAuthorizer._config_maps,
     ("", "persistentvolumeclaims"): NodeAuthorizer._claims,
+    ("", "persistentvolumeclaims/status"): NodeAuthorizer._claim_status,
     ("", "persistentvolumes"): NodeAuthorizer._volumes,
     ("", "serviceaccounts"): NodeAuthorizer._accounts,
     ("", "serviceaccounts/token"): NodeAuthorizer._tokens,
@@ -133,6 +149,9 @@ _RULES: dict[tuple[str, str], Rule] = {
     (HYPERNETES, "networks"): NodeAuthorizer._networks,
     (HYPERNETES, "tenants"): NodeAuthorizer._tenants,
     (HYPERNETES, "ports"): NodeAuthorizer._ports,
+    (HYPERNETES, "nodevolumes"): NodeAuthorizer._node_volumes,
+    (HYPERNETES, "nodevolumes/status"): NodeAuthorizer._node_volumes,
+    ("storage.k8s.io", "volumeattachments"): NodeAuthorizer._attachments,
     ("", "events"): NodeAuthorizer._events,
     ("events.k8s.io", "events"): NodeAuthorizer._events,
     ("", "nodes"): NodeAuthorizer._nodes,

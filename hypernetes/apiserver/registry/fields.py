@@ -25,6 +25,9 @@ _PATHS: dict[tuple[str, str], tuple[str, ...]] = {
     ("core", "replicationcontrollers"): ("status.replicas",),
     ("certificates.k8s.io", "certificatesigningrequests"): ("spec.signerName",),
     ("batch", "jobs"): ("status.successful",),
+    # Ours: a node's agent follows what is about its node.
+    ("hypernetes.io", "nodevolumes"): ("spec.nodeName",),
+    ("storage.k8s.io", "volumeattachments"): ("spec.nodeName",),
 }
 
 # What an absent field counts as, where that isn't "".

@@ -1,4 +1,4 @@
-"""Cells of our own kinds: tenants, users, networks and ports."""
+"""Cells of our own kinds: tenants, users, networks, ports and volumes of nodes."""
 
 from datetime import datetime
 from typing import Any
@@ -38,4 +38,12 @@ def port(obj: Object, now: datetime) -> list[Any]:
     return [
         obj["metadata"]["name"], spec.get("network", ""), spec.get("address", ""), pod or NONE,
         spec.get("nodeName") or NONE, age_of(obj, now),
+    ]  # fmt: skip
+
+
+def node_volume(obj: Object, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    return [
+        obj["metadata"]["name"], spec.get("nodeName", ""), status.get("size") or spec.get("size", ""),
+        bool(spec.get("snapshot")), status.get("phase", ""), age_of(obj, now),
     ]  # fmt: skip

@@ -54,6 +54,7 @@ _KINDS: dict[str, tuple[str, Cells]] = {
     "Network": ("network", networks.network),
     "NetworkPolicy": ("networkPolicy", ingresses.network_policy),
     "Node": ("node", nodes.node),
+    "NodeVolume": ("nodeVolume", networks.node_volume),
     "PersistentVolume": ("persistentVolume", volumes.volume),
     "PersistentVolumeClaim": ("persistentVolumeClaim", volumes.claim),
     "Pod": ("pod", pods.pod),

@@ -29,6 +29,16 @@ def port(node: str = "n1", reference: Object | None = None) -> Object:
     return made("Port", "a", "hypernetes.io/v1", spec=spec)
 
 
+def node_volume(node: str = "n1", size: str = "1Gi", **status: Any) -> Object:
+    spec = {"nodeName": node, "size": size}
+    return made("NodeVolume", "v", "hypernetes.io/v1", spec=spec, status=status)
+
+
+def claim(size: str = "1Gi", **status: Any) -> Object:
+    spec = {"volumeName": "v", "resources": {"requests": {"storage": size}}}
+    return made("PersistentVolumeClaim", "c", spec=spec, status={"phase": "Bound", **status})
+
+
 def event(about: Object) -> Object:
     return made("Event", "e", involvedObject=about)
 
@@ -64,6 +74,14 @@ def allowed(operation: str, obj: Object, old: Object | None = None, user: User =
         (CREATE, {**port(), "metadata": {"name": "p", "labels": {"app": "a-friend"}}}, None, "", False),
         (CREATE, port(reference={**OWN, "uid": "other"}), None, "", False),
         (DELETE, port("n2"), None, "", False),
+        (UPDATE, node_volume(phase="Ready"), node_volume(), "status", True),
+        (UPDATE, node_volume("n2", phase="Ready"), node_volume("n2"), "status", False),
+        (UPDATE, node_volume(size="2Gi"), node_volume(), "", False),
+        (CREATE, node_volume(), None, "", False),
+        (DELETE, node_volume(), None, "", False),
+        (UPDATE, claim(capacity={"storage": "2Gi"}), claim(), "status", True),
+        (UPDATE, claim(phase="Lost"), claim(), "status", False),
+        (UPDATE, claim("2Gi"), claim(), "status", False),
         (CREATE, event(OWN), None, "", True),
         (CREATE, event({**OWN, "name": "other"}), None, "", False),
         (CREATE, event({"kind": "Node", "name": "n1"}), None, "", True),
