@@ -23,7 +23,7 @@ only bridges the moment between a write and its return through the cache; after 
     endpoints.py, endpointslices.py     + servicecontroller.py, addresses.py (which pods, which ports)
     endpointslicemirroring.py     slices of Endpoints that people write themselves
     namespaces.py                 tear-down, to the last object (+ contents.py)
-    nodelifecycle.py              + taints.py; evictions.py
+    nodelifecycle.py              + taints.py, zones.py (how fast lost nodes are emptied); evictions.py
     garbagecollector.py           owner references
     autoscaling/                  HorizontalPodAutoscalers: replicas by load
     disruption.py                 what disruption budgets allow (+ disruptionbudgets.py)
@@ -34,6 +34,7 @@ only bridges the moment between a write and its return through the cache; after 
     projects.py                   tenants of an identity provider's projects
     serviceaccounts.py            what every namespace has
     clusterroleaggregation.py     ClusterRoles that are made up of others
+    tokencleaner.py, csrcleaner.py    bootstrap tokens and signing requests that are over
     podgarbage.py                 pods that ended and that nobody cleans up
     manager.py, main.py           runs them in the process that holds the Lease: those that selection.py chooses
     observing.py                  health and metrics

@@ -8,6 +8,7 @@ from hypernetes.api import scheme
 from hypernetes.api.models.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from hypernetes.api.models.autoscaling_v2 import HorizontalPodAutoscaler
 from hypernetes.api.models.batch_v1 import CronJob, Job
+from hypernetes.api.models.certificates_v1 import CertificateSigningRequest
 from hypernetes.api.models.coordination_v1 import Lease
 from hypernetes.api.models.core_v1 import (
     Endpoints,
@@ -18,6 +19,7 @@ from hypernetes.api.models.core_v1 import (
     Pod,
     ReplicationController,
     ResourceQuota,
+    Secret,
     Service,
     ServiceAccount,
 )
@@ -28,10 +30,13 @@ from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.rbac_v1 import ClusterRole
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
+from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.client import Client, Informer
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import MetadataInformer
 from hypernetes.controllers.addresses import SERVICE_NAME_LABEL
+
+BOOTSTRAP_TOKEN = "bootstrap.kubernetes.io/token"  # a type of Secrets
 
 T = TypeVar("T", bound=Object)
 Index = Callable[[Any], Iterable[str]]
@@ -116,6 +121,7 @@ def _project(tenant: Tenant) -> Iterable[str]:
 
 _COMMON: dict[str, Index] = {"namespace": _namespace, "uid": _uid, "owner": _owners}
 _MODELS: dict[type[Object], dict[str, Index]] = {
+    CertificateSigningRequest: {},
     ClusterRole: {},
     ControllerRevision: {"controller": _controllers},
     CronJob: {},
@@ -153,6 +159,7 @@ class Informers:
         self._client = client
         self._informers: dict[Resource, Informer[Any]] = {}
         self._metadata: MetadataInformer | None = None
+        self._bootstrap_tokens: Informer[Secret] | None = None
 
     def of(self, model: type[T]) -> Informer[T]:
         resource = scheme.by_kind(model.API_VERSION, model.KIND)
@@ -167,8 +174,18 @@ class Informers:
             self._metadata = MetadataInformer(self._client, _COMMON)
         return self._metadata
 
+    def bootstrap_tokens(self) -> Informer[Secret]:
+        """Of all Secrets these alone: what tenants keep secret is nothing that controllers should hold."""
+        if self._bootstrap_tokens is None:
+            self._bootstrap_tokens = Informer(
+                self._client, Secret, tenant=SYSTEM_TENANT, namespace="kube-system",
+                field_selector=f"type={BOOTSTRAP_TOKEN}",
+            )  # fmt: skip
+        return self._bootstrap_tokens
+
     def used(self) -> list[Following[Any, Any]]:
-        return [*self._informers.values(), *([self._metadata] if self._metadata is not None else [])]
+        single = (self._metadata, self._bootstrap_tokens)
+        return [*self._informers.values(), *(each for each in single if each is not None)]
 
     async def run(self) -> None:
         """Until cancelled."""

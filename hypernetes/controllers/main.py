@@ -19,6 +19,7 @@ from hypernetes.controllers.manager import Settings
 from hypernetes.controllers.nodelifecycle import NodeTiming
 from hypernetes.controllers.observing import Observed, serving
 from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS
+from hypernetes.controllers.zones import Rates
 from hypernetes.providers import loading
 from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
@@ -45,20 +46,46 @@ _log = structlog.get_logger(__name__)
 )
 @click.option("--node-grace-seconds", type=float, default=40.0, show_default=True, help="Silence until a node is lost.")
 @click.option("--eviction-seconds", type=float, default=300.0, show_default=True, help="Until pods leave a lost node.")
+@click.option("--node-eviction-rate", type=float, default=0.1, show_default=True, help="Lost nodes emptied a second.")
+@click.option(
+    "--secondary-node-eviction-rate",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="The same in a large zone that is disrupted.",
+)
+@click.option(
+    "--unhealthy-zone-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.55,
+    show_default=True,
+    help="The share of a zone's nodes that must be lost for it to count as disrupted.",
+)
+@click.option(
+    "--large-cluster-size-threshold",
+    type=int,
+    default=50,
+    show_default=True,
+    help="A zone of more nodes is large.",
+)
 @click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Where health and metrics are told.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="For /healthz and /metrics; 0 for none.")
 @click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
 def main(
     kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
-    project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, controllers: str, bind: str,
-    port: int, log_level: str,
+    project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, node_eviction_rate: float,
+    secondary_node_eviction_rate: float, unhealthy_zone_threshold: float, large_cluster_size_threshold: int,
+    controllers: str, bind: str, port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
     try:
+        rates = Rates(
+            node_eviction_rate, secondary_node_eviction_rate, large_cluster_size_threshold, unhealthy_zone_threshold
+        )
         settings = Settings(
-            NodeTiming(grace=node_grace_seconds), eviction_seconds, controllers=controllers,
+            NodeTiming(grace=node_grace_seconds, rates=rates), eviction_seconds, controllers=controllers,
             projects=_identity_provider(identity_provider) if identity_provider else None,
             project_grace=project_grace_seconds,
         )  # fmt: skip

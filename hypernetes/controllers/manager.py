@@ -11,6 +11,7 @@ from hypernetes.controllers.autoscaling import HorizontalPodAutoscalers
 from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.cronjobs import CronJobs
+from hypernetes.controllers.csrcleaner import CSRCleaner
 from hypernetes.controllers.daemonsets import DaemonSets
 from hypernetes.controllers.deployments import Deployments
 from hypernetes.controllers.disruption import Disruption
@@ -36,6 +37,7 @@ from hypernetes.controllers.servicecidrs import ServiceCIDRs
 from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
+from hypernetes.controllers.tokencleaner import TokenCleaner
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.providers.identity.base import IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
@@ -86,6 +88,8 @@ def controllers(
         Networks(*shared, provider),
         Ports(*shared, settings.port_grace),
         PodGarbage(*shared),
+        TokenCleaner(*shared),
+        CSRCleaner(*shared),
         *_following(settings, *shared),
     ]
 

@@ -1,21 +1,22 @@
 """Nodes that fall silent: noticed by their Lease, told as conditions and taints.
 
 A node's agent renews a Lease in `kube-node-lease`. Whether it still does is measured from when we saw it change, since
-the node's clock may be wrong; a new process therefore gives every node one whole grace period. What follows from the
-taints for pods is `evictions.py`.
+the node's clock may be wrong; a new process therefore gives every node one whole grace period. That a lost node is to
+be emptied is said by a taint, at the pace of `zones.py`. What follows from the taints for pods is `evictions.py`.
 """
 
 import asyncio
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypernetes.api import times
 from hypernetes.api.models.coordination_v1 import Lease
-from hypernetes.api.models.core_v1 import Node, NodeCondition, Pod
+from hypernetes.api.models.core_v1 import Node, NodeCondition, Pod, Taint
 from hypernetes.api.object import tenant_of
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.client import Client, EventRecorder, Key, is_reason
-from hypernetes.controllers import pods, taints
+from hypernetes.controllers import pods, taints, zones
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers
 
@@ -29,6 +30,7 @@ class NodeTiming:
 
     grace: float = 40.0  # of silence, until a node counts as unreachable
     check: float = 5.0  # between two looks
+    rates: zones.Rates = field(default_factory=zones.Rates)
 
 
 @dataclass(slots=True)
@@ -82,11 +84,19 @@ class NodeLifecycle(Controller):
         self._leases = informers.of(Lease)
         self._pods = informers.of(Pod)
         self._signs: dict[Key, _Sign] = {}
-        self._nodes.on_key(self._node_changed)
+        self._lost: dict[str, float] = {}  # nodes that are to be emptied, and since when
+        self._census, self._pace = zones.Census(), zones.Pace()
+        self._nodes.on_change(self._node_changed)
 
-    def _node_changed(self, key: Key) -> None:
-        if key.tenant == SYSTEM_TENANT:
-            self.queue.add(key)
+    def _node_changed(self, key: Key, old: Node | None, new: Node | None) -> None:
+        if key.tenant != SYSTEM_TENANT:
+            return
+        if new is None:
+            self._census.remove(key.name)
+            self._lost.pop(key.name, None)
+        else:
+            self._census.put(key.name, zones.zone_of(new), taints.is_ready(new))
+        self.queue.add(key)
 
     async def reconcile(self, key: Key) -> float | None:
         node = self._nodes.get(key)
@@ -97,16 +107,39 @@ class NodeLifecycle(Controller):
         silent = self._silence(key, node)
         if silent >= self._timing.grace:
             node = await self._tell_unknown(key, node, stamp)
-        wanted = taints.wanted(node, stamp)
-        if wanted != node.spec.taints:
-            spec = node.spec.model_copy(update={"taints": wanted})
-            node = await self.client.update(node.model_copy(update={"spec": spec}), tenant=SYSTEM_TENANT)
+        node, turn = await self._taint(node, stamp)
         ready = taints.condition(node, "Ready")
         if ready is not None and ready.status == "Unknown":
             await self._mark_pods(key.name, stamp)
         # A second more than what is left, so that the next look finds the grace period over.
         left = self._timing.grace - silent
-        return self._timing.check if left <= 0 else min(self._timing.check, left + 1)
+        return min(turn, self._timing.check) if left <= 0 else min(turn, self._timing.check, left + 1)
+
+    async def _taint(self, node: Node, stamp: str) -> tuple[Node, float]:
+        """The node as it is then, and the seconds until it may be its turn to be emptied (infinite: no question)."""
+        if taints.is_ready(node) or taints.is_being_emptied(node):
+            self._lost.pop(node.metadata.name or "", None)
+            wanted = taints.wanted(node, stamp, emptied=not self._census.all_lost)
+            return await self._set_taints(node, wanted), math.inf
+        zone, now = zones.zone_of(node), asyncio.get_running_loop().time()
+        # It may be the first of many: what its zone's state is, shows when all have been looked at once more.
+        since = self._lost.setdefault(node.metadata.name or "", now)
+        if left := max(0.0, since + self._timing.check - now):
+            return await self._set_taints(node, taints.wanted(node, stamp, emptied=False)), left
+        if turn := self._pace.wait(zone, self._census.rate(zone, self._timing.rates), now):
+            return await self._set_taints(node, taints.wanted(node, stamp, emptied=False)), turn
+        former = self._pace.take(zone, now)
+        try:
+            return await self._set_taints(node, taints.wanted(node, stamp, emptied=True)), math.inf
+        except BaseException:
+            self._pace.give_back(zone, former)
+            raise
+
+    async def _set_taints(self, node: Node, wanted: list[Taint]) -> Node:
+        if wanted == node.spec.taints:
+            return node
+        spec = node.spec.model_copy(update={"taints": wanted})
+        return await self.client.update(node.model_copy(update={"spec": spec}), tenant=SYSTEM_TENANT)
 
     def _silence(self, key: Key, node: Node) -> float:
         """Seconds since the node last gave a sign of life."""

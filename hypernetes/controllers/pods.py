@@ -30,6 +30,12 @@ def condition(pod: Pod, type: str) -> PodCondition | None:
     return None
 
 
+def with_condition(pod: Pod, told: PodCondition) -> Pod:
+    """The pod with this condition instead of one of its type."""
+    conditions = [*(entry for entry in pod.status.conditions if entry.type != told.type), told]
+    return pod.model_copy(update={"status": pod.status.model_copy(update={"conditions": conditions})})
+
+
 def is_ready(pod: Pod) -> bool:
     ready = condition(pod, "Ready")
     return ready is not None and ready.status == "True"

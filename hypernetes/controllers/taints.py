@@ -8,6 +8,8 @@ from hypernetes.api.models.core_v1 import Node, NodeCondition, Pod, Taint, Toler
 
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+# Put on by an administrator: the node is off for certain, and what it held may be taken from it.
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _PRESSURE = {
     "MemoryPressure": "node.kubernetes.io/memory-pressure",
     "DiskPressure": "node.kubernetes.io/disk-pressure",
@@ -28,9 +30,22 @@ def is_ready(node: Node) -> bool:
     return ready is not None and ready.status == "True"
 
 
-def wanted(node: Node, stamp: str) -> list[Taint]:
-    """The node's taints as its conditions demand; those of others stay, and times stay where a taint was there."""
-    keys = [(key, effect) for key, effect in _by_state(node)]
+def is_out_of_service(node: Node) -> bool:
+    """Whether nothing runs there any more, by its administrator's word and as far as its agent is heard of."""
+    return not is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+
+
+def is_being_emptied(node: Node) -> bool:
+    """Whether it has the taint that makes pods leave a node that is lost."""
+    return any(taint.key in (NOT_READY, UNREACHABLE) and taint.effect == "NoExecute" for taint in node.spec.taints)
+
+
+def wanted(node: Node, stamp: str, *, emptied: bool) -> list[Taint]:
+    """The node's taints as its conditions demand; those of others stay, and times stay where a taint was there.
+
+    `emptied`: whether pods are to leave it if it is lost.
+    """
+    keys = [(key, effect) for key, effect in _by_state(node) if emptied or effect != "NoExecute"]
     former = {(taint.key, taint.effect): taint for taint in node.spec.taints}
     kept = [taint for taint in node.spec.taints if taint.key not in _MANAGED or (taint.key, taint.effect) in keys]
     added = [
