@@ -39,6 +39,13 @@ def _metrics() -> dict[str, Any]:
 
 
 @cache
+def _snapshots() -> dict[str, Any]:
+    """snapshot.storage.k8s.io: elsewhere custom resources, here built in."""
+    snapshots: dict[str, Any] = _read("snapshots.json")
+    return snapshots
+
+
+@cache
 def schemas() -> dict[str, Schema]:
     """Every type by its full name (`io.k8s.api.core.v1.Pod`), in OpenAPI v2 form; `$ref` is a bare full name."""
     types: dict[str, Schema] = _read("schemas.json")
@@ -46,13 +53,14 @@ def schemas() -> dict[str, Schema]:
         types[name]["properties"].update(properties)
     types.update(_ours()["schemas"])
     types.update(_metrics()["schemas"])
+    types.update(_snapshots()["schemas"])
     return types
 
 
 @cache
 def resources() -> list[dict[str, Any]]:
     """Every resource and subresource (`pods/status`) with its kind, scope, verbs, short names and categories."""
-    return [*_read("resources.json"), *_ours()["resources"], *_metrics()["resources"]]
+    return [*_read("resources.json"), *_ours()["resources"], *_metrics()["resources"], *_snapshots()["resources"]]
 
 
 @cache
@@ -74,7 +82,7 @@ def descriptions() -> dict[str, dict[str, str]]:
 @cache
 def columns() -> dict[str, list[Column]]:
     """The columns of a kind's server-side table, keyed by the kind in lowerCamelCase."""
-    return {**_read("columns.json"), **_ours()["columns"]}
+    return {**_read("columns.json"), **_ours()["columns"], **_snapshots()["columns"]}
 
 
 @cache

@@ -37,6 +37,7 @@ MODULES = {
     "io.k8s.api.rbac.v1": "rbac_v1",
     "io.k8s.api.scheduling.v1": "scheduling_v1",
     "io.k8s.api.storage.v1": "storage_v1",
+    "io.k8s.storage.snapshot.v1": "snapshot_v1",
     "io.hypernetes.v1": "hypernetes_v1",
 }
 

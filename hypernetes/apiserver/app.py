@@ -13,7 +13,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError, not_found
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
-from hypernetes.apiserver import deprecations, routing, tenantstates
+from hypernetes.apiserver import deprecations, routing, sharing, tenantstates
 from hypernetes.apiserver.authn import User, impersonation
 from hypernetes.apiserver.authz import Attributes, forbidden
 from hypernetes.apiserver.authz.asking import needed
@@ -109,6 +109,7 @@ _NOT_STORED: dict[tuple[str, str], Handler] = {
     ("pods.metrics.k8s.io", "list"): usage.list_pods,
 }
 _OF_ONE = frozenset({"get", "update", "patch", "delete"})  # verbs on a name
+_CHANGES = _OF_ONE - {"get"}
 
 
 class Application:
@@ -164,6 +165,8 @@ class Application:
         tenant = await self._tenant(user, route)
         if tenant is not None:
             tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
+            if route.resource is not None and route.name and route.verb in _CHANGES:
+                sharing.check_own(self._parts.mirror, route.resource, tenant, route.name)
         call = Call(request, route, user, self._parts, tenant, partial(self._who, request), visible=visible)
         if route.resource is None:
             handler = metadata.serve if metadata.is_asked(route) else documents.serve

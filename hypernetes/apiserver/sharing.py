@@ -1,4 +1,4 @@
-"""Objects of `system` that every tenant sees beside its own: default roles and bindings, priority classes.
+"""Objects of `system` that every tenant sees beside its own: default roles and bindings, classes of storage.
 
 They are stored once. In a tenant they are found by name, stand in lists in their place, and their changes are told to
 watches there, each at the revision at which it happened. A tenant's own object of the same name hides the shared one.
@@ -7,10 +7,11 @@ watches there, each at the revision at which it happened. A tenant's own object 
 from collections.abc import Iterator
 
 from hypernetes.api.scheme import Resource
+from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sharednames
 from hypernetes.apiserver.keys import ObjectKey
-from hypernetes.apiserver.mirror import Entry, Match, Mirror, Page
+from hypernetes.apiserver.mirror import Entry, Event, Match, Mirror, Page
 
 
 def concerns(resource: Resource, tenant: str | None) -> bool:
@@ -27,6 +28,33 @@ def find(mirror: Mirror, resource: Resource, tenant: str, name: str) -> Entry | 
     if not concerns(resource, tenant) or not sharednames.is_shared(resource.group, resource.name, name):
         return None
     return mirror.object(resource, SYSTEM_TENANT, "", name)
+
+
+def is_providers(mirror: Mirror, resource: Resource, tenant: str, name: str) -> bool:
+    """Whether the object that a tenant finds by this name is the shared one."""
+    return mirror.object(resource, tenant, "", name) is None and find(mirror, resource.stored, tenant, name) is not None
+
+
+def check_own(mirror: Mirror, resource: Resource, tenant: str, name: str) -> None:
+    """That a tenant doesn't change what is the provider's. Raises StatusError (Forbidden)."""
+    if concerns(resource.stored, tenant) and is_providers(mirror, resource, tenant, name):
+        why = f'{resource.group_resource} "{name}" is forbidden: it is the provider\'s, and shared by all tenants'
+        raise StatusError("Forbidden", why, details={"name": name, "group": resource.group, "kind": resource.name})
+
+
+class Overlay:
+    """What the events of a tenant's objects, and of the shared ones, are to a watch in that tenant."""
+
+    def __init__(self, mirror: Mirror, resource: Resource, tenant: str) -> None:
+        self._mirror, self._resource, self._tenant = mirror, resource, tenant
+
+    def seen(self, event: Event) -> Event | None:
+        """A tenant's own object hides the shared one of its name, which therefore shows when that one goes."""
+        name = event.name
+        if name.tenant == SYSTEM_TENANT:
+            return event if self._mirror.object(self._resource, self._tenant, "", name.name) is None else None
+        shared = find(self._mirror, self._resource, self._tenant, name.name) if event.entry is None else None
+        return event if shared is None else Event(event.revision, shared, event.previous)
 
 
 def present(mirror: Mirror, resource: Resource, tenant: str) -> Iterator[Entry]:

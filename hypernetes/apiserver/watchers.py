@@ -42,6 +42,7 @@ class Scope:
     name: str = ""
     node: str = ""
     shared: bool = False  # what `system` shares of this kind, too
+    overlay: sharing.Overlay | None = None  # then: which of two objects of one name shows
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
@@ -152,6 +153,11 @@ class Watcher:
         if event.revision <= self.since:
             return  # the client knows of it: it may be told by one server and watch another, which is a little behind
         self.revision = event.revision
+        if self.scope.overlay is not None:
+            shown = self.scope.overlay.seen(event)
+            if shown is None:
+                return
+            event = shown
         seen = transition(event, self.match)
         if seen is None or not self.view.shows(event):
             return

@@ -19,7 +19,7 @@ def validate(request: Request) -> None:
         raise request.forbidden("Only bound persistent volume claims can be expanded")
     annotations = new["metadata"].get("annotations") or {}
     name = annotations.get(_FORMER_CLASS) or new["spec"].get("storageClassName")
-    found = request.seen.one(_CLASSES, "", name) if name else None
+    found = request.seen.one(_CLASSES, "", name) or request.seen.provider.one(_CLASSES, "", name) if name else None
     if found is None or not found.get("allowVolumeExpansion"):
         raise request.forbidden(
             "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "

@@ -90,8 +90,8 @@ def may_ever(verb: str, group: str, resource: str, subresource: str = "") -> boo
 
 
 def _is_shared(asked: Attributes) -> bool:
-    """Whether it would change one of the objects that all tenants share. A create finds it there: 409."""
-    return asked.verb in (*CHANGE, "delete") and sharednames.is_shared(asked.group, asked.resource, asked.name)
+    """Whether it would change one of the objects that are there for all tenants. A create finds it there: 409."""
+    return asked.verb in (*CHANGE, "delete") and sharednames.is_reserved(asked.group, asked.resource, asked.name)
 
 
 def _is_discovery(path: str) -> bool:

@@ -41,6 +41,7 @@ _EVENTS = ("", "events.k8s.io")
 _CERTIFICATES = ("certificates.k8s.io",)
 _AUTHENTICATION, _AUTHORIZATION = ("authentication.k8s.io",), ("authorization.k8s.io",)
 _NETWORKS = ("", "hypernetes.io")
+_SNAPSHOTS = ("snapshot.storage.k8s.io",)
 _COORDINATION, _DISCOVERY = ("coordination.k8s.io",), ("discovery.k8s.io",)
 
 
@@ -90,6 +91,8 @@ _READS_WHAT_NAMESPACES_USE = (
     _rule(_READ, ("node.k8s.io",), "runtimeclasses"),
     _rule(_READ, ("scheduling.k8s.io",), "priorityclasses"),
     _rule(_READ, ("storage.k8s.io",), "csidrivers csinodes csistoragecapacities storageclasses"),
+    _rule(_READ, ("storage.k8s.io",), "volumeattributesclasses"),
+    _rule(_READ, _SNAPSHOTS, "volumesnapshotclasses volumesnapshotcontents"),
 )
 
 _RULES: dict[str, tuple[PolicyRule, ...]] = {
@@ -120,6 +123,8 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
     ),
     # elsewhere the add-on's that serves these metrics
     "system:aggregated-metrics-reader": (_rule(_READ, ("metrics.k8s.io",), "nodes pods"),),
+    # elsewhere nobody's but an administrator's, since snapshots are an add-on
+    "system:aggregated-volumesnapshots": (_rule(_WRITE, _SNAPSHOTS, "volumesnapshots"),),
     "system:aggregate-to-project-member": (
         *_namespaced(),
         *_READS_WHAT_NAMESPACES_USE,
@@ -236,7 +241,7 @@ _RULES: dict[str, tuple[PolicyRule, ...]] = {
 # role -> what aggregates into it, directly
 AGGREGATED = {
     "admin": ("edit", "system:aggregate-to-admin"),
-    "edit": ("system:aggregate-to-edit", "view"),
+    "edit": ("system:aggregate-to-edit", "system:aggregated-volumesnapshots", "view"),
     "project-member": ("admin", "system:aggregate-to-project-member"),
     "project-reader": ("system:aggregate-to-project-reader", "view"),
     "view": ("system:aggregate-to-view", "system:aggregated-metrics-reader"),

@@ -74,12 +74,13 @@ async def _fresh_enough(call: Call, asked: ListOptions) -> None:
 
 def _scope(call: Call, asked: ListOptions) -> Scope:
     stored = call.resource.stored
+    shared = sharing.concerns(stored, call.tenant)
     return Scope(
         stored.group or "core", stored.name, call.owner,
         namespace=call.route.namespace or asked.field("metadata.namespace"),
         name=call.route.name or asked.field("metadata.name"),
         node=asked.field("spec.nodeName"),
-        shared=sharing.concerns(stored, call.tenant),
+        shared=shared, overlay=sharing.Overlay(call.parts.mirror, stored, call.one_tenant) if shared else None,
     )  # fmt: skip
 
 

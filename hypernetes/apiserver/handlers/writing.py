@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hypernetes.api.status import StatusError, conflict, invalid
+from hypernetes.api.status import StatusError, already_exists, conflict, invalid
 from hypernetes.apiserver import (
     admission,
     codec,
@@ -12,6 +12,7 @@ from hypernetes.apiserver import (
     deletion,
     registry,
     schema,
+    sharing,
     validation,
     versions,
     views,
@@ -61,6 +62,8 @@ async def create_object(call: Call, obj: Object, managed: bytes | None = None, *
         name = obj["metadata"].setdefault("name", "")  # none is told of with all else that is wrong
         call.http[CREATED] = name
         check_may_create(call, name)
+        if sharing.is_providers(call.parts.mirror, resource, tenant, name):
+            raise already_exists(resource.group_resource, name)
         new = _completed_new(call, clone(obj) if generate else obj, strategy)
         managed_now = managers.created(call, new, claimed) if managed is None else managed
         asked = admission.request(call, admission.CREATE, new)

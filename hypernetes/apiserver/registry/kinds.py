@@ -38,6 +38,7 @@ from hypernetes.apiserver.registry import (
     storage,
     tenants,
     users,
+    volumesnapshots,
 )
 from hypernetes.apiserver.registry.strategy import Strategy
 
@@ -90,6 +91,9 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("rbac.authorization.k8s.io", "rolebindings"): roles.BINDINGS,
     ("rbac.authorization.k8s.io", "roles"): roles.ROLES,
     ("scheduling.k8s.io", "priorityclasses"): priorityclasses.STRATEGY,
+    ("snapshot.storage.k8s.io", "volumesnapshotclasses"): volumesnapshots.CLASSES,
+    ("snapshot.storage.k8s.io", "volumesnapshotcontents"): volumesnapshots.CONTENTS,
+    ("snapshot.storage.k8s.io", "volumesnapshots"): volumesnapshots.SNAPSHOTS,
     ("storage.k8s.io", "csidrivers"): csidrivers.DRIVERS,
     ("storage.k8s.io", "csinodes"): csidrivers.NODES,
     ("storage.k8s.io", "csistoragecapacities"): storage.CAPACITIES,

@@ -20,6 +20,7 @@ from hypernetes.apiserver.tables import (
     pods,
     policies,
     services,
+    snapshots,
     volumes,
     workloads,
 )
@@ -78,6 +79,9 @@ _KINDS: dict[str, tuple[str, Cells]] = {
     "User": ("user", networks.user),
     "VolumeAttachment": ("volumeAttachment", volumes.attachment),
     "VolumeAttributesClass": ("volumeAttributesClass", volumes.attributes_class),
+    "VolumeSnapshot": ("volumeSnapshot", snapshots.snapshot),
+    "VolumeSnapshotClass": ("volumeSnapshotClass", snapshots.snapshot_class),
+    "VolumeSnapshotContent": ("volumeSnapshotContent", snapshots.content),
 }
 _OTHER_COLUMNS = [
     {"name": "Name", "type": "string", "format": "name", "priority": 0},

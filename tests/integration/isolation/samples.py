@@ -24,7 +24,15 @@ _OURS: dict[str, Object] = {
     "Namespace": {},
     "Node": {},
     "User": {"spec": {}},
-}
+    "VolumeSnapshot": {"spec": {"source": {"persistentVolumeClaimName": "c"}}},
+    "VolumeSnapshotClass": {"driver": "d.example.com", "deletionPolicy": "Delete"},
+    "VolumeSnapshotContent": {
+        "spec": {
+            "driver": "d.example.com", "deletionPolicy": "Delete", "source": {"snapshotHandle": "h"},
+            "volumeSnapshotRef": {"namespace": "default", "name": "s"},
+        }
+    },
+}  # fmt: skip
 
 
 @cache

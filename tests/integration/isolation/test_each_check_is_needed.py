@@ -45,6 +45,7 @@ def _nothing_is_the_providers(patch: Patch) -> None:
 
 def _shared_objects_are_anybodys(patch: Patch) -> None:
     patch.setattr(authorizer, "_is_shared", lambda _: False)
+    patch.setattr(sharing, "check_own", lambda *_: None)
 
 
 def _every_path_is_discovery(patch: Patch) -> None:

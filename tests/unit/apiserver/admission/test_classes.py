@@ -180,6 +180,13 @@ class TestClaims:
             self.claim("2Gi", cls=cls), *there, old=self.claim("1Gi", cls=cls), by=self.PLUGINS
         )
 
+    def test_the_class_may_be_the_provider_s(self):
+        shared = self.cls("grow", True)
+        shared["metadata"]["tenant"] = "system"
+        admitted(asking(self.claim("2Gi"), shared, old=self.claim("1Gi")), *self.PLUGINS)
+        hidden = (shared, self.cls("grow", False))
+        assert "support resize" in refused(self.claim("2Gi"), *hidden, old=self.claim("1Gi"), by=self.PLUGINS)
+
     def test_what_is_not_bound_does_not(self):
         assert "Only bound" in refused(
             self.claim("2Gi", "Pending"), self.cls("grow", True), old=self.claim("1Gi", "Pending"), by=self.PLUGINS
@@ -198,3 +205,20 @@ class TestClaims:
     def test_what_is_in_use_stays(self, kind, finalizer):
         done = admitted(asking(made(kind, "v", metadata={"finalizers": ["x/y"]})), storageobjectinuseprotection.PLUGIN)
         assert done["metadata"]["finalizers"] == ["x/y", finalizer]
+
+
+def test_the_provider_s_default_storage_class_counts_where_the_tenant_has_none_of_its_own() -> None:
+    mark = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+
+    def taken(*there: Object) -> Any:
+        claim = made("PersistentVolumeClaim", "v", spec={})
+        return admitted(asking(claim, *there), defaultstorageclass.PLUGIN)["spec"].get("storageClassName")
+
+    def cls(name: str, **metadata: Any) -> Object:
+        return made("StorageClass", name, "storage.k8s.io/v1", metadata=metadata)
+
+    shared = cls("shared", tenant="system", **mark)
+    assert taken(shared) == "shared"
+    assert taken(shared, cls("own", **mark)) == "own"
+    assert taken(shared, cls("own")) == "shared"
+    assert taken(shared, cls("shared")) is None, "the tenant's own object of that name hides it"

@@ -33,10 +33,36 @@ CAPACITY: Object = {
     "apiVersion": "storage.k8s.io/v1", "kind": "CSIStorageCapacity", "metadata": {"name": "c", "namespace": "web"},
     "storageClassName": "s", "capacity": "1Gi",
 }  # fmt: skip
-ALL = [VOLUME, CSI, CLAIM, CLASS, ATTRIBUTES, ATTACHMENT, DRIVER, NODE, CAPACITY]
+SNAPSHOT: Object = {
+    "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"name": "s", "namespace": "web"},
+    "spec": {"source": {"persistentVolumeClaimName": "c"}, "volumeSnapshotClassName": "k"},
+}  # fmt: skip
+CONTENT = cluster(
+    "snapshot.storage.k8s.io/v1", "VolumeSnapshotContent",
+    spec={
+        "driver": "d.example.com", "deletionPolicy": "Delete", "source": {"snapshotHandle": "h"},
+        "volumeSnapshotRef": {"namespace": "web", "name": "s"}, "sourceVolumeMode": "Filesystem",
+    },
+)  # fmt: skip
+SNAPSHOT_CLASS = cluster(
+    "snapshot.storage.k8s.io/v1", "VolumeSnapshotClass", driver="d.example.com", deletionPolicy="Retain"
+)
+ALL = [SNAPSHOT, CONTENT, SNAPSHOT_CLASS, VOLUME, CSI, CLAIM, CLASS, ATTRIBUTES, ATTACHMENT, DRIVER, NODE, CAPACITY]
 TERM = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
 
 CREATES: list[tuple[Object, str, Any, Found]] = [
+    (SNAPSHOT, "spec.source", {}, [("spec.source", "Invalid")]),
+    (SNAPSHOT, "spec.source.volumeSnapshotContentName", "x", [("spec.source", "Invalid")]),
+    (SNAPSHOT, "spec.source", {"volumeSnapshotContentName": "x"}, []),
+    (SNAPSHOT, "spec.source.persistentVolumeClaimName", "", [("spec.source", "Invalid")]),
+    (SNAPSHOT, "spec.volumeSnapshotClassName", "A_b", [("spec.volumeSnapshotClassName", "Invalid")]),
+    (CONTENT, "spec.deletionPolicy", "Burn", [("spec.deletionPolicy", "NotSupported")]),
+    (CONTENT, "spec.driver", "", [("spec.driver", "Required")]),
+    (CONTENT, "spec.source", {"snapshotHandle": "h", "volumeHandle": "v"}, [("spec.source", "Invalid")]),
+    (CONTENT, "spec.volumeSnapshotRef", {"name": "s"}, [("spec.volumeSnapshotRef", "Invalid")]),
+    (CONTENT, "spec.sourceVolumeMode", "Tape", [("spec.sourceVolumeMode", "NotSupported")]),
+    (SNAPSHOT_CLASS, "deletionPolicy", "", [("deletionPolicy", "Required")]),
+    (SNAPSHOT_CLASS, "parameters", {"": "x"}, [("parameters", "Invalid")]),
     (VOLUME, "spec.hostPath", None, [("spec", "Required")]),
     (VOLUME, "spec.nfs", {"server": "s", "path": "/p"}, [("spec.nfs", "Forbidden")]),
     (VOLUME, "spec.hostPath.path", "/a/../b", [("spec.hostPath.path", "Invalid")]),
@@ -80,6 +106,14 @@ CREATES: list[tuple[Object, str, Any, Found]] = [
     (CAPACITY, "maximumVolumeSize", "-1", [("maximumVolumeSize", "Invalid")]),
 ]  # fmt: skip
 UPDATES: list[tuple[Object, str, Any, Found]] = [
+    (SNAPSHOT, "spec.source.persistentVolumeClaimName", "d", [("spec.source.persistentVolumeClaimName", "Invalid")]),
+    (SNAPSHOT, "spec.volumeSnapshotClassName", "other", []),
+    (CONTENT, "spec.source.snapshotHandle", "i", [("spec.source.snapshotHandle", "Invalid")]),
+    (CONTENT, "spec.driver", "e.example.com", [("spec.driver", "Invalid")]),
+    (CONTENT, "spec.deletionPolicy", "Retain", []),
+    (CONTENT, "spec.volumeSnapshotRef.uid", "u", []),
+    (CONTENT, "spec.volumeSnapshotRef.name", "t", [("spec.volumeSnapshotRef", "Invalid")]),
+    (CONTENT, "spec.sourceVolumeMode", "Block", [("spec.sourceVolumeMode", "Invalid")]),
     (VOLUME, "spec.hostPath.path", "/other", [("spec.persistentvolumesource", "Forbidden")]),
     (VOLUME, "spec.capacity.storage", "2Gi", []),
     (VOLUME, "spec.nodeAffinity", {"required": {"nodeSelectorTerms": [TERM]}}, []),

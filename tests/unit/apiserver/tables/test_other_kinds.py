@@ -126,3 +126,26 @@ def test_kinds_without_columns_tell_when_they_were_made() -> None:
     assert cells("rbac.authorization.k8s.io/v1", "Role") == {"Name": "x", "Created At": BORN}
     empty = tables.table(scheme.by_kind("rbac.authorization.k8s.io/v1", "Role"), [], now=NOW)
     assert empty["rows"] is None
+
+
+def test_a_snapshot_tells_of_what_it_is_and_whether_it_is_ready() -> None:
+    group = "snapshot.storage.k8s.io/v1"
+    spec = {"source": {"persistentVolumeClaimName": "data"}, "volumeSnapshotClassName": "k"}
+    status = {
+        "readyToUse": True, "restoreSize": "1Gi", "boundVolumeSnapshotContentName": "c", "creationTime": BORN,
+    }  # fmt: skip
+    row = cells(group, "VolumeSnapshot", spec=spec, status=status)
+    assert shown(row, "ReadyToUse", "SourcePVC", "RestoreSize", "SnapshotClass") == (True, "data", "1Gi", "k")
+    assert shown(row, "SnapshotContent", "CreationTime", "Age") == ("c", "5m", "5m")
+    new = cells(group, "VolumeSnapshot", spec={"source": {"volumeSnapshotContentName": "c"}})
+    assert shown(new, "ReadyToUse", "SourceSnapshotContent", "CreationTime") == (None, "c", None)
+    content = {
+        "driver": "d", "deletionPolicy": "Delete", "source": {"volumeHandle": "v"},
+        "volumeSnapshotRef": {"namespace": "n", "name": "s"},
+    }  # fmt: skip
+    row = cells(group, "VolumeSnapshotContent", spec=content, status={"readyToUse": False, "restoreSize": 5})
+    assert shown(row, "ReadyToUse", "RestoreSize", "Driver", "VolumeSnapshot", "VolumeSnapshotNamespace") == (
+        False, 5, "d", "s", "n",
+    )  # fmt: skip
+    row = cells(group, "VolumeSnapshotClass", driver="d", deletionPolicy="Retain")
+    assert shown(row, "Driver", "DeletionPolicy") == ("d", "Retain")
