@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from benchmarks.report import Figure, report
+from hypernetes.nodeagent import balancer
 from hypernetes.nodeagent.runtime.base import (
     ByteStream,
     ContainerSpec,
@@ -24,6 +25,7 @@ from hypernetes.nodeagent.runtime.base import (
     MachineSpec,
     Nic,
 )
+from hypernetes.nodeagent.runtime.machine import QemuMachine
 from hypernetes.nodeagent.runtime.qemu_runtime import QemuRuntime, open_runtime
 from hypernetes.nodeagent.runtime.taps import open_idle
 from hypernetes.nodeagent.runtime.template import Snapshot, TemplateKey, Templates
@@ -33,14 +35,7 @@ STEPS = ("machine answers", "image attached", "services in force", "container ru
 CLUSTER_ID = "bench0"
 NETWORK = GuestNetwork("10.0.0.5/24", "10.0.0.1", 1450, "10.254.0.0/16", "10.254.0.2", "10.254.0.1")
 MAC = "02:00:00:00:00:05"
-HAPROXY = b"""defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 1m
-  timeout server 1m
-frontend services
-  bind 0.0.0.0:15001
-"""
+SERVICES = 5  # of the tenant, with two endpoints each
 
 
 class NoServices:
@@ -73,7 +68,7 @@ async def start_one(runtime: QemuRuntime, image: Path, name: str) -> list[float]
         measured.append(time.monotonic() - started)
         await machine.attach_disk("image", image, read_only=True)
         measured.append(time.monotonic() - started)
-        await machine.set_services(HAPROXY, {}, b"")
+        await set_services(machine)
         measured.append(time.monotonic() - started)
         await machine.start_container(ContainerSpec("c.0", "image", ["/bin/sleep", "1000"], {}))
         measured.append(time.monotonic() - started)
@@ -81,6 +76,16 @@ async def start_one(runtime: QemuRuntime, image: Path, name: str) -> list[float]
         return measured
     finally:
         await machine.shutdown(5)
+
+
+async def set_services(machine: QemuMachine) -> None:
+    balanced = {f"10.254.1.{n}:80": (f"10.0.0.{n}:8080", f"10.0.1.{n}:8080") for n in range(SERVICES)}
+    known = ", ".join(key.replace(":", " . ") for key in balanced)
+    rules = f"""table ip hn {{ chain services {{ type nat hook prerouting priority -100;
+        ip daddr . tcp dport {{ {known} }} redirect to :{balancer.PORT}; }}; }}\n"""
+    made = balancer.IDLE.with_services(balanced)
+    commands = made.commands_from(balancer.IDLE) if machine.services_idle else None
+    await machine.set_services(made.configuration(), {balancer.MAP_NAME: made.table()}, rules.encode(), commands)
 
 
 def private_bytes(pid: int) -> int:

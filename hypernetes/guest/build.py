@@ -68,14 +68,14 @@ class GuestBuild:
             self._store("initramfs", init_inputs, initramfs.build((work / "init" / "hn-init").read_bytes(), modules))
 
     def _toolbox(self, work: Path) -> None:
-        programs = [find(name) for name in toolbox.PROGRAMS]
+        programs = [*map(find, toolbox.PROGRAMS), toolbox.compile_own(work)]
         libraries = {path for program in programs for path in toolbox.libraries_of(program).values()}
         inputs = digest([*self._builders(), *(path.read_bytes() for path in [*programs, *sorted(libraries)])])
         if self._fresh("toolbox.squashfs", inputs):
             return
         self.progress("packing the toolbox")
         made = work / "toolbox.squashfs"
-        toolbox.build(work, made)
+        toolbox.build(programs, work, made)
         version = run(["haproxy", "-v"]).decode().split("\n", 1)[0]
         self._store("toolbox.squashfs", inputs, made.read_bytes(), haproxy=version)
 

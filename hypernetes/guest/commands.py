@@ -10,6 +10,7 @@ DEBIAN_PACKAGES = {
     "apt-get": "apt",
     "depmod": "kmod",
     "dpkg-deb": "dpkg",
+    "gcc": "gcc libc6-dev libnftables-dev",
     "haproxy": "haproxy",
     "ldd": "libc-bin",
     "lz4": "lz4",
@@ -17,7 +18,6 @@ DEBIAN_PACKAGES = {
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "musl-gcc": "musl-tools",
-    "nft": "nftables",
     "strip": "binutils",
 }
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -5,11 +5,14 @@ hn-init chroots into it, so it holds the empty directories that are mounted over
 
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from hypernetes.guest.commands import BuildError, find, run
+from hypernetes.guest.commands import BuildError, run
 
-PROGRAMS = ("haproxy", "nft", "mke2fs")
+PROGRAMS = ("haproxy", "mke2fs")
+OWN_SOURCE = Path(__file__).parent / "tables" / "hn-tables.c"
+OWN_PROGRAM = "hn-tables"
 MOUNT_POINTS = ("dev", "proc", "run", "services", "tmp")
 LOADER = "lib64/ld-linux-x86-64.so.2"
 
@@ -22,14 +25,20 @@ def libraries_of(program: Path) -> dict[str, Path]:
     return {name: Path(path) for name, path in re.findall(r"(\S+) => (/\S+)", listing)}
 
 
-def copy_tree(root: Path) -> None:
+def compile_own(directory: Path) -> Path:
+    """hn-tables, of libnftables, whose C library is the system's: it can't be static as hn-init is."""
+    program = directory / OWN_PROGRAM
+    run(["gcc", "-Os", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, OWN_SOURCE, "-lnftables"])
+    return program
+
+
+def copy_tree(root: Path, programs: Iterable[Path]) -> None:
     """Fills `root` with the programs, flat: bin/, lib/ and the loader where ELF files expect it."""
     for name in ("bin", "lib", "lib64", "etc", *MOUNT_POINTS):
         (root / name).mkdir()
     libraries: dict[str, Path] = {}
-    for name in PROGRAMS:
-        program = find(name)
-        shutil.copy(program, root / "bin" / name)
+    for program in programs:
+        shutil.copy(program, root / "bin" / program.name)
         libraries |= libraries_of(program)
     for soname, path in libraries.items():
         shutil.copy(path, root / "lib" / soname)
@@ -41,10 +50,10 @@ def copy_tree(root: Path) -> None:
         run(["strip", "--strip-unneeded", path])
 
 
-def build(work: Path, output: Path) -> None:
+def build(programs: Iterable[Path], work: Path, output: Path) -> None:
     root = work / "toolbox"
     root.mkdir()
-    copy_tree(root)
+    copy_tree(root, programs)
     # lz4: the guest's processor is emulated at worst, so unpacking must be cheap.
     options = ("-comp", "lz4", "-all-root", "-noappend", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0")
     run(["mksquashfs", root, output, *options])

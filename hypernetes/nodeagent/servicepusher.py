@@ -4,17 +4,17 @@ import asyncio
 
 import structlog
 
-from hypernetes.nodeagent import services
+from hypernetes.nodeagent import balancer, services
 from hypernetes.nodeagent.changes import settled
 from hypernetes.nodeagent.runtime.base import Machine, MachineError
 from hypernetes.nodeagent.tenantview import TenantViews
 
 log = structlog.get_logger()
 
-# A roll-out changes endpoints many times a second, and each push makes the pod's HAProxy start over: a push waits until
-# nothing has changed for the one time, but never longer than the other.
-QUIET_SECONDS = 0.5
-MAX_DELAY_SECONDS = 2.0
+# A roll-out changes endpoints many times a second: a push waits until nothing has changed for the one time, but never
+# longer than the other.
+QUIET_SECONDS = 0.05
+MAX_DELAY_SECONDS = 0.3
 RETRY_SECONDS = 5.0
 
 
@@ -22,7 +22,7 @@ class ServicePusher:
     def __init__(self, views: TenantViews, machine: Machine, *, tenant: str, pod_uid: str, service_cidr: str) -> None:
         self._views, self._machine = views, machine
         self._tenant, self._pod_uid, self._service_cidr = tenant, pod_uid, service_cidr
-        self._pushed: services.ServiceConfig | None = None
+        self._pushed = services.IDLE if machine.services_idle else None
 
     async def push(self) -> None:
         """In force when it returns. Raises MachineError."""
@@ -32,10 +32,19 @@ class ServicePusher:
             self._views.slices(self._tenant),
             pod_uid=self._pod_uid,
             service_cidr=self._service_cidr,
+            before=self._pushed or services.IDLE,
         )
-        if wanted != self._pushed:
-            await self._machine.set_services(wanted.haproxy, wanted.maps, wanted.nftables)
-            self._pushed = wanted
+        if wanted == self._pushed:
+            return
+        before, self._pushed = self._pushed, None  # until it is known what came of it
+        table = {balancer.MAP_NAME: wanted.balancer.table()}
+        await self._machine.set_services(
+            wanted.balancer.configuration(),
+            table,
+            None if before is not None and before.nftables == wanted.nftables else wanted.nftables,
+            None if before is None else wanted.balancer.commands_from(before.balancer),
+        )
+        self._pushed = wanted
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -1,51 +1,26 @@
 """A pod's service tables: what kube-proxy does elsewhere, as configuration of the pod's own HAProxy and nftables.
 
-    Services + EndpointSlices of the pod's tenant ─► endpoints per (ClusterIP, port) ─► haproxy.cfg + services.map (TCP)
+    Services + EndpointSlices of the pod's tenant ─► endpoints per (ClusterIP, port) ─► HAProxy's slots (TCP)
                                                                                    └► nftables (UDP, redirect)
 
 Pure, and stable: equal input gives equal text, so an unchanged table is not pushed. Each pod has a balancer of its own;
 were the servers listed in the same order everywhere, the first request of every pod would meet the same endpoint. So
 each pod orders them by rendezvous hash of its own UID, which also makes ClientIP affinity a plain choice of the first
-that survives reloads.
+that survives changes of the others.
 """
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hypernetes.api import tenancy
 from hypernetes.api.models.core_v1 import Service, ServicePort
 from hypernetes.api.models.discovery_v1 import Endpoint, EndpointPort, EndpointSlice
+from hypernetes.nodeagent import balancer
+from hypernetes.nodeagent.balancer import Balancer
 
-HAPROXY_PORT = 15001
-MAP_NAME = "services.map"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-_NO_BACKEND = "none"
-
-# Idle connections live as long as conntrack lets them elsewhere.
-_HAPROXY_HEAD = f"""\
-global
-  maxconn 4000
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 24h
-  timeout server 24h
-  timeout client-fin 60s
-  timeout server-fin 60s
-  retries 3
-  option redispatch 1
-  option clitcpka
-  option srvtcpka
-frontend services
-  bind 0.0.0.0:{HAPROXY_PORT}
-  tcp-request connection set-var(sess.port) dst_port
-  tcp-request connection set-var(sess.backend) dst,concat(:,sess.port),map(/services/{MAP_NAME},{_NO_BACKEND})
-  tcp-request connection reject if {{ var(sess.backend) -m str {_NO_BACKEND} }}
-  use_backend %[var(sess.backend)]
-"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,25 +36,37 @@ class Table:
     address: str
     port: int
     protocol: str  # "TCP" or "UDP"
-    targets: tuple[Target, ...]
-    affinity: bool
+    targets: tuple[Target, ...]  # with ClientIP affinity the pod's one
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """What `Machine.set_services` takes."""
+    """What is in force in a pod, or shall be."""
 
-    haproxy: bytes
-    maps: Mapping[str, bytes]
+    balancer: Balancer
     nftables: bytes
 
 
+# As a template's clones start: nothing is served.
+IDLE = ServiceConfig(balancer.IDLE, b"")
+
+
 def config(
-    services: Iterable[Service], slices: Iterable[EndpointSlice], *, pod_uid: str, service_cidr: str
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    *,
+    pod_uid: str,
+    service_cidr: str,
+    before: ServiceConfig = IDLE,
 ) -> ServiceConfig:
-    """The tables of one pod from all services and slices of its tenant, and of no other."""
+    """The tables of one pod from all services and slices of its tenant, and of no other, after those of `before`."""
     found = tables(services, slices, pod_uid=pod_uid, service_cidr=service_cidr)
-    return ServiceConfig(_haproxy(found), {MAP_NAME: _map(found)}, _nftables(found, service_cidr))
+    balanced = {
+        f"{table.address}:{table.port}": tuple(f"{target.address}:{target.port}" for target in table.targets)
+        for table in found
+        if table.protocol == "TCP" and table.targets
+    }
+    return ServiceConfig(before.balancer.with_services(balanced), _nftables(found, service_cidr))
 
 
 def tables(
@@ -103,7 +90,7 @@ def tables(
             protocol = port.protocol or "TCP"
             if protocol in ("TCP", "UDP"):
                 targets = _ordered(_targets(own, port), pod_uid)
-                result.append(Table(address or "", port.port, protocol, targets, affinity))
+                result.append(Table(address or "", port.port, protocol, targets[:1] if affinity else targets))
     return sorted(result, key=lambda table: (ipaddress.ip_address(table.address), table.port, table.protocol))
 
 
@@ -163,31 +150,6 @@ def _ordered(targets: set[Target], pod_uid: str) -> tuple[Target, ...]:
     return tuple(sorted(targets, key=weight))
 
 
-def _backend(table: Table) -> str:
-    return f"b_{table.address}_{table.port}"
-
-
-def _haproxy(found: list[Table]) -> bytes:
-    parts = [_HAPROXY_HEAD]
-    for table in found:
-        if table.protocol != "TCP" or not table.targets:
-            continue
-        lines = [f"backend {_backend(table)}", "  balance roundrobin"]
-        for index, target in enumerate(table.targets):
-            backup = " backup" if table.affinity and index else ""
-            lines.append(f"  server s{index} {target.address}:{target.port}{backup}")
-        parts.append("\n".join(lines) + "\n")
-    return "".join(parts).encode()
-
-
-def _map(found: list[Table]) -> bytes:
-    return "".join(
-        f"{table.address}:{table.port} {_backend(table)}\n"
-        for table in found
-        if table.protocol == "TCP" and table.targets
-    ).encode()
-
-
 def _nftables(found: list[Table], service_cidr: str) -> bytes:
     """The chains of the guest's service namespace. What leaves it is masqueraded, so that a pod can be its own
     back end. What no rule has taken has no endpoint and is refused at once; passed on, it would go round between the
@@ -219,13 +181,12 @@ def _nftables(found: list[Table], service_cidr: str) -> bytes:
 
 def _tcp_rules(found: list[Table]) -> list[str]:
     known = [f"{table.address} . {table.port}" for table in found if table.protocol == "TCP" and table.targets]
-    return [f"    ip daddr . tcp dport {{ {', '.join(known)} }} redirect to :{HAPROXY_PORT}"] if known else []
+    return [f"    ip daddr . tcp dport {{ {', '.join(known)} }} redirect to :{balancer.PORT}"] if known else []
 
 
 def _udp_rule(table: Table) -> str:
     match = f"ip daddr {table.address} udp dport {table.port}"
-    targets = table.targets[:1] if table.affinity else table.targets
-    if len(targets) == 1:
-        return f"{match} dnat to {targets[0].address}:{targets[0].port}"
-    choices = ", ".join(f"{index} : {target.address} . {target.port}" for index, target in enumerate(targets))
-    return f"{match} dnat ip to numgen inc mod {len(targets)} map {{ {choices} }}"
+    if len(table.targets) == 1:
+        return f"{match} dnat to {table.targets[0].address}:{table.targets[0].port}"
+    choices = ", ".join(f"{index} : {target.address} . {target.port}" for index, target in enumerate(table.targets))
+    return f"{match} dnat ip to numgen inc mod {len(table.targets)} map {{ {choices} }}"

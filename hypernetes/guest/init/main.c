@@ -118,7 +118,7 @@ static void power_off(struct request *r)
 static void prepare(struct request *r)
 {
 	network_release_nic();
-	services_prepare(r);
+	services_set(r);
 }
 
 void dispatch_request(struct request *r)

@@ -103,6 +103,7 @@ enum tag {
 	T_CONTAINER = 51, /* nested fields of one container's status, or use */
 	T_CONFIGURED = 52,
 	T_CPU_TIME = 53, /* microseconds used since the start */
+	T_COMMAND = 54, /* a line of HAProxy's runtime commands */
 };
 
 /* Bits of T_OPTIONS. */

@@ -6,9 +6,7 @@
 
 /* Mounts the toolbox (LUN 0). */
 void services_open(void);
-/* Starts both programs idle, so that a template holds their code; answers when they stand. */
-void services_prepare(struct request *);
-/* New tables; answers when they are in force. */
+/* New tables; answers when they are in force. M_PREPARE's are those that a template's clones start from. */
 void services_set(struct request *);
 
 #endif

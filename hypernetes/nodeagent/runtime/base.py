@@ -191,6 +191,7 @@ class Machine(Protocol):
     id: str
     pid: int  # of the hypervisor
     boot_id: str
+    services_idle: bool  # `services.IDLE` is in force, as in the template that the machine is a clone of
 
     async def configure(self, config: GuestConfig) -> None:
         """Identity and network of the guest; sets its clock and reseeds its random pool. Once, before containers."""
@@ -206,8 +207,17 @@ class Machine(Protocol):
     async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         """Content and mode by relative path, in guest memory; replaces what was there atomically (`..data` link)."""
 
-    async def set_services(self, haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> None:
-        """The service tables of this pod, in force when the call returns. Before the first call nothing answers."""
+    async def set_services(
+        self,
+        haproxy: bytes,
+        maps: Mapping[str, bytes],
+        nftables: bytes | None,
+        commands: Sequence[str] | None = None,
+    ) -> None:
+        """The service tables of this pod, in force when the call returns. Before the first call nothing answers.
+
+        `nftables` None: as they are. `commands` are lines of HAProxy's runtime API that lead from what is in force to
+        this configuration; without, and where they fail, HAProxy loads it anew."""
 
     async def start_container(self, spec: ContainerSpec) -> None:
         """Returns when the command runs. Raises MachineError (`NoSuchCommand`, `NotExecutable`)."""

@@ -279,6 +279,7 @@ class FakeGuest:
 class FakeMachine:
     def __init__(self, host: "FakeHost", guest: FakeGuest, services: GuestServices) -> None:
         self.id, self.pid, self.boot_id = guest.spec.id, guest.pid, guest.boot_id
+        self.services_idle = False
         self.guest = guest
         self.services = services
         self._host = host
@@ -304,8 +305,16 @@ class FakeMachine:
     async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         self._alive().volumes[name] = {path: content for path, (content, _) in files.items()}
 
-    async def set_services(self, haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> None:
-        self._alive().services = (haproxy, dict(maps), nftables)
+    async def set_services(
+        self,
+        haproxy: bytes,
+        maps: Mapping[str, bytes],
+        nftables: bytes | None,
+        commands: Sequence[str] | None = None,
+    ) -> None:
+        before = self._alive().services
+        kept = before[2] if nftables is None and before is not None else nftables or b""
+        self._alive().services = (haproxy, dict(maps), kept)
 
     async def start_container(self, spec: ContainerSpec) -> None:
         guest = self._alive()

@@ -108,10 +108,13 @@ class QemuMachine:
         record: MachineRecord,
         services: GuestServices,
         release: Callable[[MachineRecord], Awaitable[None]],
+        *,
+        services_idle: bool = False,
     ) -> None:
         self.id = record.id
         self.pid = record.process.pid
         self.boot_id = record.boot_id
+        self.services_idle = services_idle
         self._state = state
         self._record = record
         self._release = release
@@ -124,7 +127,6 @@ class QemuMachine:
         self._supervisor: asyncio.Task[None] | None = None
         self._disk_lock = asyncio.Lock()
         self._services_lock = asyncio.Lock()
-        self._tables: bytes | None = None
         self._ending = False
 
     # Life
@@ -269,14 +271,17 @@ class QemuMachine:
     async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         await self._request(FrameType.WRITE_VOLUME, messages.volume_message(name, files))
 
-    async def set_services(self, haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> None:
-        message = messages.services_message(haproxy, maps, nftables)
+    async def set_services(
+        self,
+        haproxy: bytes,
+        maps: Mapping[str, bytes],
+        nftables: bytes | None,
+        commands: Sequence[str] | None = None,
+    ) -> None:
+        message = messages.services_message(haproxy, maps, nftables, commands)
         async with self._services_lock:
-            if message == self._tables:
-                return
-            self._tables = None
+            self.services_idle = False
             await self._request(FrameType.SERVICES, message, seconds=SERVICES_SECONDS)
-            self._tables = message
 
     async def start_container(self, spec: ContainerSpec) -> None:
         await self._request(FrameType.START, messages.container_message(spec), seconds=START_SECONDS)

@@ -137,10 +137,19 @@ def volume_message(name: str, files: Mapping[str, tuple[bytes, int]]) -> bytes:
     return message.build()
 
 
-def services_message(haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> bytes:
-    message = MessageBuilder().blob(Tag.HAPROXY, haproxy).blob(Tag.NFTABLES, nftables)
-    for name, content in maps.items():
-        message.text(Tag.NAME, name).blob(Tag.CONTENT, content)
+def services_message(
+    haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes | None, commands: Sequence[str] | None
+) -> bytes:
+    """`commands` None: HAProxy loads the configuration; none: it has nothing to do."""
+    message = MessageBuilder()
+    if nftables is not None:
+        message.blob(Tag.NFTABLES, nftables)
+    if commands is None or commands:
+        message.blob(Tag.HAPROXY, haproxy)
+        for name, content in maps.items():
+            message.text(Tag.NAME, name).blob(Tag.CONTENT, content)
+    for line in commands or ():
+        message.text(Tag.COMMAND, line)
     return message.build()
 
 

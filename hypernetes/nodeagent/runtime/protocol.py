@@ -101,6 +101,7 @@ class Tag(IntEnum):
     CONTAINER = 51  # nested fields of one container's status, or use
     CONFIGURED = 52
     CPU_TIME = 53  # microseconds used since the start
+    COMMAND = 54  # a line of HAProxy's runtime commands
 
 
 class Option(IntFlag):

@@ -211,7 +211,7 @@ class QemuRuntime:
         snapshot: template.Snapshot | None = None,
     ) -> QemuMachine:
         process = boot.watch(record.process, state)
-        machine = QemuMachine(state, record, services, self._release)
+        machine = QemuMachine(state, record, services, self._release, services_idle=snapshot is not None)
         try:
             if snapshot is None:
                 connections = await boot.connect(process, state, machine, BOOT_SECONDS)

@@ -1,7 +1,7 @@
 """Templates: machines booted once and kept as memory and device state, of which pods' machines are clones.
 
     boot ─► PREPARE ─► stop ─► device state ─► kill ─► seal          clone: map the memory privately, load the state,
-    (hn-init, nft warm, HAProxy idle, NIC without a driver)                 continue, IDENTIFY
+    (hn-init, HAProxy and the loader of tables idle, NIC without a driver)                 continue, IDENTIFY
 
 A template is made when a shape is first needed (hn-agent's start needs that of a plain pod, so that the first pod
 finds it), and the machines that need it wait for it: cold boots beside it would
@@ -25,7 +25,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from hypernetes.nodeagent.runtime import hypervisor, qemu, taps
+from hypernetes.nodeagent import balancer, services
+from hypernetes.nodeagent.runtime import hypervisor, messages, qemu, taps
 from hypernetes.nodeagent.runtime.bare import bare_machine
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.boot import Connections
@@ -37,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 TEMPLATES_MAX = 4
 BOOT_SECONDS = 60.0
-PREPARE_SECONDS = 60.0  # the first run of nft and of HAProxy
+PREPARE_SECONDS = 60.0  # the first run of both
 # A shape whose template failed boots cold for this long: what broke it may have been a passing want of memory.
 BROKEN_SECONDS = 300.0
 SEAL_SECONDS = 5.0
@@ -173,13 +174,19 @@ async def make(host: Host, key: TemplateKey) -> Snapshot:
 
 
 async def _save(machine: Connections, state_fd: int) -> None:
-    await machine.link.request(FrameType.PREPARE, b"", seconds=PREPARE_SECONDS)
+    await machine.link.request(FrameType.PREPARE, _idle_services(), seconds=PREPARE_SECONDS)
     machine.link.close()
     await machine.monitor.run("stop")
     await _share_memory(machine.monitor)
     await machine.monitor.run("getfd", {"fdname": _STATE_NAME}, fd=state_fd)
     await machine.monitor.run("migrate", {"uri": f"fd:{_STATE_NAME}"})
     await machine.monitor.wait_event("MIGRATION", status="completed")
+
+
+def _idle_services() -> bytes:
+    idle = services.IDLE.balancer
+    table = {balancer.MAP_NAME: idle.table()}
+    return messages.services_message(idle.configuration(), table, services.IDLE.nftables, balancer.PRACTICE)
 
 
 async def resume(monitor: Monitor, snapshot: Snapshot) -> None:

@@ -8,14 +8,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from hypernetes.api.models.core_v1 import Service
 from hypernetes.api.models.discovery_v1 import EndpointSlice
-from hypernetes.nodeagent import services
+from hypernetes.nodeagent import balancer, services
+from hypernetes.nodeagent.balancer import Balancer, Slot
 from tests.integration.networks.namespaces import Namespace
 
 CIDR, POD = "10.254.0.0/16", "10.0.0.5"
@@ -72,41 +74,94 @@ class Pod:
         subprocess.run(["ip", "link", "set", link, "netns", path], check=True, pass_fds=[self._services.descriptor])
 
     def set_services(self, config: services.ServiceConfig) -> None:
-        table = self._directory / services.MAP_NAME
-        table.write_bytes(config.maps[services.MAP_NAME])
+        """By a configuration that HAProxy loads."""
+        self._load_rules(config)
+        (self._directory / balancer.MAP_NAME).write_bytes(config.balancer.table())
         configuration = self._directory / "haproxy.cfg"
-        configuration.write_bytes(config.haproxy.replace(b"/services/" + services.MAP_NAME.encode(), bytes(table)))
-        rules = self._directory / "rules.nft"
-        rules.write_bytes(b"flush ruleset\n" + config.nftables)
-        self._services.command(f"nft -f {rules}")
+        configuration.write_text(self._here(config.balancer.configuration().decode()))
         self._stop_haproxy()
         self._haproxy = self._services.run(lambda: subprocess.Popen(["haproxy", "-db", "-f", str(configuration)]))
         deadline = time.monotonic() + 30
-        while str(services.HAPROXY_PORT) not in self._services.command("ss -Hltn").stdout:
+        while str(balancer.PORT) not in self._services.command("ss -Hltn").stdout:
             assert time.monotonic() < deadline, "HAProxy doesn't listen"
             assert self._haproxy.poll() is None
             time.sleep(0.05)
 
+    def change_services(self, config: services.ServiceConfig, before: services.ServiceConfig) -> list[str]:
+        """By commands; what HAProxy answered to each that answered."""
+        self._load_rules(config)
+        lines = config.balancer.commands_from(before.balancer)
+        assert lines is not None
+        return [said for line in lines for said in self.tell(self._here(line)).splitlines() if said]
+
+    def in_force(self) -> Balancer:
+        """What HAProxy says of its slots."""
+        keys = {}
+        for line in self.tell(self._here(f"show map /services/{balancer.MAP_NAME}")).splitlines():
+            if line:
+                _, key, slot = line.split()
+                keys[slot] = key
+        servers: dict[str, list[str]] = {}
+        for line in self.tell("show servers state").splitlines()[2:]:
+            values = line.split()
+            if values and values[6] == "0":  # not in maintenance
+                servers.setdefault(values[1], []).append(f"{values[4]}:{values[18]}")
+        return Balancer(
+            tuple(
+                Slot(keys[slot], tuple(servers[slot])) if slot in keys else None
+                for slot in (f"slot{number}" for number in range(balancer.SLOTS_MIN))
+            )
+        )
+
+    def tell(self, line: str) -> str:
+        with socket.socket(socket.AF_UNIX) as admin, contextlib.closing(admin):
+            admin.connect(str(self._directory / "admin"))
+            admin.sendall(f"{line}\n".encode())
+            return b"".join(iter(lambda: admin.recv(65536), b"")).decode()
+
+    def _here(self, text: str) -> str:
+        """With the guest's paths in this test's directory."""
+        return text.replace("/services/", f"{self._directory}/").replace("/run/admin", f"{self._directory}/admin")
+
+    def _load_rules(self, config: services.ServiceConfig) -> None:
+        rules = self._directory / "rules.nft"
+        rules.write_bytes(b"flush ruleset\n" + config.nftables)
+        self._services.command(f"nft -f {rules}")
+
     def serve(self, port: int, word: bytes) -> contextlib.AbstractContextManager[socket.socket]:
         """Says its word to each connection."""
+        return self._answer(port, lambda connection: connection.sendall(word))
+
+    def _answer(
+        self, port: int, talk: Callable[[socket.socket], object]
+    ) -> contextlib.AbstractContextManager[socket.socket]:
         listener = self._pod.run(lambda: socket.create_server(("0.0.0.0", port)))
 
-        def answer() -> None:
+        def converse(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), connection:
+                talk(connection)
+
+        def accept() -> None:
             with contextlib.suppress(OSError):  # closed: the test is over
                 while True:
                     connection, _ = listener.accept()
-                    with connection:
-                        connection.sendall(word)
+                    threading.Thread(target=converse, args=(connection,), daemon=True).start()
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
         return contextlib.closing(_Shut(listener))  # type: ignore[arg-type]
 
-    def ask(self, address: str, port: int = 80) -> bytes:
-        def connect() -> bytes:
-            with socket.create_connection((address, port), PROMPT_SECONDS) as connection:
-                return connection.recv(100)
+    def echo(self, port: int) -> contextlib.AbstractContextManager[socket.socket]:
+        """Says to each connection what it hears."""
+        return self._answer(
+            port, lambda connection: [connection.sendall(heard) for heard in iter(lambda: connection.recv(100), b"")]
+        )
 
-        return self._pod.run(connect)
+    def connect(self, address: str, port: int = 80) -> socket.socket:
+        return self._pod.run(lambda: socket.create_connection((address, port), PROMPT_SECONDS))
+
+    def ask(self, address: str, port: int = 80) -> bytes:
+        with self.connect(address, port) as connection:
+            return connection.recv(100)
 
     def ask_by_udp(self, address: str, port: int = 80) -> bytes:
         def send() -> bytes:
@@ -173,3 +228,55 @@ def test_a_service_that_gets_an_endpoint_answers_and_one_that_loses_it_refuses(p
             else:
                 with pytest.raises(ConnectionRefusedError):
                     pod.ask("10.254.0.10")
+
+
+# What hn-init takes for success (guest/init/services.c), beside silence.
+EXPECTED = {
+    "New server registered.",
+    "Server deleted.",
+    "Already exists a server with the same name in backend.",
+    "Server still has connections attached to it, cannot remove it.",
+}
+
+
+def served(of: Balancer) -> dict[str, set[str]]:
+    return {slot.key: set(slot.servers) for slot in of.slots if slot is not None}
+
+
+def test_commands_lead_where_a_configuration_would(pod: Pod) -> None:
+    """Fifty changes in a row, among them ones that come back: what HAProxy then has is what was wanted."""
+    random = Random(7)
+    before = services.IDLE
+    pod.set_services(before)
+    for _ in range(50):
+        wanted = {
+            f"10.254.0.{number}:80": tuple(f"10.0.0.{each}:8080" for each in random.sample(range(8), 1 + number % 4))
+            for number in random.sample(range(10, 24), random.randint(0, 12))
+        }
+        after = services.ServiceConfig(before.balancer.with_services(wanted), b"")
+        assert set(pod.change_services(after, before)) <= EXPECTED
+        assert served(pod.in_force()) == {key: set(servers) for key, servers in wanted.items()}
+        before = after
+
+
+def test_connections_go_on_while_their_endpoint_goes_and_comes_back(pod: Pod) -> None:
+    found = [service("web", "10.254.0.10")]
+    one, other = endpoint("web", POD, 8080), endpoint("web", POD, 8081)
+    history = [
+        services.config(found, slices, pod_uid="uid", service_cidr=CIDR, before=services.IDLE)
+        for slices in ([one], [other], [one])
+    ]
+    pod.set_services(history[0])
+    with pod.echo(8080) as _, pod.serve(8081, b"other"), pod.connect("10.254.0.10") as connection:
+        connection.sendall(b"first")
+        assert connection.recv(100) == b"first"
+        said = pod.change_services(history[1], history[0])
+        assert "Server still has connections attached to it, cannot remove it." in said
+        assert pod.ask("10.254.0.10") == b"other"
+        connection.sendall(b"still there")
+        assert connection.recv(100) == b"still there"
+        said = pod.change_services(history[2], history[1])
+        assert "Already exists a server with the same name in backend." in said
+        with pod.connect("10.254.0.10") as again:
+            again.sendall(b"back")
+            assert again.recv(100) == b"back"

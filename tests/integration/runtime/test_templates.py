@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hypernetes.nodeagent import sizing
+from hypernetes.nodeagent import balancer, sizing
 from hypernetes.nodeagent.runtime import qemu_runtime
 from hypernetes.nodeagent.runtime.base import GuestConfig, Machine, Mount, Nic
 from hypernetes.nodeagent.runtime.qemu import Accel
@@ -165,13 +165,26 @@ async def test_clones_have_a_mac_and_a_network_of_their_own(bench: QemuBench) ->
                 assert is_clone(two)
                 assert await shell(one, "hostname; cat /sys/class/net/eth0/address") == "one\n02:00:00:00:00:05\n"
                 assert await shell(two, "hostname; cat /sys/class/net/eth0/address") == "two\n02:00:00:00:00:06\n"
-                await one.set_services(HAPROXY, {"services.map": MAP}, NFTABLES)
+                await serve_by_commands(one)
                 await one.start_container(container(["nc", "10.254.0.10", "80"], "client.0", stdin=True))
                 assert (await collect(one, "client.0"))[0] == b"from 10.0.0.5\n"
+                # Commands that HAProxy doesn't know: it loads the configuration.
+                await one.set_services(HAPROXY, {"services.map": MAP}, None, ["no such command"])
+                await one.start_container(container(["nc", "10.254.0.10", "80"], "client.1", stdin=True))
+                assert (await collect(one, "client.1"))[0] == b"from 10.0.0.5\n"
         finally:
             for tap in taps:
                 os.close(tap)
             await runtime.close()
+
+
+async def serve_by_commands(machine: Machine) -> None:
+    """Leads 10.254.0.10:80 to the bench's server: the configuration that goes along is one that can't be loaded."""
+    assert machine.services_idle
+    served = balancer.IDLE.with_services({"10.254.0.10:80": ("10.0.0.1:8080",)})
+    table = {balancer.MAP_NAME: served.table()}
+    await machine.set_services(b"nonsense", table, NFTABLES, served.commands_from(balancer.IDLE))
+    assert not machine.services_idle
 
 
 async def test_a_machine_finds_the_template_that_was_prepared(bench: QemuBench) -> None:

@@ -71,7 +71,15 @@ class FakeMachine:
     async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.files[name] = dict(files)
 
-    async def set_services(self, haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes) -> None:
+    services_idle = False
+
+    async def set_services(
+        self,
+        haproxy: bytes,
+        maps: Mapping[str, bytes],
+        nftables: bytes | None,
+        commands: Sequence[str] | None = None,
+    ) -> None:
         self.services.append((haproxy, maps, nftables))
 
     async def start_container(self, spec: base.ContainerSpec) -> None:
