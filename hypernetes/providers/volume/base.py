@@ -196,6 +196,11 @@ class NodeVolumes(Protocol):
         """How to open a volume that is attached to this node. Idempotent, and asked again after the storage process
         has crashed. Raises VolumeError: Unavailable where another still holds it."""
 
+    async def opened(self, volume: Handle, metadata: Mapping[str, str], *, read_only: bool) -> None:
+        """The storage process has opened what `open` described, after its crash too, and nobody can use it yet: what
+        a later `fence` needs is put down. Raises VolumeError where this node may not have the volume any more; then
+        the storage process must let go of it, and no guest gets it."""
+
     async def close(self, volume: Handle) -> None:
         """The storage process has let go of it: what `open` took is given back. One that isn't open is no error."""
 
