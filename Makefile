@@ -99,6 +99,7 @@ test-vm: $(STAMP) ## integration tests with virtual machines
 
 .PHONY: test-openstack
 test-openstack: $(STAMP) ## a control plane with real OpenStack services, installed into build/openstack
+	@$(PYTHON) -m tests.openstack.environments
 	@$(PYTEST) tests/openstack
 
 .PHONY: test-e2e

@@ -1,13 +1,17 @@
-"""One Keystone and one Neutron for all tests here; what a test makes in them has a name of its own."""
+"""One Keystone, Neutron and Cinder for all tests here; what a test makes in them has a name of its own."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.openstack.cephs import Ceph
+from tests.openstack.cinders import Cinder
 from tests.openstack.databases import MariaDB
 from tests.openstack.keystones import SERVICE, Keystone
 from tests.openstack.neutrons import Neutron
 from tests.openstack.ovns import OVN
+from tests.openstack.rabbits import RabbitMQ
+from tests.openstack.storagenetworks import StorageNetwork
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,51 @@ def neutron(
     service = Neutron(tmp_path_factory.mktemp("neutron") / "neutron", keystone, mariadb, ovn)
     try:
         service.enrol()
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def storage_network() -> Iterator[StorageNetwork]:
+    network = StorageNetwork()
+    try:
+        network.start()
+        yield network
+    finally:
+        network.stop()
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory, storage_network: StorageNetwork) -> Iterator[Ceph]:
+    cluster = Ceph(tmp_path_factory.mktemp("ceph") / "ceph", storage_network.address)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """Which may still be starting."""
+    broker = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def cinder(
+    tmp_path_factory: pytest.TempPathFactory, rabbit: RabbitMQ, ceph: Ceph, keystone: Keystone, mariadb: MariaDB
+) -> Iterator[Cinder]:
+    service = Cinder(tmp_path_factory.mktemp("cinder") / "cinder", keystone, mariadb, rabbit, ceph)
+    try:
+        service.enrol()
+        rabbit.wait()
         service.start()
         yield service
     finally:

@@ -11,19 +11,20 @@ from tests.openstack import environments
 from tests.openstack.daemons import Daemon, run
 from tests.openstack.gunicorns import variables
 
-# What brings a service's database to its schema.
+# What brings a service's database to its schema: its lock, and a command.
 _MIGRATIONS: Mapping[str, tuple[str, ...]] = {
-    "neutron": ("neutron-db-manage", "upgrade", "heads"),
-    "octavia": ("octavia-db-manage", "upgrade", "head"),
+    "cinder": (environments.CINDER, "cinder-manage", "db", "sync"),
+    "neutron": (environments.SHARED, "neutron-db-manage", "upgrade", "heads"),
+    "octavia": (environments.SHARED, "octavia-db-manage", "upgrade", "head"),
 }
 
 
 class MariaDB:
-    """With the databases of Neutron and Octavia in it, empty but for their schema."""
+    """With the databases of Cinder, Neutron and Octavia in it, empty but for their schema."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.environment = directory, environments.installed()
-        shutil.copytree(_prepared(self.environment), directory, dirs_exist_ok=True)
+        self.directory = directory
+        shutil.copytree(_prepared(), directory, dirs_exist_ok=True)
         self._daemon: Daemon | None = None
 
     def url(self, service: str) -> str:
@@ -59,9 +60,9 @@ def _answering(directory: Path) -> Callable[[], bool]:
     return lambda: subprocess.run(ping, capture_output=True, timeout=30).returncode == 0
 
 
-def _prepared(environment: Path) -> Path:
-    """A directory with both databases, made once: migrations take half a minute."""
-    prepared = environments.cached("mariadb")
+def _prepared() -> Path:
+    """A directory with all databases, made once: migrations take half a minute."""
+    prepared = environments.cached(f"mariadb-{environments.digest(environments.CINDER)}")
     if prepared.exists():
         return prepared
     making = prepared.with_suffix(f".{os.getpid()}")
@@ -72,7 +73,7 @@ def _prepared(environment: Path) -> Path:
         for service in _MIGRATIONS:
             run(["mariadb", "-S", making / "mysql.sock", "-e", f"CREATE DATABASE {service}"])
         with ThreadPoolExecutor() as threads:
-            list(threads.map(lambda service: _migrate(environment, making, service), _MIGRATIONS))
+            list(threads.map(lambda service: _migrate(making, service), _MIGRATIONS))
     finally:
         daemon.stop()
     try:
@@ -82,12 +83,13 @@ def _prepared(environment: Path) -> Path:
     return prepared
 
 
-def _migrate(environment: Path, directory: Path, service: str) -> None:
+def _migrate(directory: Path, service: str) -> None:
     configuration = directory / f"{service}.conf"
     configuration.write_text(
         f"[DEFAULT]\ntransport_url = fake://\ncore_plugin = ml2\n[database]\nconnection = {url(directory, service)}\n"
     )
-    command, *rest = _MIGRATIONS[service]
+    lock, command, *rest = _MIGRATIONS[service]
+    environment = environments.installed(lock)
     run(
         [environment / "bin" / command, "--config-file", configuration, *rest],
         {**os.environ, **variables(environment, directory)},
