@@ -57,6 +57,7 @@ class NodeVolumeSpec(Model):
     size: Quantity | None = None
     snapshot: bool | None = None
     source: NodeVolumeSource | None = None
+    attached: bool | None = None
 
 
 class NodeVolumeStatus(Model):

@@ -201,7 +201,7 @@ class NodeVolumes(Protocol):
         a later `fence` needs is put down. Raises VolumeError where this node may not have the volume any more; then
         the storage process must let go of it, and no guest gets it."""
 
-    async def close(self, volume: Handle) -> None:
+    async def close(self, volume: Handle, metadata: Mapping[str, str]) -> None:
         """The storage process has let go of it: what `open` took is given back. One that isn't open is no error."""
 
 
@@ -227,6 +227,30 @@ class NodeVolumeObjects(Protocol):
 
     async def zone(self, node: str) -> str | None:
         """The node's label `topology.kubernetes.io/zone`."""
+
+
+class FileKeeper(NodeVolumes, Protocol):
+    """A node's half that keeps volumes on the node itself; hn-agent makes its NodeVolumes true with it. `uid` is a
+    NodeVolume's: no name that a tenant gives leads to a file."""
+
+    async def make(self, uid: str, size_bytes: int | None, source_uid: str | None) -> int:
+        """Makes a volume, empty or as its source is at this moment (hn-agent stops writes to it meanwhile); the size
+        is at least its source's. Returns the size. One that is there already stays. Raises Exhausted, Refused."""
+
+    async def grow(self, uid: str, size_bytes: int) -> int:
+        """Returns the size, never less than before. Raises Exhausted."""
+
+    async def size(self, uid: str) -> int | None:
+        """None where there is none."""
+
+    async def remove(self, uid: str) -> None:
+        """One that is gone is no error."""
+
+    async def kept(self) -> frozenset[str]:
+        """UIDs of all volumes of the node."""
+
+    async def free_bytes(self) -> int:
+        """What is left for new volumes, when all that there are have been filled."""
 
 
 @dataclass(frozen=True, slots=True)
