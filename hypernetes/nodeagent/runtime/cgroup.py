@@ -19,6 +19,7 @@ REMOVE_SECONDS = 5.0
 class Limits:
     memory_bytes: int
     cpus: float
+    pids: int = PIDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ def settings(limits: Limits, *, unified: bool) -> dict[str, dict[str, str]]:
         return {
             "memory": {"memory.max": str(limits.memory_bytes)},
             "cpu": {"cpu.max": f"{quota} {CPU_PERIOD_MICROSECONDS}"},
-            "pids": {"pids.max": str(PIDS_MAX)},
+            "pids": {"pids.max": str(limits.pids)},
         }
     return {
         "memory": {"memory.limit_in_bytes": str(limits.memory_bytes)},
         "cpu": {"cpu.cfs_period_us": str(CPU_PERIOD_MICROSECONDS), "cpu.cfs_quota_us": quota},
-        "pids": {"pids.max": str(PIDS_MAX)},
+        "pids": {"pids.max": str(limits.pids)},
     }
 
 
