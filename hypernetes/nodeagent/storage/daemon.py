@@ -38,7 +38,7 @@ def command_line(mark: Path, uid: int, nbd_fd: int, monitor_fd: int, *, network:
 def opening(
     source: BlockSource, limits: Mapping[str, str], fds: Mapping[Path, int], *, read_only: bool
 ) -> list[Command]:
-    """Monitor commands that open the source and export it. `fds` are the inherited descriptors of its paths."""
+    """Monitor commands that open the source. `fds` are the inherited descriptors of its paths."""
     commands: list[Command] = [
         ("object-add", {"qom-type": "secret", "id": name, "data": value.decode()})
         for name, value in source.secrets.items()
@@ -53,7 +53,7 @@ def opening(
         "read-only": read_only,
     }  # fmt: skip
     commands.append(("blockdev-add", top))
-    return [*commands, *exporting(read_only=read_only)]
+    return commands
 
 
 def exporting(*, read_only: bool) -> list[Command]:

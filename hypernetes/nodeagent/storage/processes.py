@@ -249,8 +249,13 @@ class StorageProcesses:
             monitor = await self._monitor(key)
             for command, arguments in daemon.opening(source, opened.metadata, fds, read_only=opened.read_only):
                 await monitor.run(command, arguments)
-        except QmpError as error:
+            await provider.opened(opened.source[1], opened.metadata, read_only=opened.read_only)
+            for command, arguments in daemon.exporting(read_only=opened.read_only):
+                await monitor.run(command, arguments)
+        except (QmpError, VolumeError) as error:
             await to_the_end(lambda: self._end(opened))
+            if isinstance(error, VolumeError):
+                raise
             raise Unavailable("StorageProcess", f"the volume can't be opened: {error.message}") from error
         log.info("storage.opened", pod=opened.pod_uid, volume=opened.volume, handle=opened.handle)
 

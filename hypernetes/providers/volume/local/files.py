@@ -44,6 +44,9 @@ class LocalFiles:
         }  # fmt: skip
         return BlockSource({"driver": "raw", "discard": "unmap", "file": file}, paths=(path,))
 
+    async def opened(self, volume: Handle, metadata: Mapping[str, str], *, read_only: bool) -> None:
+        """A node's own file needs no fence."""
+
     async def close(self, volume: Handle, metadata: Mapping[str, str]) -> None:
         """Nobody but root may open the file any more."""
         await asyncio.to_thread(_take_back, self._path(metadata.get(UID, "")))
