@@ -29,6 +29,7 @@ only bridges the moment between a write and its return through the cache; after 
     disruption.py                 what disruption budgets allow (+ disruptionbudgets.py)
     resourcequotas.py             which quotas are in force; the API server counts
     storageprotection.py          claims and volumes that are deleted in use
+    volumes/                      claims bound, made, attached, grown, copied
     servicecidrs.py               ranges that services have addresses of
     networks.py, ports.py         networks by their provider; address claims nobody holds any more
     projects.py                   tenants of an identity provider's projects

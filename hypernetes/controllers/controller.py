@@ -23,6 +23,10 @@ _REST, _LONGEST_REST = 3.0, 1.0
 _log = structlog.get_logger(__name__)
 
 
+class Unfinished(Exception):
+    """What `reconcile` can't do yet, and has told people why: it is tried again, with back-off."""
+
+
 def is_failure(error: BaseException) -> bool:
     """Whether people should be told: that nothing is made in what ends or is suspended, is as it should be."""
     return not any(has_cause(error, cause) for cause in _NO_FAILURES)
@@ -91,6 +95,9 @@ class Controller(ABC):
                 _log.warning(
                     "reconcile failed", controller=self.name, key=str(key), error=str(error), retry_in=round(delay, 2)
                 )
+        except Unfinished as error:
+            delay = self.queue.add_rate_limited(key)
+            _log.info("unfinished", controller=self.name, key=str(key), why=str(error), retry_in=round(delay, 2))
         except Exception:  # noqa: BLE001  one key's bug must not end the work on all others
             delay = self.queue.add_rate_limited(key)
             _log.exception("reconcile failed", controller=self.name, key=str(key), retry_in=round(delay, 2))

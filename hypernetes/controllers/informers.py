@@ -28,6 +28,8 @@ from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
 from hypernetes.api.models.networking_v1 import IPAddress, ServiceCIDR
 from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.rbac_v1 import ClusterRole
+from hypernetes.api.models.snapshot_v1 import VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent
+from hypernetes.api.models.storage_v1 import StorageClass, VolumeAttachment, VolumeAttributesClass
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.api.tenancy import SYSTEM_TENANT
@@ -35,6 +37,7 @@ from hypernetes.client import Client, Informer
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import MetadataInformer
 from hypernetes.controllers.addresses import SERVICE_NAME_LABEL
+from hypernetes.controllers.volumes import names
 
 BOOTSTRAP_TOKEN = "bootstrap.kubernetes.io/token"  # a type of Secrets
 
@@ -136,20 +139,31 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Namespace: {},
     Network: {},
     Node: {},
-    PersistentVolumeClaim: {},
-    Pod: {"controller": _controllers, "orphan": _orphan, "label": _labels, "node": _node},
+    PersistentVolumeClaim: {"class": names.index_class, "volume": names.index_volume_of_claim},
+    Pod: {
+        "controller": _controllers, "orphan": _orphan, "label": _labels, "node": _node,
+        "claim": names.index_claims_of_pod, "storage": names.index_storage_of_pod,
+    },
     Port: {"network": _network, "pod": _port_pod},
     ReplicaSet: {"controller": _controllers},
     StatefulSet: {},
     ServiceAccount: {},
     ReplicationController: {},
-    PersistentVolume: {},
+    PersistentVolume: {
+        "claim": names.index_claim_of_volume, "class": names.index_class, "storage": names.index_storage_of_volume,
+    },
     PodDisruptionBudget: {},
     ResourceQuota: {},
     Service: {"selector": _selector},
     ServiceCIDR: {},
+    StorageClass: {},
     Tenant: {"project": _project},
-}
+    VolumeAttachment: {"storage": names.index_storage_of_attachment, "node": names.index_node_of_attachment},
+    VolumeAttributesClass: {},
+    VolumeSnapshot: {},
+    VolumeSnapshotClass: {},
+    VolumeSnapshotContent: {},
+}  # fmt: skip
 
 
 class Informers:

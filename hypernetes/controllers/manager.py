@@ -39,8 +39,19 @@ from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProt
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.tokencleaner import TokenCleaner
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
+from hypernetes.controllers.volumes.attachments import VolumeAttachments
+from hypernetes.controllers.volumes.binder import ClaimBinder
+from hypernetes.controllers.volumes.ephemeral import EphemeralVolumes
+from hypernetes.controllers.volumes.expansion import VolumeExpansion
+from hypernetes.controllers.volumes.phases import VolumePhases
+from hypernetes.controllers.volumes.providers import Providers
+from hypernetes.controllers.volumes.provisioner import VolumeProvisioner
+from hypernetes.controllers.volumes.reclaimer import VolumeReclaimer
+from hypernetes.controllers.volumes.snapshotcontents import VolumeSnapshotContents
+from hypernetes.controllers.volumes.snapshots import VolumeSnapshots
 from hypernetes.providers.identity.base import IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
+from hypernetes.providers.volume.base import VolumeProvider
 
 COMPONENT = "hn-controllers"
 
@@ -55,6 +66,7 @@ class Settings:
     controllers: str = selection.ALL  # see selection.py
     projects: IdentityProvider | None = None  # whose projects are tenants, opened
     project_grace: float = DEFAULT_GRACE_SECONDS
+    volumes: tuple[VolumeProvider, ...] = ()  # the drivers that claims may ask for
 
 
 def controllers(
@@ -88,10 +100,20 @@ def controllers(
         Networks(*shared, provider),
         Ports(*shared, settings.port_grace),
         PodGarbage(*shared),
+        *_of_volumes(Providers(settings.volumes), *shared),
         TokenCleaner(*shared),
         CSRCleaner(*shared),
         *_following(settings, *shared),
     ]
+
+
+def _of_volumes(
+    providers: Providers, client: Client, informers: Informers, recorder: EventRecorder
+) -> Iterator[Controller]:
+    shared = (client, informers, recorder)
+    yield from (ClaimBinder(*shared), VolumePhases(*shared), EphemeralVolumes(*shared), VolumeSnapshots(*shared))
+    for kind in (VolumeProvisioner, VolumeReclaimer, VolumeAttachments, VolumeExpansion, VolumeSnapshotContents):
+        yield kind(*shared, providers)
 
 
 def _following(

@@ -12,24 +12,16 @@ from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import pods as podfacts
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, namespace_index
+from hypernetes.controllers.volumes.names import claims_of
 
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 
 
-def claims_of(pod: Pod) -> set[str]:
-    """The claims that a pod names, those made for its ephemeral volumes among them."""
-    found = set()
-    for volume in pod.spec.volumes:
-        if volume.persistent_volume_claim is not None:
-            found.add(volume.persistent_volume_claim.claim_name)
-        elif volume.ephemeral is not None:
-            found.add(f"{pod.metadata.name}-{volume.name}")
-    return found
-
-
 def is_used(claim: str, pods: Iterable[Pod]) -> bool:
     """By a pod on a node. One that has none yet will find the claim ending, and doesn't start."""
-    return any(pod.spec.node_name and not podfacts.is_finished(pod) and claim in claims_of(pod) for pod in pods)
+    return any(
+        pod.spec.node_name and not podfacts.is_finished(pod) and claim in claims_of(pod).values() for pod in pods
+    )
 
 
 class _Protection(Controller):
@@ -67,7 +59,7 @@ class ClaimProtection(_Protection):
 
     def _pod_changed(self, key: Key, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or podfacts.is_finished(new)):
-            for name in claims_of(old):
+            for name in claims_of(old).values():
                 self.queue.add(Key(key.tenant, key.namespace, name))
 
     async def reconcile(self, key: Key) -> float | None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from hypernetes.api.models.core_v1 import Pod
-from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection, claims_of, is_used
+from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection, is_used
+from hypernetes.controllers.volumes.names import claims_of
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
 from tests.unit.controllers.test_stories import delete, pod, thing
@@ -36,7 +37,7 @@ def test_a_claim_is_used_by_pods_on_nodes(pods, used):
 
 def test_ephemeral_volumes_have_claims_named_after_pod_and_volume():
     spec = {"volumes": [{"name": "scratch", "ephemeral": {}}, {"name": "e", "emptyDir": {}}], "containers": []}
-    assert claims_of(Pod.from_dict({"metadata": {"name": "p"}, "spec": spec})) == {"p-scratch"}
+    assert claims_of(Pod.from_dict({"metadata": {"name": "p"}, "spec": spec})) == {"scratch": "p-scratch"}
 
 
 @pytest.mark.looptime
