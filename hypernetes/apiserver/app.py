@@ -117,7 +117,7 @@ class Application:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._limits = Limits()
+        self._limits = Limits(parts.fairness)
         self._event_rates = EventRates(parts.lookups, time.monotonic)
 
     async def handle(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:

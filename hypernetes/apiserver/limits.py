@@ -23,6 +23,7 @@ from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn.users import User
 from hypernetes.apiserver.authz.asking import needed
 from hypernetes.apiserver.compression import compressed
+from hypernetes.apiserver.fairness import Fairness, TooManyWait, cost
 from hypernetes.apiserver.handlers import negotiation
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.largebodies import is_large
@@ -110,31 +111,53 @@ class Limits:
     """The limits of one server."""
 
     def __init__(
-        self, *, reading: int = READING_PLACES, writing: int = WRITING_PLACES, watches: int = WATCHES_PER_WEIGHT,
-        streams: int = STREAMS_PER_WEIGHT,
+        self, fairness: Fairness, *, reading: int = READING_PLACES, writing: int = WRITING_PLACES,
+        watches: int = WATCHES_PER_WEIGHT, streams: int = STREAMS_PER_WEIGHT,
     ) -> None:  # fmt: skip
+        self._fairness = fairness
         self._reading, self._writing, self._bodies = Places(reading), Places(writing), Bodies()
         self._watches, self._streams = Open(watches, "watches"), Open(streams, "streams")
 
     def carry_out(self, call: Call, handler: Handler) -> Awaitable[web.StreamResponse]:
         """What `handler` answers, within the limits. Raises StatusError: 429 over them, 408 or 504 after its time."""
         route = call.route
+        if route.verb in _BODIES and not is_endless(route):
+            return self._with_body(call, handler)
+        wait = self._wait(call)
+        return self._without_body(call, handler) if wait is None else self._later(wait, call, handler)
+
+    def _wait(self, call: Call) -> asyncio.Future[None] | None:
+        """What a request waits for until it is its tenant's turn; None: nothing. Raises StatusError 429."""
+        user = call.user
+        if _is_exempt(user):
+            return None
+        try:
+            return self._fairness.begin(user.tenant, cost(call.route.verb))
+        except TooManyWait:
+            raise _too_many("too many requests are waiting, please try again later") from None
+
+    async def _later(self, wait: asyncio.Future[None], call: Call, handler: Handler) -> web.StreamResponse:
+        await wait
+        return await self._without_body(call, handler)
+
+    def _without_body(self, call: Call, handler: Handler) -> Awaitable[web.StreamResponse]:
+        route = call.route
         if route.verb == "watch":  # which looks after itself, and is to cost no more memory than it must
             return handler(call) if _is_exempt(call.user) else self._counted(call, handler)
         if is_endless(route):
             return self._endless(call, handler)
-        seconds = seconds_for(call.http.query.get("timeout", ""))
-        if route.verb not in _BODIES:
-            return self._in_place(call, handler, self._reading, seconds)
-        return self._with_body(call, handler, seconds)
+        return self._in_place(call, handler, self._reading, seconds_for(call.http.query.get("timeout", "")))
 
-    async def _with_body(self, call: Call, handler: Handler, seconds: float) -> web.StreamResponse:
-        size = _body_size(call.http)
+    async def _with_body(self, call: Call, handler: Handler) -> web.StreamResponse:
+        size, seconds = _body_size(call.http), seconds_for(call.http.query.get("timeout", ""))
         self._bodies.take(call.user.tenant, size)
         try:
             if size:
                 await _receive(call.http, seconds)
             body = await negotiation.read_body(call.http) if size else b""
+            wait = self._wait(call)
+            if wait is not None:
+                await wait
             if is_large(size, call.http.headers.get("Content-Type", ""), body):
                 async with _turn(call, seconds):
                     return await self._in_place(call, handler, self._writing, seconds)

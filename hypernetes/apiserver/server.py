@@ -11,7 +11,7 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
 from hypernetes.apiserver import follower as following
-from hypernetes.apiserver import malformed, requestlog, sending, sharedroles
+from hypernetes.apiserver import malformed, requestlog, sharedroles
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.audit.counts import Counts
 from hypernetes.apiserver.audit.log import AuditLog
@@ -27,6 +27,7 @@ from hypernetes.apiserver.claimrepair import ClaimRepair
 from hypernetes.apiserver.connections import CLOSING_SECONDS, HANDSHAKE_SECONDS, Departures, Server
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
+from hypernetes.apiserver.fairness import Fairness
 from hypernetes.apiserver.follower import Follower
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.handlers.context import Parts
@@ -144,7 +145,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
                 authorizer,
                 token_keys, legacy_tokens, pki.authority, contents, dialer, departures, reauthorization,
                 health, observer,
-                TenantQuotas(mirror, usage), local_users, implied, sending.Turns(lookups), settings.allows_anonymous,
+                TenantQuotas(mirror, usage), local_users, implied, Fairness(lookups), settings.allows_anonymous,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

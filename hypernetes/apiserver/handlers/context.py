@@ -12,7 +12,6 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
-from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.authn.guessing import Attempts
 from hypernetes.apiserver.authn.localusers import LocalUsers
@@ -22,6 +21,7 @@ from hypernetes.apiserver.authz.asking import attributes
 from hypernetes.apiserver.connections import Departures
 from hypernetes.apiserver.contents import Contents
 from hypernetes.apiserver.dialer import Dialer
+from hypernetes.apiserver.fairness import Fairness
 from hypernetes.apiserver.freshness import Freshness
 from hypernetes.apiserver.health import Health
 from hypernetes.apiserver.implied import Implications
@@ -71,7 +71,7 @@ class Parts:
     tenant_quotas: TenantQuotas
     local_users: LocalUsers
     implied: Implications
-    sending: sending.Turns
+    fairness: Fairness
     allows_anonymous: Callable[[str], bool] | None = None  # by path; None: wherever the authorizer lets them
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)
@@ -117,7 +117,7 @@ class Call:
 
     async def turn(self) -> None:
         """Returns when a piece of a large answer may be made and written."""
-        await self.parts.sending.turn(self.user.tenant)
+        await self.parts.fairness.piece(self.user.tenant)
 
     @property
     def one_tenant(self) -> str:

@@ -284,7 +284,7 @@ async def stream(call: Call, pieces: Iterator[bytes], media_type: str) -> web.St
     negotiation.warn(response, [*call.warnings, *deprecations.warnings(call.route)])
     await response.prepare(call.http)
     while chunk:
-        await sending.write(response, await gzip.add(chunk) if gzip else chunk)
+        await sending.write(response, await gzip.add(chunk) if gzip else chunk, call.turn)
         await call.turn()
         chunk = _take(pieces, _CHUNK_BYTES)
     if gzip:

@@ -1,8 +1,10 @@
 """What a tenant does that takes all it can get: its memory ends at its quota, and its neighbour hardly notices."""
 
 import asyncio
+import contextlib
 import itertools
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from hypernetes.api.status import StatusError
 from hypernetes.cli import tenants
@@ -22,11 +25,13 @@ SPARE_BYTES = 16 * 1024 * 1024  # of any server that writes: requests under way,
 CONNECTIONS, WRITERS = 500, 4
 CONNECTION_BYTES = 256 * 1024  # with a piece of an answer in it
 RATE, NEIGHBOURS = 100.0, 4  # the neighbour's requests per second, and its connections
-SECONDS, ROUNDS = 3.0, 4
+SECONDS = 3.0
+TIMES_QUIET = 2.0  # the neighbour's p99 at most
+# The machine has other things to do, which come and go: what is quiet and what isn't is asked in turn, and medians are
+# compared, of more rounds where the first ones don't tell.
+LEAST_ROUNDS, MOST_ROUNDS = 3, 9
+SERVER_NICE = -10
 ANSWERED_SECONDS = 60.0
-# What the server does, of whatever, before it has answered a GET: counted in processor time, since this is no test of
-# how busy the machine is. Without turns for pieces of lists it was more than half a second.
-WORK_SECONDS = 0.05
 MAPS = "/api/v1/namespaces/default/configmaps"
 TOKEN = "/api/v1/namespaces/default/serviceaccounts/default/token"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
@@ -99,11 +104,11 @@ def rss(plane: ControlPlane) -> int:
     return int(pages) * resource.getpagesize()
 
 
-async def asked(plane: ControlPlane, token: str) -> dict[str, float]:
-    """What the neighbour's GETs, which come from a process of their own, had to wait for."""
+async def asked(plane: ControlPlane, token: str) -> float:
+    """The p99 in seconds of the neighbour's GETs, which come from a process of their own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.load.asking", str(plane.port), str(authority(plane)), token, f"{MAPS}/m",
-        str(RATE), str(SECONDS), str(NEIGHBOURS), str(plane.pid("apiserver")), stdout=subprocess.PIPE,
+        str(RATE), str(SECONDS), str(NEIGHBOURS), stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         told, _ = await asyncio.wait_for(process.communicate(), ANSWERED_SECONDS)
@@ -111,15 +116,39 @@ async def asked(plane: ControlPlane, token: str) -> dict[str, float]:
         process.kill()
         await process.wait()
         raise AssertionError("the neighbour is hardly answered at all") from None
-    found: dict[str, float] = json.loads(told)
-    return found
+    return float(json.loads(told)["p99"])
+
+
+def put_first(pid: int) -> None:
+    """Before all that loads the machine, if this process may say so: a server's cores aren't its clients'."""
+    with contextlib.suppress(PermissionError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), SERVER_NICE)
 
 
 def authority(plane: ControlPlane) -> Path:
     return plane.layout.root / "pki" / "ca.crt"
 
 
-async def test_memory_ends_at_the_quota_and_the_neighbour_is_answered_before_the_rest_of_the_lists(
+async def _is_quick_enough(plane: ControlPlane, token: str, greedy: Greedy) -> bool:
+    """Whether the neighbour's p99 stays under so many times its quiet value, whatever the greedy tenant does."""
+    quiet, loads = list[float](), {"it writes": greedy.writing, "500 connections list everything": greedy.listing}
+    beside: dict[str, list[float]] = {what: [] for what in loads}
+    for number in range(1, MOST_ROUNDS + 1):
+        quiet.append(await asked(plane, token))
+        for what, load in loads.items():
+            async with load():
+                beside[what].append(await asked(plane, token))
+            print(f"the neighbour's GET while {what}: p99 {beside[what][-1] * 1e3:.1f} ms, quiet {quiet[-1] * 1e3:.1f}")
+        most = TIMES_QUIET * median(quiet)
+        if number >= LEAST_ROUNDS and number % 2 and all(median(each) < most for each in beside.values()):
+            break
+    for what, each in beside.items():
+        print(f"median of {len(each)} while {what}: {median(each) * 1e3:.1f} ms, quiet {median(quiet) * 1e3:.1f}")
+    return all(median(each) < most for each in beside.values())
+
+
+async def test_memory_ends_at_the_quota_and_the_neighbour_is_answered_within_twice_its_quiet_time(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, tenant="acme") as (plane, admin):
@@ -146,17 +175,5 @@ async def test_memory_ends_at_the_quota_and_the_neighbour_is_answered_before_the
             assert greedy.made * MAP_BYTES > 0.9 * QUOTA_BYTES
             assert grown < 2 * QUOTA_BYTES + SPARE_BYTES
 
-            least = dict.fromkeys(("it writes", "500 connections list everything"), float("inf"))
-            for _ in range(ROUNDS):  # the machine has other things to do: one good round shows what the server does
-                alone = await asked(plane, quiet)
-                for what, load in zip(least, (greedy.writing, greedy.listing), strict=True):
-                    async with load():
-                        beside = await asked(plane, quiet)
-                    print(f"the neighbour's GET while {what}: p99 {beside['p99'] * 1e3:.1f} ms, quiet "
-                          f"{alone['p99'] * 1e3:.1f} ms; of it the server's own work {beside['work'] * 1e3:.1f} ms, "
-                          f"quiet {alone['work'] * 1e3:.1f} ms")  # fmt: skip
-                    least[what] = min(least[what], beside["work"])
-                if max(least.values()) < WORK_SECONDS:
-                    break
-            assert max(least.values()) < WORK_SECONDS, least
+            assert await _is_quick_enough(plane, quiet, greedy)
             assert rss(plane) - before < 2 * QUOTA_BYTES + SPARE_BYTES + CONNECTIONS * CONNECTION_BYTES

@@ -12,8 +12,20 @@ from multidict import CIMultiDict, MultiDict
 from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver import limits
-from hypernetes.apiserver.limits import Bodies, Limits, Places
+from hypernetes.apiserver.fairness import Fairness
+from hypernetes.apiserver.limits import Bodies, Places
 from hypernetes.apiserver.routing import Route
+
+
+class Weights:
+    """What limits ask of Lookups."""
+
+    def tenant_weight(self, tenant):
+        return 2 if tenant == "heavy" else 1
+
+
+def made(**most):
+    return limits.Limits(Fairness(Weights()), **most)
 
 
 class Request(dict):
@@ -38,10 +50,9 @@ class Request(dict):
 
 def call(verb="list", tenant="acme", request=None, subresource=""):
     user = SimpleNamespace(tenant=tenant)
-    lookups = SimpleNamespace(tenant_weight=lambda tenant: 2 if tenant == "heavy" else 1)
     return SimpleNamespace(
         http=Request() if request is None else request, route=Route("/", verb, subresource=subresource), user=user,
-        parts=SimpleNamespace(lookups=lookups, reauthorization=Watching()), who=None,
+        parts=SimpleNamespace(lookups=Weights(), reauthorization=Watching()), who=None,
     )  # fmt: skip
 
 
@@ -70,7 +81,7 @@ async def test_streams_are_looked_after_as_long_as_they_are_open(verb, way, need
         assert one.parts.reauthorization.asked == needed
         return web.Response()
 
-    assert (await Limits().carry_out(one, served)).status == 200
+    assert (await made().carry_out(one, served)).status == 200
 
 
 async def fine(_call):
@@ -113,7 +124,7 @@ def test_bodies_are_counted_by_tenant():
 
 
 async def test_who_sends_a_body_slowly_holds_no_place():
-    found = Limits(writing=2)
+    found = made(writing=2)
     slow = [Request(b"x", content_length=1) for _ in range(10)]
     waiting = [asyncio.create_task(found.carry_out(call("create", request=each), fine)) for each in slow]
     await asyncio.sleep(0)
@@ -124,7 +135,7 @@ async def test_who_sends_a_body_slowly_holds_no_place():
 
 
 async def test_bodies_of_unknown_length_count_as_the_largest():
-    found = Limits()
+    found = made()
     most = limits.BODY_BYTES_PER_TENANT // (3 * 1024 * 1024)
     waiting = [asyncio.create_task(found.carry_out(call("create", request=Request(b"x")), fine)) for _ in range(most)]
     await asyncio.sleep(0)
@@ -139,7 +150,7 @@ async def test_bodies_of_unknown_length_count_as_the_largest():
 
 
 async def test_reads_writes_and_streams_do_not_take_each_others_places():
-    found, release = Limits(reading=2, writing=2), asyncio.Event()
+    found, release = made(reading=2, writing=2), asyncio.Event()
 
     async def slow(_call):
         await release.wait()
@@ -161,7 +172,7 @@ async def test_reads_writes_and_streams_do_not_take_each_others_places():
 
 @pytest.mark.parametrize(("verb", "way"), [("watch", ""), ("get", "exec"), ("get", "log"), ("create", "proxy")])
 async def test_a_tenant_has_so_many_watches_and_streams_open_for_each_unit_of_its_weight(verb, way):
-    found, release = Limits(watches=2, streams=2), asyncio.Event()
+    found, release = made(watches=2, streams=2), asyncio.Event()
 
     async def stays(_call):
         await release.wait()
@@ -194,7 +205,7 @@ async def test_a_read_ends_after_the_time_that_its_client_gives_it():
 
     for verb in ("get", "list"):
         with pytest.raises(StatusError) as caught:
-            await Limits().carry_out(call(verb, request=Request(query={"timeout": "10ms"})), endless)
+            await made().carry_out(call(verb, request=Request(query={"timeout": "10ms"})), endless)
         assert (caught.value.code, caught.value.reason) == (504, "Timeout")
 
 
@@ -206,12 +217,12 @@ async def test_an_answer_that_has_begun_is_cut_off_when_its_time_is_over():
         await asyncio.Event().wait()
         return web.Response()
 
-    await Limits().carry_out(call(request=request), stuck)
+    await made().carry_out(call(request=request), stuck)
     assert request.aborted
 
 
 async def test_a_body_that_does_not_come_is_408_and_no_bytes_stay_counted():
-    found = Limits()
+    found = made()
     for _ in range(100):
         late = Request(b"x", query={"timeout": "1ms"}, content_length=3 * 1024 * 1024)
         with pytest.raises(StatusError) as caught:
