@@ -101,10 +101,13 @@ class Ceph:
 
     def user(self, name: str, **capabilities: str) -> Path:
         """Makes `client.<name>`; its keyring, where clients look for it."""
-        path = self.directory / f"ceph.client.{name}.keyring"
+        path = self.keyring(name)
         words = [word for kind, what in capabilities.items() for word in (kind, what)]
         self.ceph("auth", "get-or-create", f"client.{name}", *words, "-o", str(path))
         return path
+
+    def keyring(self, user: str) -> Path:
+        return self.directory / f"ceph.client.{user}.keyring"
 
     def ceph(self, *arguments: str) -> str:
         """The administrator's client."""

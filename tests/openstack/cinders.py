@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.identity.v3 import Password
@@ -14,10 +15,11 @@ from tests.openstack.cephs import POOL, Ceph
 from tests.openstack.daemons import Daemon
 from tests.openstack.databases import MariaDB
 from tests.openstack.gunicorns import serve, variables
-from tests.openstack.keystones import ADMIN_PASSWORD, Keystone
+from tests.openstack.keystones import ADMIN_PASSWORD, SERVICE, Keystone
 from tests.openstack.neutrons import authtoken, catalogued, service_user
 from tests.openstack.rabbits import RabbitMQ
 
+CONTROL_USER, NODE_USER = "hypernetes", "node"  # of Ceph: hn-controllers', and a node's
 SECRET_UUID = "7d8c1a2e-0000-4000-8000-000000000001"  # what Cinder tells nodes of the key that it doesn't tell
 MICROVERSION = "3.66"
 _RUNS = "Driver post RPC initialization completed successfully"  # says its log; before, volumes end in `error`
@@ -56,11 +58,14 @@ class Cinder:
         )
 
     def enrol(self) -> None:
-        """Into Keystone and Ceph, once."""
+        """Into Keystone and Ceph, once; and Hypernetes, which works in all projects."""
         service_user(self.keystone, "cinder")
         catalogued(self.keystone, "block-storage", "cinder", f"{self.url}/v3")
         own = f"profile rbd pool={POOL}"
-        self.ceph.user("cinder", mon="profile rbd", osd=own, mgr=own)
+        for name in ("cinder", CONTROL_USER, NODE_USER):
+            self.ceph.user(name, mon="profile rbd", osd=own, mgr=own)
+        self.keystone.openstack("role", "add", "--project", "service", "--user", SERVICE, "service")
+        self.keystone.openstack("role", "add", "--domain", "default", "--user", SERVICE, "--inherited", "member")
 
     def start(self) -> None:
         """Returns when it answers and its volume service takes work."""
@@ -78,6 +83,21 @@ class Cinder:
         while self._daemons:
             self._daemons.pop().stop()
 
+    def clouds(self, directory: Path) -> Path:
+        """A `clouds.yaml` of Hypernetes' for volumes."""
+        auth = {
+            "auth_url": self.keystone.url, "username": SERVICE, "password": SERVICE, "user_domain_id": "default",
+            "project_name": "service", "project_domain_id": "default",
+        }  # fmt: skip
+        file = directory / "clouds.yaml"
+        cloud = {"identity_api_version": "3", "region_name": "RegionOne", "auth": auth}
+        file.write_text(yaml.safe_dump({"clouds": {"volumes": cloud}}))
+        return file
+
+    def section(self, user: str) -> dict[str, dict[str, str]]:
+        """What a provider's section says of Ceph: `CONTROL_USER` or `NODE_USER`."""
+        return {SECRET_UUID: {"user": user, "keyring": str(self.ceph.keyring(user))}}
+
     def rest(self, project: str = "admin", user: str = "admin", password: str = ADMIN_PASSWORD) -> Adapter:
         """Its API, as the cloud's administrator unless said otherwise."""
         auth = Password(
@@ -88,6 +108,9 @@ class Cinder:
             Session(auth=auth, timeout=_CALL_SECONDS), endpoint_override=f"{self.url}/v3", service_type="block-storage",
             default_microversion=MICROVERSION,
         )  # fmt: skip
+
+    def service_token(self) -> str:
+        return self.keystone.scoped_token("cinder", project_name="service", project_domain_id="default")
 
     def all(self, what: str) -> list[dict[str, Any]]:
         """Volumes, snapshots or attachments of all projects, as its administrator sees them."""

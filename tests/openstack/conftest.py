@@ -8,6 +8,7 @@ from tests.openstack.cephs import Ceph
 from tests.openstack.cinders import Cinder
 from tests.openstack.databases import MariaDB
 from tests.openstack.keystones import SERVICE, Keystone
+from tests.openstack.leftovers import Leftovers
 from tests.openstack.neutrons import Neutron
 from tests.openstack.ovns import OVN
 from tests.openstack.rabbits import RabbitMQ
@@ -105,3 +106,12 @@ def cinder(
         yield service
     finally:
         service.stop()
+
+
+@pytest.fixture
+def leftovers(cinder: Cinder) -> Iterator[Leftovers]:
+    found = Leftovers(cinder)
+    try:
+        yield found
+    finally:
+        found.remove()

@@ -1,0 +1,106 @@
+"""Who may write an image, and who could: kept in the image's own metadata, which Ceph orders for everybody.
+
+    hypernetes.attachment.<attachment>   hn-controllers: this attachment may be used; the value is its node
+    hypernetes.client.<attachment>       hn-agent: the addresses of Ceph clients that have the image open for it
+
+A node puts down its client once the image is open, and then looks whether the attachment still may be used: only then
+a guest gets the volume. A fence takes the permission away first, and then blocks all clients that were put down. So
+whatever the order in which the two come, the node either finds no permission, or its client is found and blocked.
+Exclusive locks are no fence: librbd hands them to whoever asks.
+
+Ceph's OSDs refuse a blocked client from the map on in which it is; the next owner's client begins with that map or a
+later one, and makes each OSD that it speaks to learn it first.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from hypernetes.providers.volume.base import Unavailable
+from hypernetes.providers.volume.cinder import ceph
+from hypernetes.providers.volume.cinder.configuration import Credential
+from hypernetes.providers.volume.cinder.connections import Image
+
+_PERMISSION, _CLIENT = "hypernetes.attachment.", "hypernetes.client."
+# A client's address has a number of its own that doesn't come again, so that this costs nobody else anything.
+_BLOCK_SECONDS = 365 * 24 * 3600
+
+
+async def permit(image: Image, credential: Credential, node: str, attached: Collection[str]) -> None:
+    """Lets the image's attachment use it, after everything of attachments that are no more has been fenced."""
+    known = await _known(image, credential)
+    for stray in sorted(_attachments(known) - set(attached)):
+        await _fence(image, credential, known, stray)
+    if _PERMISSION + image.attachment not in known:
+        await _set(image, credential, _PERMISSION + image.attachment, node)
+
+
+async def fence(image: Image, credential: Credential) -> None:
+    """After this nothing of the attachment can write. An image that is gone needs none. Raises Unavailable."""
+    try:
+        await _remove(image, credential, _PERMISSION + image.attachment)
+        await _fence(image, credential, await _known(image, credential), image.attachment)
+    except ceph.Absent:
+        return
+
+
+async def record(image: Image, credential: Credential) -> None:
+    """On the node, when the image has just been opened: puts down who has it open. Raises Unavailable where the
+    attachment may not be used any more."""
+    try:
+        known = await _known(image, credential)
+        others = {
+            address for name, value in known.items() if name.startswith(_CLIENT)
+            and name != _CLIENT + image.attachment for address in value.split(",")
+        }  # fmt: skip
+        watching = {each["address"] for each in await _watchers(image, credential)} - others
+        if not watching:
+            raise Unavailable("NotOpen", "Ceph knows of no client that has the image open")
+        await _set(image, credential, _CLIENT + image.attachment, ",".join(sorted(watching)))
+        known = await _known(image, credential)
+    except ceph.Absent as error:
+        raise Unavailable("VolumeGone", "the volume's image is gone from Ceph") from error
+    if _PERMISSION + image.attachment not in known:
+        raise Unavailable("AttachmentEnded", "the attachment has been ended or fenced meanwhile")
+
+
+async def forget(image: Image, credential: Credential) -> None:
+    """On the node, when nothing has the image open any more."""
+    try:
+        await _remove(image, credential, _CLIENT + image.attachment)
+    except ceph.Absent:
+        return
+
+
+async def _fence(image: Image, credential: Credential, known: Mapping[str, str], attachment: str) -> None:
+    """Blocks what the attachment's clients were, and forgets them: in this order, so that a crash repeats it."""
+    if addresses := known.get(_CLIENT + attachment):
+        for address in addresses.split(","):
+            await ceph.blocklist(image, credential, address, _BLOCK_SECONDS)
+        await _remove(image, credential, _CLIENT + attachment)
+    await _remove(image, credential, _PERMISSION + attachment)
+
+
+def _attachments(known: Iterable[str]) -> set[str]:
+    return {name.removeprefix(prefix) for name in known for prefix in (_PERMISSION, _CLIENT) if name.startswith(prefix)}
+
+
+async def _known(image: Image, credential: Credential) -> dict[str, str]:
+    listed = await ceph.listed(image, credential, "image-meta", "list", image.path)
+    return {str(name): str(value) for name, value in listed.items()} if isinstance(listed, dict) else {}
+
+
+async def _watchers(image: Image, credential: Credential) -> list[dict[str, str]]:
+    status = await ceph.listed(image, credential, "status", image.path)
+    found = status.get("watchers") if isinstance(status, dict) else None
+    if isinstance(found, dict):  # some releases name each
+        found = list(found.values())
+    return [each for each in found or [] if isinstance(each, dict) and "address" in each]
+
+
+async def _set(image: Image, credential: Credential, name: str, value: str) -> None:
+    await ceph.rbd(image, credential, "image-meta", "set", image.path, name, value)
+
+
+async def _remove(image: Image, credential: Credential, name: str) -> None:
+    """One that isn't there is no error."""
+    if name in await _known(image, credential):
+        await ceph.rbd(image, credential, "image-meta", "remove", image.path, name)
