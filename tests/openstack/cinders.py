@@ -112,6 +112,10 @@ class Cinder:
     def service_token(self) -> str:
         return self.keystone.scoped_token("cinder", project_name="service", project_domain_id="default")
 
+    def end_attachment(self, id: str) -> None:
+        """As an administrator does."""
+        self.rest().delete(f"/attachments/{id}", headers={"X-Service-Token": self.service_token()})
+
     def all(self, what: str) -> list[dict[str, Any]]:
         """Volumes, snapshots or attachments of all projects, as its administrator sees them."""
         detail = "" if what == "attachments" else "/detail"

@@ -12,7 +12,7 @@ Ceph's OSDs refuse a blocked client from the map on in which it is; the next own
 later one, and makes each OSD that it speaks to learn it first.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from hypernetes.providers.volume.base import Unavailable
 from hypernetes.providers.volume.cinder import ceph
@@ -28,7 +28,7 @@ async def permit(image: Image, credential: Credential, node: str, attached: Coll
     """Lets the image's attachment use it, after everything of attachments that are no more has been fenced."""
     known = await _known(image, credential)
     for stray in sorted(_attachments(known) - set(attached)):
-        await _fence(image, credential, known, stray)
+        await _fence(image, credential, stray)
     if _PERMISSION + image.attachment not in known:
         await _set(image, credential, _PERMISSION + image.attachment, node)
 
@@ -36,8 +36,7 @@ async def permit(image: Image, credential: Credential, node: str, attached: Coll
 async def fence(image: Image, credential: Credential) -> None:
     """After this nothing of the attachment can write. An image that is gone needs none. Raises Unavailable."""
     try:
-        await _remove(image, credential, _PERMISSION + image.attachment)
-        await _fence(image, credential, await _known(image, credential), image.attachment)
+        await _fence(image, credential, image.attachment)
     except ceph.Absent:
         return
 
@@ -70,13 +69,26 @@ async def forget(image: Image, credential: Credential) -> None:
         return
 
 
-async def _fence(image: Image, credential: Credential, known: Mapping[str, str], attachment: str) -> None:
-    """Blocks what the attachment's clients were, and forgets them: in this order, so that a crash repeats it."""
-    if addresses := known.get(_CLIENT + attachment):
-        for address in addresses.split(","):
-            await ceph.blocklist(image, credential, address, _BLOCK_SECONDS)
-        await _remove(image, credential, _CLIENT + attachment)
+async def _fence(image: Image, credential: Credential, attachment: str) -> None:
+    """Who is blocked is forgotten last, so that a crash repeats it all.
+
+    Clients that are known are blocked first: whoever changes an image's metadata has everybody told who has it open,
+    which takes 30 s where one of them is cut off, and no time once that one is blocked. Those that count are the ones
+    that are put down when the permission is gone.
+    """
+    blocked = await _block(image, credential, attachment, frozenset())
     await _remove(image, credential, _PERMISSION + attachment)
+    await _block(image, credential, attachment, blocked)
+    await _remove(image, credential, _CLIENT + attachment)
+
+
+async def _block(image: Image, credential: Credential, attachment: str, blocked: frozenset[str]) -> frozenset[str]:
+    """Blocks the attachment's clients but those that are already; all of them."""
+    text = (await _known(image, credential)).get(_CLIENT + attachment)
+    addresses = frozenset(text.split(",") if text else ())
+    for address in sorted(addresses - blocked):
+        await ceph.blocklist(image, credential, address, _BLOCK_SECONDS)
+    return addresses | blocked
 
 
 def _attachments(known: Iterable[str]) -> set[str]:
