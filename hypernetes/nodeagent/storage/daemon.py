@@ -4,6 +4,7 @@ One process has one NBD server and so one socket; whoever reaches that may open 
 for each volume of each pod (1.3 MiB of its own, 20 ms to start): it holds nothing that its pod may not have.
 """
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def opening(
 ) -> list[Command]:
     """Monitor commands that open the source. `fds` are the inherited descriptors of its paths."""
     commands: list[Command] = [
-        ("object-add", {"qom-type": "secret", "id": name, "data": value.decode()})
+        ("object-add", {"qom-type": "secret", "id": name, "format": "base64", "data": b64encode(value).decode()})
         for name, value in source.secrets.items()
     ]
     throttle = {_THROTTLES[name]: int(value) for name, value in limits.items() if name in _THROTTLES}

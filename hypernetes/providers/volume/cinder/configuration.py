@@ -76,7 +76,7 @@ def _check(said: Mapping[str, Any], known: frozenset[str]) -> None:
 
 
 def _credentials(said: Mapping[str, Any]) -> dict[str, Credential]:
-    users = said.get("ceph") or {}
+    users = said.get("ceph", {})
     if not isinstance(users, Mapping):
         raise ConfigurationError(f"{DRIVER}: ceph must map the rbd_secret_uuid of back ends to users")
     found = {}

@@ -5,10 +5,7 @@ The key goes to the storage process by QMP, as a secret in its memory; it is on 
 
 import base64
 import binascii
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from hypernetes.providers.volume.base import BlockSource, Handle, NodeContext, Unavailable
 from hypernetes.providers.volume.cinder import ceph, configuration, connections, fencing
@@ -20,7 +17,6 @@ class CinderNodeVolumes:
 
     def __init__(self, context: NodeContext) -> None:
         """Raises ConfigurationError."""
-        self._directory = context.directory
         self._credentials = configuration.of_node(context.configuration).ceph
 
     async def open(self, volume: Handle, metadata: Mapping[str, str], *, read_only: bool) -> BlockSource:
@@ -30,7 +26,6 @@ class CinderNodeVolumes:
             key = base64.b64decode(ceph.key(credential), validate=True)
         except binascii.Error as error:
             raise Unavailable("CredentialMissing", f"{credential.keyring} has no valid key") from error
-        self._state(volume).write_text(json.dumps(dict(metadata)))
         secret = f"rbd-{image.secret_uuid}"
         return BlockSource(blockdev(image, credential.user, secret), {secret: key}, needs_network=True)
 
@@ -39,19 +34,9 @@ class CinderNodeVolumes:
             image = connections.from_metadata(metadata)
             await fencing.record(image, ceph.credential_of(image, self._credentials))
 
-    async def close(self, volume: Handle) -> None:
-        state = self._state(volume)
-        try:
-            image = connections.from_metadata(json.loads(state.read_text()))
-        except FileNotFoundError:
-            return
+    async def close(self, volume: Handle, metadata: Mapping[str, str]) -> None:
+        image = connections.from_metadata(metadata)
         await fencing.forget(image, ceph.credential_of(image, self._credentials))
-        state.unlink()
-
-    def _state(self, volume: Handle) -> Path:
-        """What was told at its opening; handles are no file names."""
-        name = hashlib.sha256(f"{volume.owner.uid}/{volume.id}".encode()).hexdigest()
-        return self._directory / f"{name}.json"
 
 
 def blockdev(image: Image, user: str, secret: str) -> dict[str, object]:
