@@ -13,9 +13,7 @@ from hypernetes.api import facts
 SHARED_KINDS = frozenset({"Node"})
 
 # Groups of facts/ that are not served yet: their resources are known, and answer 404.
-_NOT_SERVED = frozenset(
-    {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"}
-)
+_NOT_SERVED = frozenset({"admissionregistration.k8s.io", "apiextensions.k8s.io", "flowcontrol.apiserver.k8s.io"})
 
 # Two API versions or groups of the same stored objects: served name -> stored name.
 _STORED_AS = {
@@ -125,6 +123,12 @@ def _table() -> dict[tuple[str, str], Resource]:
 def served() -> Iterable[Resource]:
     """All served resources, in a stable order."""
     return _table().values()
+
+
+@cache
+def groups() -> frozenset[str]:
+    """The groups that are Kubernetes' and ours, served or not: nobody else's resources are under their names."""
+    return frozenset(row["groupVersion"].rpartition("/")[0] for row in facts.resources())
 
 
 def find(group: str, version: str, name: str) -> Resource | None:

@@ -20,6 +20,7 @@ from hypernetes.apiserver.authz.asking import needed
 from hypernetes.apiserver.connections import gone
 from hypernetes.apiserver.eventrates import EventRates
 from hypernetes.apiserver.handlers import (
+    aggregating,
     components,
     deleting,
     documents,
@@ -264,6 +265,8 @@ class Application:
 def _handler(route: Route) -> Handler:
     resource = route.resource
     assert resource is not None
+    if route.foreign:
+        return aggregating.serve
     if route.subresource:
         handler = _OF_USERS.get((route.subresource, route.verb)) if resource.kind == "User" else None
         handler = handler or _SUBRESOURCES.get((route.subresource, route.verb))

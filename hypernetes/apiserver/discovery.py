@@ -88,15 +88,22 @@ class Discovery:
     def aggregated(self, core: bool, form: AggregatedForm = AGGREGATED) -> Document:
         """All of `/api` (core) or `/apis` in one document."""
         if (core, form) not in self._aggregated:
-            names = [name for name in self._groups if (name == "") is core]
-            value = {
-                "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{form.version}", "metadata": {},
-                "items": [self._aggregated_group(name) for name in names],
-            }  # fmt: skip
-            media = f"{form.media_type};g=apidiscovery.k8s.io;v={form.version};as=APIGroupDiscoveryList"
-            encode = protobuf.encode if form.media_type == protobuf.MEDIA_TYPE else orjson.dumps
-            self._aggregated[core, form] = Document.of_bytes(encode(value), media)
+            self._aggregated[core, form] = self.aggregated_document(self.aggregated_groups(core, form), form)
         return self._aggregated[core, form]
+
+    def aggregated_groups(self, core: bool, form: AggregatedForm) -> dict[str, Any]:
+        """What the aggregated document says."""
+        names = [name for name in self._groups if (name == "") is core]
+        return {
+            "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{form.version}", "metadata": {},
+            "items": [self._aggregated_group(name) for name in names],
+        }  # fmt: skip
+
+    @staticmethod
+    def aggregated_document(value: dict[str, Any], form: AggregatedForm) -> Document:
+        media = f"{form.media_type};g=apidiscovery.k8s.io;v={form.version};as=APIGroupDiscoveryList"
+        encode = protobuf.encode if form.media_type == protobuf.MEDIA_TYPE else orjson.dumps
+        return Document.of_bytes(encode(value), media)
 
     def group_versions(self) -> list[tuple[str, str]]:
         return [(group, version) for group in self._groups for version in self._groups[group]]

@@ -1,6 +1,8 @@
 """What follows from other objects, and so needs not be stored in every tenant.
 
     Namespace                   ─► ConfigMap kube-root-ca.crt, with the cluster's authority
+    Namespace kube-system       ─► ConfigMap extension-apiserver-authentication, by which servers that extend the API
+                                   know hn-apiserver's requests, and the Role of those that may read it
     Service default/kubernetes  ─► EndpointSlice kubernetes, and the IPAddress of its address
 
 It is made from its source when somebody reads it: there as soon as that is, at that one's revision, and gone with it
@@ -35,9 +37,12 @@ _DESCRIPTION = {
     "internal endpoints such as the internal service IP or kubernetes.default.svc."
 }
 _API_NAMESPACE, _API = "default", "kubernetes"
+_SYSTEM_NAMESPACE, EXTENSIONS = "kube-system", "extension-apiserver-authentication"
+_READER = f"{EXTENSIONS}-reader"
 _NAMESPACES = scheme.by_name("v1", "namespaces")
 _SERVICES = scheme.by_name("v1", "services")
 _CONFIG_MAPS = scheme.by_name("v1", "configmaps")
+_ROLES = scheme.by_name("rbac.authorization.k8s.io/v1", "roles")
 _SLICES = scheme.by_name("discovery.k8s.io/v1", "endpointslices")
 _ADDRESSES = scheme.by_name("networking.k8s.io/v1", "ipaddresses")
 
@@ -66,12 +71,14 @@ class Implied(Entry):
 class Implications:
     """Tells the mirror, and who writes, what is implied (mirror.Implying)."""
 
-    def __init__(self, keys: Keys, authority_pem: str) -> None:
+    def __init__(self, keys: Keys, authority_pem: str, front_proxy_pem: str) -> None:
         self._keys = keys
-        self._data = {"ca.crt": authority_pem}
+        self._data = {ROOT: {"ca.crt": authority_pem}, EXTENSIONS: extension_data(front_proxy_pem)}
         self._root = partial(root_certificate, authority_pem)
+        self._extensions = partial(extension_authentication, front_proxy_pem)
         self._namespaces, self._services = keys.range(_NAMESPACES), keys.range(_SERVICES)
         self._maps, self._slices, self._addresses = map(keys.range, (_CONFIG_MAPS, _SLICES, _ADDRESSES))
+        self._roles = keys.range(_ROLES)
 
     def implies(self, key: str) -> bool:
         if key.startswith(self._namespaces):
@@ -84,6 +91,10 @@ class Implications:
         if name.resource == _NAMESPACES.name:
             if not _ends(source):
                 yield Implied(self._keys.of(_CONFIG_MAPS, name.tenant, name.name, ROOT), source, self._root)
+                if name.name == _SYSTEM_NAMESPACE:
+                    place = name.tenant, _SYSTEM_NAMESPACE
+                    yield Implied(self._keys.of(_CONFIG_MAPS, *place, EXTENSIONS), source, self._extensions)
+                    yield Implied(self._keys.of(_ROLES, *place, _READER), source, extension_reader)
             return
         held = services.addresses(orjson.loads(source.data))
         if held:
@@ -96,6 +107,9 @@ class Implications:
         if key.startswith(self._maps) and key.endswith(f"/{ROOT}"):
             tenant, namespace, _ = key[len(self._maps) :].split("/")
             return self._keys.of(_NAMESPACES, tenant, "", namespace)
+        for range_, name in ((self._maps, EXTENSIONS), (self._roles, _READER)):
+            if key.startswith(range_) and key.endswith(f"/{_SYSTEM_NAMESPACE}/{name}"):
+                return self._keys.of(_NAMESPACES, key[len(range_) :].split("/")[0], "", _SYSTEM_NAMESPACE)
         api = key.startswith(self._slices) and key.endswith(f"/{_API_NAMESPACE}/{_API}")
         if api or key.startswith(self._addresses):
             tenant = key[len(self._slices if api else self._addresses) :].split("/")[0]
@@ -108,16 +122,17 @@ class Implications:
 
     def sources_of(self, resource: Resource, tenant: str | None) -> str | None:
         """The range of what may imply objects of a list; None where nothing does."""
-        if resource == _CONFIG_MAPS:
+        if resource in (_CONFIG_MAPS, _ROLES):
             return self._keys.range(_NAMESPACES, tenant)
         if resource.stored in (_SLICES, _ADDRESSES):
             return self._keys.range(_SERVICES, tenant)
         return None
 
     def keep(self, place: Place, new: Object) -> None:
-        """The authority stays, whatever a client writes."""
-        if place.resource == _CONFIG_MAPS and place.name == ROOT:
-            new["data"] = dict(self._data)
+        """The authorities stay, whatever a client writes."""
+        kept = self._data.get(place.name) if place.resource == _CONFIG_MAPS else None
+        if kept is not None and (place.name == ROOT or place.namespace == _SYSTEM_NAMESPACE):
+            new["data"] = dict(kept)
             new.pop("binaryData", None)
 
     def renewed(self, mirror: Mirror, place: Place) -> Object | None:
@@ -136,6 +151,31 @@ class Implications:
 def root_certificate(authority_pem: str, namespace: Object) -> Object:
     metadata = {"annotations": _DESCRIPTION, "name": ROOT, "namespace": namespace["metadata"]["name"]}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": authority_pem}}
+
+
+def extension_data(front_proxy_pem: str) -> dict[str, str]:
+    """Upstream's keys. Its `client-ca-file` is left out: our authority signs for all tenants, and a server that took
+    its certificates for its own tenant's would let in strangers."""
+    return {
+        "requestheader-allowed-names": '["front-proxy-client"]', "requestheader-client-ca-file": front_proxy_pem,
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+        "requestheader-group-headers": '["X-Remote-Group"]', "requestheader-uid-headers": '["X-Remote-Uid"]',
+        "requestheader-username-headers": '["X-Remote-User"]',
+    }  # fmt: skip
+
+
+def extension_authentication(front_proxy_pem: str, namespace: Object) -> Object:
+    metadata = {"name": EXTENSIONS, "namespace": namespace["metadata"]["name"]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": extension_data(front_proxy_pem)}
+
+
+def extension_reader(namespace: Object) -> Object:
+    rule = {
+        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [EXTENSIONS],
+        "verbs": ["get", "list", "watch"],
+    }  # fmt: skip
+    metadata = {"name": _READER, "namespace": namespace["metadata"]["name"]}
+    return {"apiVersion": _ROLES.api_version, "kind": "Role", "metadata": metadata, "rules": [rule]}
 
 
 def endpoint_slice(service: Object) -> Object:

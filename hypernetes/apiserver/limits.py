@@ -142,7 +142,9 @@ class Limits:
 
     def _without_body(self, call: Call, handler: Handler) -> Awaitable[web.StreamResponse]:
         route = call.route
-        if route.verb == "watch":  # which looks after itself, and is to cost no more memory than it must
+        if (
+            route.verb == "watch" and not route.foreign
+        ):  # which looks after itself, and is to cost no more memory than it must
             return handler(call) if _is_exempt(call.user) else self._counted(call, handler)
         if is_endless(route):
             return self._endless(call, handler)
@@ -194,7 +196,7 @@ class Limits:
 
 def is_endless(route: Route) -> bool:
     """Whether a request lasts as long as its client wants."""
-    return route.verb == "watch" or route.subresource in _ENDLESS_SUBRESOURCES
+    return route.verb == "watch" or route.foreign or route.subresource in _ENDLESS_SUBRESOURCES
 
 
 def seconds_for(timeout: str) -> float:

@@ -89,7 +89,7 @@ class Metrics:
     def target(self, route: Route) -> Target:
         """What a request with this route is about."""
         resource = route.resource
-        if resource is None:
+        if resource is None or route.foreign:  # of these, tenants could make any number
             return self.path_target(route.verb.upper(), route.path)
         key = (route.verb, id(resource), route.subresource, not route.name, not route.namespace)
         target = self._targets.get(key)

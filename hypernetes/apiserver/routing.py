@@ -32,6 +32,7 @@ class Route:
     namespace: str = ""
     name: str = ""
     rest: str = ""  # of a proxy subresource: the path behind it as it came, still percent-encoded
+    foreign: bool = False  # of a group that isn't ours: whether the tenant has it, and who serves it, routing can't say
 
 
 def not_served() -> StatusError:
@@ -65,6 +66,8 @@ def _parse(method: str, path: str, query: Mapping[str, str]) -> Route:
             return Route(below, method.lower(), tenant)
     if any(not part for part in rest):
         raise not_served()
+    if group not in scheme.groups():
+        return _foreign(method, below, tenant, group, version, rest, query)
     watch = rest[0] == "watch" and len(rest) > 1
     namespace, rest = _namespace(rest[1:] if watch else rest)
     resource = scheme.find(group, version, rest[0])
@@ -82,6 +85,20 @@ def _parse(method: str, path: str, query: Mapping[str, str]) -> Route:
         raise StatusError("MethodNotAllowed", "below /watch/ there is nothing but watches of resources")
     verb = _verb(method, name, watch or (not name and _true(query.get("watch"))))
     return Route(below, verb, tenant, resource, subresource, namespace, name)
+
+
+def _foreign(
+    method: str, path: str, tenant: str | None, group: str, version: str, rest: list[str], query: Mapping[str, str]
+) -> Route:
+    """By upstream's conventions alone. What is behind the subresource belongs to it."""
+    if any(part in (".", "..") or "/" in part or "%" in part for part in rest):
+        raise StatusError("BadRequest", "no object can be called so")  # else who serves it might read another path
+    namespace, rest = _namespace(rest)
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    resource = Resource(group, version, rest[0], "", "", bool(namespace), ())
+    verb = _verb(method, name, not name and _true(query.get("watch")))
+    return Route(path, verb, tenant, resource, subresource, namespace, name, foreign=True)
 
 
 def _namespace(rest: list[str]) -> tuple[str, list[str]]:

@@ -12,6 +12,8 @@ from hypernetes.api import times
 from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT
 from hypernetes.apiserver import follower as following
 from hypernetes.apiserver import malformed, requestlog, sharedroles
+from hypernetes.apiserver.aggregation.availability import Aggregation
+from hypernetes.apiserver.aggregation.reaching import Reach
 from hypernetes.apiserver.app import Application
 from hypernetes.apiserver.audit.counts import Counts
 from hypernetes.apiserver.audit.log import AuditLog
@@ -48,7 +50,15 @@ from hypernetes.apiserver.tenantquota import TenantQuotas
 from hypernetes.apiserver.tenantstatus import TenantStatuses
 from hypernetes.apiserver.tenantusage import TenantUsage
 from hypernetes.apiserver.watchers import Watchers
-from hypernetes.pki import APISERVER, KUBELET_CLIENT, HotContext, PkiDirectory, client_context, server_context
+from hypernetes.pki import (
+    APISERVER,
+    FRONT_PROXY_CLIENT,
+    KUBELET_CLIENT,
+    HotContext,
+    PkiDirectory,
+    client_context,
+    server_context,
+)
 from hypernetes.providers.identity.base import IdentityProvider
 
 log = structlog.get_logger()
@@ -77,6 +87,7 @@ def prepare_certificates(pki: PkiDirectory, bind: str) -> None:
     pki.ensure_authority(now)
     pki.ensure(APISERVER, now, addresses=own_addresses(bind))
     pki.ensure(KUBELET_CLIENT, now)
+    pki.ensure(FRONT_PROXY_CLIENT, now)
 
 
 @asynccontextmanager
@@ -87,7 +98,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     """
     pki = settings.pki
     keys, departures = Keys(settings.cluster_id), Departures()
-    implied = Implications(keys, pki.authority.pem.decode())
+    implied = Implications(keys, pki.authority.pem.decode(), pki.front_proxy_authority.pem.decode())
     mirror, watchers = Mirror(keys, implied=implied), Watchers()
     rbac, node_graph = Rbac(mirror), NodeGraph(mirror)
     objects, lookups = Objects(store, mirror, keys, implied), Lookups(mirror)
@@ -98,6 +109,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     reauthorization = Reauthorization(authorizer)
     token_keys = TokenKeys(store, keys.root.rstrip("/"), mirror)
     kubelet_context = client_context(pki.ca_certificate, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
+    dialer = Dialer(kubelet_context)
     serving = server_context(pki.certificate(APISERVER), pki.key(APISERVER), pki.ca_certificate, require_client=False)
     if settings.front_proxy is not None:
         serving.load_verify_locations(settings.front_proxy.authority)
@@ -111,13 +123,16 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
     observer = Observer(mirror, settings.request_log, auditor)
     contents = Contents(store, mirror, keys, objects, shown, times.now)
     tenants, ledgers = TenantIndex(mirror, lookups), TenantLedgers(store, mirror, lookups)
+    reach = Reach(mirror, dialer, pki.certificate(FRONT_PROXY_CLIENT), pki.key(FRONT_PROXY_CLIENT))
+    aggregation = Aggregation(mirror, objects, reach, times.now)
     legacy_tokens = LegacyTokens(mirror, objects, lookups, token_keys, pki.authority.pem, times.now)
     observers: list[following.Observer] = [
         rbac, node_graph, signing, reauthorization, contents, usage, tenants, ledgers, legacy_tokens,
+        aggregation,
     ]  # fmt: skip
     follower = Follower(store, mirror, watchers, observers)
     hot_client = HotContext(kubelet_context, pki.certificate(KUBELET_CLIENT), pki.key(KUBELET_CLIENT))
-    async with AsyncExitStack() as opened, Dialer(kubelet_context) as dialer, asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as opened, dialer, asyncio.TaskGroup() as tasks:
         owned = [tasks.create_task(follower.run(), name="follower"), tasks.create_task(hot.run()),
                  tasks.create_task(hot_client.run()), tasks.create_task(observer.log.run()),
                  tasks.create_task(freshness.run(), name="freshness")]  # fmt: skip
@@ -132,7 +147,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
             await shown.cover(lookups.service_cidrs())
             statuses = TenantStatuses(mirror, objects, usage, ledgers)
             repair = ClaimRepair(store, mirror, objects, lookups, times.now)
-            runners = (contents, statuses, ledgers, signing, legacy_tokens, repair, reauthorization)
+            runners = (contents, statuses, ledgers, signing, legacy_tokens, repair, reauthorization, aggregation)
             owned += [tasks.create_task(each.run(), name=type(each).__name__) for each in runners]
             local_users = LocalUsers(store, mirror, lookups)
             sources = Sources(settings.identity_providers, tenants)
@@ -145,7 +160,8 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[int]:
                 authorizer,
                 token_keys, legacy_tokens, pki.authority, contents, dialer, departures, reauthorization,
                 health, observer,
-                TenantQuotas(mirror, usage), local_users, implied, Fairness(lookups), settings.allows_anonymous,
+                TenantQuotas(mirror, usage), local_users, implied, Fairness(lookups), aggregation,
+                settings.allows_anonymous,
             )  # fmt: skip
             handle = observer.observing(Application(parts).handle)
             async with _listening(handle, departures, watchers, settings, serving, health) as port:

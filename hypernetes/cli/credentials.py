@@ -11,7 +11,7 @@ from hypernetes.api.tenancy import DEFAULT_SERVICE_CIDR, SYSTEM_TENANT, kubernet
 from hypernetes.cli.layout import Cluster, Layout
 from hypernetes.client import kubeconfig
 from hypernetes.client.kubeconfig import Kubeconfig
-from hypernetes.pki import ADMIN, APISERVER, CONTROLLERS, KUBELET_CLIENT, SCHEDULER, node_role
+from hypernetes.pki import ADMIN, APISERVER, CONTROLLERS, FRONT_PROXY_CLIENT, KUBELET_CLIENT, SCHEDULER, node_role
 
 
 def ensure(
@@ -26,8 +26,7 @@ def ensure(
     issued = []
     if pki.ensure(APISERVER, now, addresses=serving_addresses(cluster.bind, service_cidrs)):
         issued.append(APISERVER)
-    if pki.ensure(KUBELET_CLIENT, now):
-        issued.append(KUBELET_CLIENT)
+    issued += [role for role in (KUBELET_CLIENT, FRONT_PROXY_CLIENT) if pki.ensure(role, now)]
     for role in (ADMIN, SCHEDULER, CONTROLLERS):
         if pki.ensure(role, now):
             issued.append(role)

@@ -12,7 +12,7 @@ from hypernetes.api import scheme, tenancy
 from hypernetes.api.object import Object
 from hypernetes.api.scheme import Resource
 from hypernetes.client.credentials import ClientConfig
-from hypernetes.client.errors import is_reason
+from hypernetes.client.errors import Garbled, is_reason
 from hypernetes.client.transport import Transport
 from hypernetes.client.watching import BOOKMARK, RawEvent, WatchEvent, parse_line
 
@@ -200,14 +200,18 @@ class Client:
 
     async def request(
         self, method: str, path: str, *, json: Any = None, params: dict[str, str] | None = None,
-        content_type: str = "application/json", timeout: float | None = None,
+        content_type: str = "application/json", timeout: float | None = None, limit: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """For what has no model. `path` starts with a slash and includes `/tenants/…` where that is wanted."""
+        """For what has no model. `path` starts with a slash and includes `/tenants/…` where that is wanted. `limit`:
+        the bytes of an answer that is believed, of what isn't the API server's own word."""
         body = None if json is None else orjson.dumps(json)
         answer = await self._transport.send(
-            method, path, params=params, body=body, content_type=content_type, timeout=timeout
+            method, path, params=params, body=body, content_type=content_type, timeout=timeout, limit=limit
         )
-        parsed: dict[str, Any] = orjson.loads(answer.body) if answer.body else {}
+        try:
+            parsed: dict[str, Any] = orjson.loads(answer.body) if answer.body else {}
+        except orjson.JSONDecodeError as error:
+            raise Garbled(f"{method} {path.partition('?')[0]}: the answer is no JSON") from error
         return parsed
 
     async def text(self, path: str, *, params: dict[str, str] | None = None, timeout: float | None = None) -> str:

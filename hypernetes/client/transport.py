@@ -15,7 +15,7 @@ from yarl import URL
 from hypernetes.api.status import StatusError
 from hypernetes.client import retries
 from hypernetes.client.credentials import ClientConfig, Credentials
-from hypernetes.client.errors import Interrupted, TransportError, Unreachable
+from hypernetes.client.errors import Garbled, Interrupted, TransportError, Unreachable
 
 _MAX_CONNECTIONS = 64  # for requests; watches have connections of their own, one per informer
 _CONNECT_TIMEOUT = 10.0  # seconds
@@ -58,10 +58,12 @@ class Transport:
     async def send(
         self, method: str, path: str, *, params: Params | None = None, body: bytes | None = None,
         content_type: str = "application/json", accept: str = "application/json", timeout: float | None = None,
+        limit: int | None = None,
     ) -> Answer:  # fmt: skip
         """The answer to one request. Raises StatusError for a refusal, TransportError where there was no answer.
 
-        `timeout` (seconds, the configuration's by default) covers all attempts.
+        `timeout` (seconds, the configuration's by default) covers all attempts; a body of more than `limit` bytes is
+        none.
         """
         allowed = self.config.timeout if timeout is None else timeout
         headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
@@ -70,7 +72,7 @@ class Transport:
             async with asyncio.timeout(allowed):
                 for attempt in range(retries.MAX_ATTEMPTS):
                     try:
-                        return await self._attempt(method, path, params, body, headers)
+                        return await self._attempt(method, path, params, body, headers, limit)
                     except (StatusError, TransportError) as error:
                         last = error
                         delay = retries.next_delay(method, attempt, error)
@@ -84,22 +86,26 @@ class Transport:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(
-        self, method: str, path: str, params: Params | None, body: bytes | None, headers: dict[str, str]
-    ) -> Answer:
+        self, method: str, path: str, params: Params | None, body: bytes | None, headers: dict[str, str],
+        limit: int | None,
+    ) -> Answer:  # fmt: skip
         try:
-            return await self._once(method, path, params, body, headers)
+            return await self._once(method, path, params, body, headers, limit)
         except StatusError as error:
             # The certificate or token was renewed since: the server refused the old one, and did nothing.
             if error.code == 401 and self._credentials.refresh():
-                return await self._once(method, path, params, body, headers)
+                return await self._once(method, path, params, body, headers, limit)
             raise
 
     async def _once(
-        self, method: str, path: str, params: Params | None, body: bytes | None, headers: dict[str, str]
-    ) -> Answer:
+        self, method: str, path: str, params: Params | None, body: bytes | None, headers: dict[str, str],
+        limit: int | None,
+    ) -> Answer:  # fmt: skip
         try:
             async with self._open(self._requests, method, path, params, body, headers) as response:
-                content = await response.read()
+                content = await response.read() if limit is None else await _read(response, limit)
+                if content is None:
+                    raise Garbled(f"{method} {self._describe(path)}: an answer of more than {limit} bytes")
                 if response.status >= 400:
                     raise _status_error(response.status, response.headers, content)
                 return Answer(content, response.content_type)
@@ -166,6 +172,16 @@ class Transport:
 
     def _describe(self, path: str) -> str:
         return f"{self.config.server}{path}"
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """None for more than `limit` bytes."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > limit:
+            return None
+    return bytes(content)
 
 
 def _session(limit: int) -> aiohttp.ClientSession:

@@ -5,8 +5,9 @@
     directory.py      DIR/pki: makes what is missing, renews what is due, writes atomically
     contexts.py       TLS contexts that follow their files
 
-One authority per cluster, made at first start, signs everything. A client certificate names its tenant in a URI SAN
-(`api.tenancy.TenantSAN`), which only our signers write; one without it has no access anywhere.
+One authority per cluster, made at first start, signs everything but the front proxy's certificate (directory.py). A
+client certificate names its tenant in a URI SAN (`api.tenancy.TenantSAN`), which only our signers write; one without it
+has no access anywhere.
 """
 
 from hypernetes.pki.certificates import Authority, CertificateError, Identity, Profile, read_identity, renewal_due
@@ -16,6 +17,7 @@ from hypernetes.pki.roles import (
     ADMIN,
     APISERVER,
     CONTROLLERS,
+    FRONT_PROXY_CLIENT,
     KUBELET_CLIENT,
     KUBELET_CLIENT_USER,
     SCHEDULER,
@@ -27,6 +29,7 @@ __all__ = [
     "ADMIN",
     "APISERVER",
     "CONTROLLERS",
+    "FRONT_PROXY_CLIENT",
     "KUBELET_CLIENT",
     "KUBELET_CLIENT_USER",
     "SCHEDULER",

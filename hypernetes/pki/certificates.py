@@ -55,9 +55,9 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def create(cls, cluster_id: str, now: datetime) -> "Authority":
+    def create(cls, cluster_id: str, now: datetime, kind: str = "ca") -> "Authority":
         key = new_key()
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"hypernetes-ca-{cluster_id}")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"hypernetes-{kind}-{cluster_id}")])
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)

@@ -1,5 +1,8 @@
 """DIR/pki: `ca.crt`, `ca.key`, and `<role>.crt`, `<role>.key` for each role.
 
+`front-proxy-ca` is another authority, of one role alone: whoever shows a certificate of it may say for whom they
+ask, and nobody can get one by a signing request.
+
 Files are replaced by rename, so a reader sees the old or the new one and never half of one. Key and certificate are
 two files: a reader that catches the new key with the old certificate finds that they don't match, keeps what it has,
 and looks again (`contexts.HotContext`).
@@ -25,7 +28,7 @@ from hypernetes.pki.certificates import (
     new_key,
     renewal_due,
 )
-from hypernetes.pki.roles import profile_of
+from hypernetes.pki.roles import FRONT_PROXY_CLIENT, profile_of
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -49,6 +52,10 @@ class PkiDirectory:
     def ca_certificate(self) -> Path:
         return self.path / "ca.crt"
 
+    @property
+    def front_proxy_ca(self) -> Path:
+        return self.path / "front-proxy-ca.crt"
+
     def certificate(self, role: str) -> Path:
         return self.path / f"{role}.crt"
 
@@ -60,14 +67,21 @@ class PkiDirectory:
         """The authority that is there. Raises FileNotFoundError, CertificateError."""
         return Authority.from_pem(self.ca_certificate.read_bytes(), (self.path / "ca.key").read_bytes())
 
+    @cached_property
+    def front_proxy_authority(self) -> Authority:
+        """Raises FileNotFoundError, CertificateError."""
+        return Authority.from_pem(self.front_proxy_ca.read_bytes(), (self.path / "front-proxy-ca.key").read_bytes())
+
     def ensure_authority(self, now: datetime) -> None:
-        """Makes the authority at first start. The key is written first: a certificate says that both are there."""
+        """Makes the authorities at first start. The key is written first: a certificate says that both are there."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.ca_certificate.exists():
-            authority = Authority.create(self.cluster_id, now)
-            write_private(self.path / "ca.key", key_pem(authority.key))
-            write_public(self.ca_certificate, authority.pem)
-            self.__dict__.pop("authority", None)
+        for name, certificate in (("ca", self.ca_certificate), ("front-proxy-ca", self.front_proxy_ca)):
+            if not certificate.exists():
+                authority = Authority.create(self.cluster_id, now, name)
+                write_private(self.path / f"{name}.key", key_pem(authority.key))
+                write_public(certificate, authority.pem)
+                self.__dict__.pop("authority", None)
+                self.__dict__.pop("front_proxy_authority", None)
 
     def ensure(
         self, role: str, now: datetime, *, addresses: Iterable[str] = (), lifetime: timedelta = LEAF_LIFETIME
@@ -80,7 +94,7 @@ class PkiDirectory:
         if self._is_good(role, profile, now):
             return False
         key = new_key()
-        certificate = self.authority.issue(profile, key.public_key(), now, lifetime)
+        certificate = self._authority_of(role).issue(profile, key.public_key(), now, lifetime)
         write_private(self.key(role), key_pem(key))
         write_public(self.certificate(role), certificate)
         return True
@@ -93,6 +107,9 @@ class PkiDirectory:
             return []
         return [str(name.value) for name in _names(certificate) if isinstance(name, x509.IPAddress)]
 
+    def _authority_of(self, role: str) -> Authority:
+        return self.front_proxy_authority if role == FRONT_PROXY_CLIENT else self.authority
+
     def _is_good(self, role: str, profile: Profile, now: datetime) -> bool:
         try:
             certificate = load_certificate(self.certificate(role).read_bytes())
@@ -101,9 +118,9 @@ class PkiDirectory:
             return False
         return (
             certificate.public_key() == key.public_key()
-            and self.authority.issued(certificate)
+            and self._authority_of(role).issued(certificate)
             and not renewal_due(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
-            and _says(certificate, self.authority, profile)
+            and _says(certificate, self._authority_of(role), profile)
         )
 
 

@@ -10,6 +10,7 @@ KUBELET_CLIENT = "apiserver-kubelet-client"
 ADMIN = "admin"
 SCHEDULER = "scheduler"
 CONTROLLERS = "controllers"
+FRONT_PROXY_CLIENT = "front-proxy-client"  # hn-apiserver's, towards the servers that tenants' APIs are extended by
 
 MASTERS_GROUP = "system:masters"
 NODES_GROUP = "system:nodes"
@@ -43,6 +44,8 @@ def profile_of(role: str, cluster_id: str, addresses: Iterable[str] = ()) -> Pro
     ordered = tuple(dict.fromkeys(addresses))
     if role == APISERVER:
         return Profile("kube-apiserver", dns_names=_SERVING_NAMES, addresses=ordered, server=True)
+    if role == FRONT_PROXY_CLIENT:
+        return Profile(FRONT_PROXY_CLIENT, client=True)
     if role.startswith(_NODE_PREFIX):
         # The agent's one certificate both serves its port and opens the API.
         node = role.removeprefix(_NODE_PREFIX)

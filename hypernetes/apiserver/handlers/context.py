@@ -12,6 +12,7 @@ from hypernetes.api.scheme import Resource
 from hypernetes.api.selectors import Labels
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.apiserver.aggregation.availability import Aggregation
 from hypernetes.apiserver.authn import Authenticator, TokenKeys, User
 from hypernetes.apiserver.authn.guessing import Attempts
 from hypernetes.apiserver.authn.localusers import LocalUsers
@@ -72,6 +73,7 @@ class Parts:
     local_users: LocalUsers
     implied: Implications
     fairness: Fairness
+    aggregation: Aggregation
     allows_anonymous: Callable[[str], bool] | None = None  # by path; None: wherever the authorizer lets them
     clock: Callable[[], datetime] = times.now
     turns: Turns = field(default_factory=Turns)

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver import discovery, openapi
+from hypernetes.apiserver.aggregation.documents import Extended
 from hypernetes.apiserver.discovery import Discovery
 from hypernetes.apiserver.documents import Document
 from hypernetes.apiserver.handlers import issuers, negotiation, plaintext
@@ -25,9 +26,9 @@ async def serve(call: Call) -> web.StreamResponse:
     path = call.route.path.rstrip("/") or "/"
     parts = path.split("/")[1:]
     accept = call.http.headers.get("Accept")
-    found = discovery.for_tenant(call.tenant)
+    found = call.parts.aggregation.documents(call.tenant)
     if parts[0] == "openapi":
-        return _openapi(call, parts[1:], found)
+        return await _openapi(call, parts[1:], found)
     if parts == ["metrics"]:
         return await _metrics(call)
     if parts == issuers.CONFIGURATION_PATH:
@@ -70,19 +71,19 @@ async def _metrics(call: Call) -> web.StreamResponse:
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _openapi(call: Call, parts: list[str], found: Discovery) -> web.StreamResponse:
-    documents = openapi.of(found)
+async def _openapi(call: Call, parts: list[str], found: Discovery | Extended) -> web.StreamResponse:
+    documents = found if isinstance(found, Extended) else Extended(found, ())
     match parts:
         case ["v2"]:
-            protobuf = openapi.V2_PROTOBUF in call.http.headers.get("Accept", "")
-            return _document(call, documents.v2_protobuf() if protobuf else documents.v2())
+            in_protobuf = openapi.V2_PROTOBUF in call.http.headers.get("Accept", "")
+            return _document(call, await documents.openapi_v2(in_protobuf))
         case ["v3"]:
             prefix = f"/tenants/{call.route.tenant}" if call.route.tenant else ""
-            return _document(call, documents.index(prefix))
+            return _document(call, documents.openapi_index(prefix))
         case ["v3", "api", version]:
-            document = documents.group("", version)
+            document = documents.openapi_group("", version)
         case ["v3", "apis", group, version]:
-            document = documents.group(group, version)
+            document = documents.openapi_group(group, version)
         case _:
             document = None
     if document is None:

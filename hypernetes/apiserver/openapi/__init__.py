@@ -6,6 +6,6 @@ paths.py      what can be asked of a resource
 gnostic.py    v2 in protobuf, as kubectl and client-go ask for it
 """
 
-from hypernetes.apiserver.openapi.specs import V2_PROTOBUF, OpenAPI, of
+from hypernetes.apiserver.openapi.specs import V2_PROTOBUF, V2_PROTOBUF_TYPE, OpenAPI, of
 
-__all__ = ["V2_PROTOBUF", "OpenAPI", "of"]
+__all__ = ["V2_PROTOBUF", "V2_PROTOBUF_TYPE", "OpenAPI", "of"]

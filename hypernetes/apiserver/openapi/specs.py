@@ -10,7 +10,7 @@ from hypernetes.apiserver.openapi import gnostic, schemas
 from hypernetes.apiserver.openapi.paths import Paths
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # as clients ask for it
-_V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"  # a media type can hold no "@"
+V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"  # a media type can hold no "@"
 
 
 class OpenAPI:
@@ -47,16 +47,17 @@ class OpenAPI:
     def v2(self) -> Document:
         """`/openapi/v2` as JSON."""
         if self._v2 is None:
-            self._v2 = Document.of(self._v2_spec())
+            self._v2 = Document.of(self.v2_spec())
         return self._v2
 
     def v2_protobuf(self) -> Document:
         """`/openapi/v2` in protobuf."""
         if self._v2_protobuf is None:
-            self._v2_protobuf = Document.of_bytes(gnostic.document(self._v2_spec()), _V2_PROTOBUF_TYPE)
+            self._v2_protobuf = Document.of_bytes(gnostic.document(self.v2_spec()), V2_PROTOBUF_TYPE)
         return self._v2_protobuf
 
-    def _v2_spec(self) -> dict[str, Any]:
+    def v2_spec(self) -> dict[str, Any]:
+        """What `/openapi/v2` says."""
         resources = [each for gv in self._resources.group_versions() for each in self._resources.resources(*gv)]
         made, paths = Paths(v3=False), dict[str, Any]()
         for resource in resources:

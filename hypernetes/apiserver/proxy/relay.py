@@ -7,21 +7,20 @@ never held, and no redirect of its is followed.
 
 import asyncio
 import socket
-import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
 from aiohttp import web
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
 from multidict import CIMultiDict
 from yarl import URL
 
 from hypernetes.api.status import StatusError
 from hypernetes.apiserver.connections import Departures
+from hypernetes.apiserver.proxy.connection import TLS, OneConnection
 from hypernetes.apiserver.streaming import relay_messages
 
 log = structlog.get_logger()
@@ -39,26 +38,41 @@ _CREDENTIALS = ("authorization", "impersonate-", "x-remote-")
 _WEBSOCKET = "sec-websocket-"
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What is different from a proxy subresource, which this is without more said."""
+
+    tls: TLS | None = None  # None: whatever certificate the server shows
+    added: Sequence[tuple[str, str]] = ()  # headers
+    head_seconds: float = HEAD_SECONDS
+    redirects: bool = True  # whether a redirect is passed on to the client
+
+
+_PLAIN = Manner()
+
+
 async def relay(
-    request: web.BaseRequest, connection: socket.socket, target: URL, prefix: str, departures: Departures
-) -> web.StreamResponse:
+    request: web.BaseRequest, connection: socket.socket, target: URL, prefix: str, departures: Departures,
+    manner: Manner = _PLAIN,
+) -> web.StreamResponse:  # fmt: skip
     """`target` is what the server sees; `prefix` is the path of ours that its `/` is under. Takes the socket over.
 
     StatusError 503 where no answer comes.
     """
-    connector = _OneConnection(connection)
+    connector = OneConnection(connection, manner.tls)
     session = aiohttp.ClientSession(
         connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )  # fmt: skip
     headers = _forwarded(request, target)
+    headers.extend(manner.added)
     try:
         async with session, asyncio.timeout(None) as until_departure:
             now = asyncio.get_running_loop().time
             with departures.told(request, lambda: until_departure.reschedule(now())):
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _websocket(request, session, target, headers)
-                return await _http(request, session, target, headers, prefix)
+                return await _http(request, session, target, headers, prefix, manner)
     except TimeoutError:
         log.debug("the client of a proxied request went away")
         return web.Response()  # nobody gets it
@@ -67,18 +81,21 @@ async def relay(
 
 
 async def _http(
-    request: web.BaseRequest, session: aiohttp.ClientSession, target: URL, headers: CIMultiDict[str], prefix: str
-) -> web.StreamResponse:
+    request: web.BaseRequest, session: aiohttp.ClientSession, target: URL, headers: CIMultiDict[str], prefix: str,
+    manner: Manner,
+) -> web.StreamResponse:  # fmt: skip
     body = request.content.iter_chunked(_PIECE_BYTES) if request.body_exists else None
     try:
-        async with asyncio.timeout(HEAD_SECONDS):
+        async with asyncio.timeout(manner.head_seconds):
             answer = await session.request(
                 request.method, target, headers=headers, data=body, allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             )  # fmt: skip
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unanswered(error) from error
+        raise unanswered(error) from error
     async with answer:
+        if "Location" in answer.headers and 300 <= answer.status < 400 and not manner.redirects:
+            raise StatusError("ServiceUnavailable", "error trying to reach service: it answers with a redirect")
         response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_kept(answer.headers))
         if "Location" in answer.headers:
             response.headers["Location"] = relocated(answer.headers["Location"], target, prefix)
@@ -106,7 +123,7 @@ async def _websocket(
                 target, protocols=offered, headers=headers, max_msg_size=MAX_MESSAGE_BYTES, autoping=True, compress=0
             )
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unanswered(error) from error
+        raise unanswered(error) from error
     async with far:
         chosen = (far.protocol,) if far.protocol else ()
         near = web.WebSocketResponse(protocols=chosen, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
@@ -156,35 +173,7 @@ def relocated(location: str, target: URL, prefix: str) -> str:
     return f"{prefix}{parts.path or '/'}{tail}"
 
 
-def _unanswered(error: Exception) -> StatusError:
+def unanswered(error: Exception) -> StatusError:
     """The text names what went wrong, and no address of the node's."""
     kind = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     return StatusError("ServiceUnavailable", f"error trying to reach service: {kind}")
-
-
-class _OneConnection(aiohttp.BaseConnector):
-    """Speaks over a socket that is open already; TLS without looking at the certificate, as upstream's proxy does: a
-    pod's certificate is signed by whoever, and who answers is settled by the tunnel."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(force_close=True)
-        self._connection: socket.socket | None = connection
-
-    async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            raise aiohttp.ClientConnectionError("the connection was used already")
-        options: dict[str, Any] = {}
-        if req.is_ssl():
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            options = {"ssl": context, "server_hostname": ""}
-        loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_unix_connection(lambda: ResponseHandler(loop), sock=connection, **options)
-        return protocol
-
-    def abandon(self) -> None:
-        """Closes the socket if no connection came of it."""
-        if self._connection is not None:
-            self._connection.close()

@@ -3,6 +3,7 @@
 from hypernetes.apiserver.registry import (
     accounts,
     addresses,
+    apiservices,
     autoscalers,
     budgets,
     configs,
@@ -61,6 +62,7 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "secrets"): configs.SECRETS,
     ("", "serviceaccounts"): accounts.STRATEGY,
     ("", "services"): services.STRATEGY,
+    ("apiregistration.k8s.io", "apiservices"): apiservices.STRATEGY,
     ("apps", "controllerrevisions"): controllerrevisions.STRATEGY,
     ("apps", "daemonsets"): daemonsets.STRATEGY,
     ("apps", "deployments"): deployments.STRATEGY,

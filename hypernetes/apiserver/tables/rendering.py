@@ -32,6 +32,7 @@ INCLUDE_NONE, INCLUDE_METADATA, INCLUDE_OBJECT = "None", "Metadata", "Object"  #
 
 # (kind, its key in facts/columns.json, its cells)
 _KINDS: dict[str, tuple[str, Cells]] = {
+    "APIService": ("apiService", services.api_service),
     "CertificateSigningRequest": ("certificateSigningRequest", certificates.signing_request),
     "ComponentStatus": ("componentStatus", plain.component_status),
     "ClusterRoleBinding": ("clusterRoleBindings", policies.role_binding),

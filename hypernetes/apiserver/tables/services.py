@@ -34,3 +34,13 @@ def _external(obj: Object) -> str:
         given = [entry.get("ip") or entry.get("hostname") or "" for entry in ingress]
         return ",".join([*filter(None, given), *own]) or "<pending>"
     return ",".join(own) or NONE
+
+
+def api_service(obj: Object, now: datetime) -> list[Any]:
+    """Why it isn't available is shown with that it isn't, as upstream."""
+    service = obj.get("spec", {}).get("service")
+    where = f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "Local"
+    conditions = {each["type"]: each for each in obj.get("status", {}).get("conditions") or ()}
+    available = conditions.get("Available") or {"status": "Unknown"}
+    said = available["status"] + (f" ({available['reason']})" if available["status"] == "False" else "")
+    return [obj["metadata"]["name"], where, said, age_of(obj, now)]

@@ -21,7 +21,7 @@ PERIOD_SECONDS = 15.0
 
 class HorizontalPodAutoscalers(Controller):
     name = "horizontalpodautoscaler"
-    workers = 8  # each waits for nodes' agents most of the time
+    workers = 32  # each waits for nodes' agents, or tenants' own servers, most of the time
 
     def __init__(
         self, client: Client, informers: Informers, recorder: EventRecorder, source: MetricsSource | None = None

@@ -5,8 +5,7 @@ from tests.integration.api.servers import User
 
 # Groups that other parts of the project bring, and the one that nobody asked for.
 LATER = {
-    "admissionregistration.k8s.io/v1", "apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1",
-    "flowcontrol.apiserver.k8s.io/v1",
+    "admissionregistration.k8s.io/v1", "apiextensions.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1",
 }  # fmt: skip
 
 

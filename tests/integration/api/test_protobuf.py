@@ -27,6 +27,7 @@ PODS = "/api/v1/namespaces/default/pods"
 METADATA = "as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 METADATA_LIST = "as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _NAMESPACE = re.compile(rb'"a-[a-z]{3}-[0-9]{4}"')  # of a recorded sequence
+_NAMED = ("apiservices", "csidrivers", "ipaddresses")  # whose names say something
 KINDS = [each for each in scheme.served() if "create" in each.verbs and protobuf.has(each.api_version, each.kind)]
 
 
@@ -56,7 +57,7 @@ def recorded(resource: Resource) -> list[dict[str, Any]]:
         obj = orjson.loads(_NAMESPACE.sub(b'"default"', orjson.dumps(each)))
         kept = {key: value for key, value in obj.get("metadata", {}).items() if key in ("labels", "annotations")}
         name = each.get("metadata", {}).get("name", "spoken")
-        obj["metadata"] = {**kept, "name": name if resource.name in ("csidrivers", "ipaddresses") else "spoken"}
+        obj["metadata"] = {**kept, "name": name if resource.name in _NAMED else "spoken"}
         if not resource.is_stored:
             del obj["metadata"]
         found.append(obj)

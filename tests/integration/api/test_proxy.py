@@ -3,58 +3,23 @@ guest's side is a TCP connection of this machine."""
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from hypernetes.api import times
 from hypernetes.apiserver.portforward import PROTOCOL
 from hypernetes.apiserver.storage.opening import open_store
-from hypernetes.nodeagent import server as agent_server
-from hypernetes.nodeagent.runtime.base import MachineError
-from hypernetes.nodeagent.usage import Sampler
 from hypernetes.pki import ADMIN
-from hypernetes.pki.contexts import server_context
-from hypernetes.pki.roles import node_role
+from tests.integration.api import podserver
+from tests.integration.api.podserver import Machine, Node
 from tests.integration.api.servers import User, serving
-from tests.streams import TcpStream
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
-
-
-class Machine:
-    def __init__(self) -> None:
-        self.asked: list[tuple[int, str]] = []
-        self.open = 0
-
-    async def forward(self, port: int, address: str) -> TcpStream:
-        self.asked.append((port, address))
-        try:
-            return TcpStream(*await asyncio.open_connection("127.0.0.1", port))
-        except OSError as error:
-            raise MachineError("ConnectFailed", "Connection refused") from error
-
-
-class Node:
-    """An agent with one pod, whose server this test plays."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.pods: dict[str, str] = {}  # name -> uid
-        self._machine = machine
-
-    def worker(self, key: Any, uid: str | None = None) -> Any:
-        if self.pods.get(key.name) != uid:
-            return None
-        claim = SimpleNamespace(address="10.0.0.5")
-        return SimpleNamespace(machine=self._machine, record=SimpleNamespace(name=key.name, claim=claim))
 
 
 async def echo(request: web.BaseRequest) -> web.StreamResponse:
@@ -100,40 +65,21 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         store = await open_store(str(tmp_path / "state.db"))
         stack.push_async_callback(store.close)
         admin = await stack.enter_async_context(serving(store, tmp_path, "abc123"))
-        pki, role = admin._pki, node_role("n1")
-        pki.ensure(role, times.now(), addresses=["127.0.0.1"])
-        machine = Machine()
-        node = Node(machine)
-        context = server_context(pki.certificate(role), pki.key(role), pki.ca_certificate, require_client=True)
-        agent: Any = node
-        runner = await agent_server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0)
-        stack.push_async_callback(runner.cleanup)
-        listener = socket.create_server(("127.0.0.1", 0))
-        pod_server = web.ServerRunner(web.Server(echo), shutdown_timeout=1)
-        await pod_server.setup()
-        stack.push_async_callback(pod_server.cleanup)
-        await web.SockSite(pod_server, listener).start()
-        made = Stage(admin, listener.getsockname()[1], machine, node)
-        await _objects(made, runner.addresses[0][1])
+        node = await stack.enter_async_context(podserver.a_node(admin))
+        port = await stack.enter_async_context(podserver.listening(echo))
+        made = Stage(admin, port, node.machine, node)
+        await _objects(made)
         yield made
 
 
-async def _objects(stage: Stage, agent_port: int) -> None:
-    """A node, a pod on it, and a service whose endpoint it is."""
+async def _objects(stage: Stage) -> None:
+    """A pod on the node, and a service whose endpoint it is."""
     admin = stage.admin
-    node = {
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": agent_port}},
-        },
-    }  # fmt: skip
-    assert (await admin("POST", "/api/v1/nodes", node)).status == 201
     container = {"name": "main", "image": "web", "ports": [{"containerPort": stage.port}]}
     pod = {"metadata": {"name": "web"}, "spec": {"nodeName": "n1", "containers": [container]}}
     made = await admin("POST", PODS, pod)
     assert made.status == 201, made.body
-    stage.node.pods["web"] = made.json["metadata"]["uid"]
+    stage.node.pods["system", "web"] = made.json["metadata"]["uid"]
     status = {"status": {"podIP": "10.0.0.5", "phase": "Running"}}
     headers = {"Content-Type": "application/merge-patch+json"}
     assert (await admin("PATCH", f"{PODS}/web/status", status, headers=headers)).status == 200
@@ -145,7 +91,7 @@ async def _objects(stage: Stage, agent_port: int) -> None:
         "endpoints": [
             {
                 "addresses": ["10.0.0.5"],
-                "targetRef": {"kind": "Pod", "name": "web", "uid": stage.node.pods["web"]},
+                "targetRef": {"kind": "Pod", "name": "web", "uid": stage.node.pods["system", "web"]},
             }
         ],
     }  # fmt: skip
@@ -248,7 +194,7 @@ async def test_what_cant_be_reached_is_a_status(stage: Stage, path: str, code: i
 
 
 async def test_another_pod_of_the_same_name_isnt_asked(stage: Stage) -> None:
-    stage.node.pods["web"] = "another"
+    stage.node.pods["system", "web"] = "another"
     assert (await stage.admin("GET", f"{PODS}/web/proxy/")).status == 404
     assert stage.machine.asked == []
 

@@ -175,7 +175,7 @@ class Swept:
 async def sweep(store: Store, cluster_id: str) -> Swept:
     """Repairs as a server would a minute later, and looks again at what there is."""
     keys = Keys(cluster_id)
-    implied = Implications(keys, "PEM")
+    implied = Implications(keys, "PEM", "PROXY")
     mirror = Mirror(keys, implied=implied)
     following = asyncio.create_task(Follower(store, mirror, Watchers(), []).run())
     try:

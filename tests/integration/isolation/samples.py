@@ -17,7 +17,14 @@ PUBLIC = "public"  # key and value of a label that everybody knows
 _NAMESPACE = re.compile(rb"a-def-\d{4}")
 _NETWORK = {"spec": {"subnets": {"main": {"cidr": "10.9.0.0/24", "gateway": "10.9.0.1"}}}}
 _PORT = {"spec": {"address": "10.9.0.9", "macAddress": "02:00:00:00:00:09", "podRef": {"name": "p"}}}
+_API_SERVICE = {
+    "spec": {
+        "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+        "service": {"namespace": "default", "name": "server"},
+    }
+}  # fmt: skip
 _OURS: dict[str, Object] = {
+    "APIService": _API_SERVICE,
     "Network": _NETWORK,
     "Port": _PORT,
     "Tenant": {"spec": {}},
@@ -61,6 +68,8 @@ def sample(resource: Offered, namespace: str, name: str, canary: str = "") -> Ob
     body["metadata"] = {"name": name, "labels": {PUBLIC: PUBLIC}, "annotations": {PUBLIC: PUBLIC}}
     if resource.namespaced:
         body["metadata"]["namespace"] = namespace
+    if resource.kind == "APIService":
+        body["spec"]["group"] = name.partition(".")[2]
     if resource.kind == "Port":
         body["spec"]["network"] = name.partition(".")[0]
     if canary:
@@ -74,6 +83,8 @@ def named(resource: Offered, word: str) -> str:
     """A name that has the word in it, where the kind leaves a choice."""
     if resource.kind == "IPAddress":
         return f"2001:db8::{zlib.crc32(word.encode()) % 0xEFFF + 0x1000:x}"
+    if resource.kind == "APIService":
+        return f"v1.{word}"
     return f"{word}.10.9.0.9" if resource.kind == "Port" else word
 
 
@@ -82,6 +93,8 @@ def _fill(body: Object, canary: str) -> None:
     match body["kind"]:
         case "User":
             body["spec"] = {"displayName": canary, "groups": [canary]}
+        case "APIService":
+            body["spec"]["service"]["name"] = canary
         case "ConfigMap":
             body["data"] = {canary: canary}
         case "Secret":

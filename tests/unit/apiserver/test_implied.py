@@ -17,7 +17,7 @@ from hypernetes.apiserver.storage.base import Change, Item
 from hypernetes.apiserver.watchers import transition
 
 KEYS = Keys("c")
-IMPLIED = Implications(KEYS, "PEM")
+IMPLIED = Implications(KEYS, "PEM", "PROXY")
 SLICES = scheme.by_name("discovery.k8s.io/v1", "endpointslices")
 ADDRESSES = scheme.by_name("networking.k8s.io/v1", "ipaddresses")
 NAMESPACES, CONFIG_MAPS = scheme.by_name("v1", "namespaces"), scheme.by_name("v1", "configmaps")

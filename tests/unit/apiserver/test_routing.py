@@ -49,7 +49,7 @@ def test_what_is_no_resource_is_left_to_others(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/v1/gadgets", "/apis/x/v1/pods", "/api/v1/namespaces/w/nodes", "/api/v1/namespaces/w/pods/p/shell",
+        "/api/v1/gadgets", "/apis/apps/v9/pods", "/api/v1/namespaces/w/nodes", "/api/v1/namespaces/w/pods/p/shell",
         "/api/v1/namespaces//pods", "/api/v1/namespaces/w/pods/a%2Fb", "/api/v1/namespaces/w/pods/p/log/x",
         "/api/v1/pods/p",
     ],
@@ -58,6 +58,30 @@ def test_paths_that_lead_nowhere(path: str) -> None:
     with pytest.raises(StatusError) as raised:
         routing.parse("GET", path, {})
     assert raised.value.code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "found"),
+    [
+        ("/apis/x.io/v1/cars", {}, ("list", "cars", "", "", "")),
+        ("/apis/x.io/v1/cars", {"watch": "1"}, ("watch", "cars", "", "", "")),
+        ("/apis/x.io/v1/namespaces/w/cars/c/doors/left", {}, ("get", "cars", "w", "c", "doors")),
+        ("/apis/x.io/v1/namespaces/w/pods/*/requests", {}, ("get", "pods", "w", "*", "requests")),
+        ("/tenants/acme/apis/x.io/v1/namespaces/w", {}, ("get", "namespaces", "", "w", "")),
+    ],
+)
+def test_other_groups_are_read_by_convention(path: str, query: dict[str, str], found: tuple[str, ...]) -> None:
+    route = routing.parse("GET", path, query)
+    assert route.resource is not None
+    assert (route.verb, route.resource.name, route.namespace, route.name, route.subresource) == found
+    assert (route.foreign, route.resource.group, route.resource.version) == (True, "x.io", "v1")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "%2e%2e", "a%2Fb", "50%25"])
+def test_paths_of_other_groups_that_their_server_might_read_otherwise_are_refused(name: str) -> None:
+    with pytest.raises(StatusError) as raised:
+        routing.parse("GET", f"/apis/x.io/v1/namespaces/w/cars/{name}/doors", {})
+    assert raised.value.code == 400
 
 
 @pytest.mark.parametrize("name", ["..", ".", "50%25"])

@@ -11,7 +11,9 @@ from hypernetes.client import kubeconfig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTER = Cluster("abc123", "127.0.0.1", 7443, (10250,))
-ALL = ["apiserver", "apiserver-kubelet-client", "admin", "scheduler", "controllers", "node-n"]
+ALL = [
+    "apiserver", "apiserver-kubelet-client", "front-proxy-client", "admin", "scheduler", "controllers", "node-n",
+]  # fmt: skip
 
 
 def test_the_first_start_makes_everything_and_the_second_nothing(tmp_path: Path):

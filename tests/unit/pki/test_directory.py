@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from hypernetes.pki import PkiDirectory
 from hypernetes.pki.certificates import load_certificate
@@ -26,7 +27,8 @@ def test_the_authority_is_made_once(pki: PkiDirectory):
 def test_keys_are_readable_by_their_owner_only(pki: PkiDirectory):
     pki.ensure("admin", NOW)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in pki.path.iterdir()}
-    assert modes == {"ca.crt": 0o644, "ca.key": 0o600, "admin.crt": 0o644, "admin.key": 0o600}
+    names = ("ca", "front-proxy-ca", "admin")
+    assert modes == {f"{name}.{kind}": mode for name in names for kind, mode in (("crt", 0o644), ("key", 0o600))}
     assert stat.S_IMODE(pki.path.stat().st_mode) == 0o700
 
 
@@ -91,3 +93,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(pki: PkiDirectory, monk
     with pytest.raises(OSError, match="No space"):
         pki.ensure("admin", NOW + timedelta(days=61))
     assert {path: path.read_bytes() for path in pki.path.iterdir()} == before
+
+
+def test_the_front_proxy_has_an_authority_of_its_own(pki: PkiDirectory):
+    pki.ensure("front-proxy-client", NOW)
+    certificate = x509.load_pem_x509_certificate(pki.certificate("front-proxy-client").read_bytes())
+    assert pki.front_proxy_authority.issued(certificate)
+    assert not pki.authority.issued(certificate), "nobody gets such a one by a signing request"
+    assert not pki.ensure("front-proxy-client", NOW)

@@ -22,7 +22,9 @@ class Answering:
     def __init__(self, items: list[dict[str, Any]] | None) -> None:
         self.items, self.asked = items, ("", "")
 
-    async def request(self, method: str, path: str, *, params: dict[str, str], timeout: float) -> dict[str, Any]:
+    async def request(
+        self, method: str, path: str, *, params: dict[str, str], timeout: float, limit: int | None = None
+    ) -> dict[str, Any]:
         self.asked = (path, "&".join(f"{name}={value}" for name, value in params.items()))
         if self.items is None:
             raise not_found("pods.metrics.k8s.io", "")
