@@ -142,9 +142,7 @@ class Limits:
 
     def _without_body(self, call: Call, handler: Handler) -> Awaitable[web.StreamResponse]:
         route = call.route
-        if (
-            route.verb == "watch" and not route.foreign
-        ):  # which looks after itself, and is to cost no more memory than it must
+        if route.verb == "watch" and not route.foreign:  # looks after itself; is to cost no more memory than it must
             return handler(call) if _is_exempt(call.user) else self._counted(call, handler)
         if is_endless(route):
             return self._endless(call, handler)
