@@ -33,11 +33,11 @@ from hypernetes.api.models.storage_v1 import StorageClass, VolumeAttachment, Vol
 from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, Informer
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import MetadataInformer
 from hypernetes.controllers.addresses import SERVICE_NAME_LABEL
-from hypernetes.controllers.volumes import names
 
 BOOTSTRAP_TOKEN = "bootstrap.kubernetes.io/token"  # a type of Secrets
 

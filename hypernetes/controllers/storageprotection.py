@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from hypernetes.api.models.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.volumes.names import claims_of
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import pods as podfacts
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, namespace_index
-from hypernetes.controllers.volumes.names import claims_of
 
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 

@@ -1,6 +1,6 @@
 """Finds a node for each pod that has none, and binds it there.
 
-informers (pods, nodes of all tenants)
+informers (pods, nodes, claims, volumes, classes of all tenants)
     │ changes                                  wake
     ├───────────────► queue ◄───────────────────────────────┐
     │                   │ next pod: band, share, priority   │ no node: waits for
@@ -15,6 +15,7 @@ snapshot   the cluster as arrays: a row per node, a column per resource, label k
 filters    which nodes may take a pod (a mask over the rows), and why the others don't
 scores     which of those is best (0 to 100 per score)
 cycle      one decision: pure, no I/O, no clock
+volumes    what a pod's claims ask of its node, and what is to be written so that they get volumes there
 queue      who is next: pure, told the time
 binder     writes bindings, and why a pod has no node, through the API
 loop       puts them together

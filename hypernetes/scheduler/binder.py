@@ -8,7 +8,9 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.status import StatusError
-from hypernetes.client import Client, EventRecorder, Key, TransportError, Unreachable, is_reason
+from hypernetes.api.volumes.names import SELECTED_NODE
+from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, TransportError, Unreachable, is_reason
+from hypernetes.scheduler.volumes import Choice
 
 _DEADLINE_SECONDS = 15.0
 _log = structlog.get_logger(__name__)
@@ -26,6 +28,7 @@ class Decision:
     key: Key
     pod: Pod
     node: str
+    choices: tuple[Choice, ...] = ()  # to be written before the pod can be bound
 
 
 class Binder:
@@ -49,6 +52,22 @@ class Binder:
         message = f"Successfully assigned {key.namespace}/{key.name} to {decision.node}"
         self._recorder.event(pod, "Normal", "Scheduled", message, tenant=key.tenant)
         return Outcome.BOUND
+
+    async def choose(self, decision: Decision) -> bool:
+        """Writes where the pod's claims get their volumes; False where that has to be decided again."""
+        tenant = decision.key.tenant
+        try:
+            for choice in decision.choices:
+                if choice.volume is not None:
+                    await self._client.update(choice.volume, tenant=tenant, timeout=_DEADLINE_SECONDS)
+                else:
+                    claim = choice.claim.model_copy(deep=True)
+                    claim.metadata.annotations[SELECTED_NODE] = choice.node
+                    await self._client.update(claim, tenant=tenant, timeout=_DEADLINE_SECONDS)
+        except REQUEST_ERRORS as error:
+            _log.info("volumes not chosen", pod=str(decision.key), node=decision.node, error=str(error))
+            return False
+        return True
 
     async def explain(self, key: Key, pod: Pod, message: str) -> bool:
         """Says on the pod why it has no node; False if that has to be said again later."""

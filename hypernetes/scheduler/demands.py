@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypernetes.api import quantity
-from hypernetes.api.models.core_v1 import Container, NodeSelectorTerm, Pod, Toleration
+from hypernetes.api.models.core_v1 import Container, NodeSelector, NodeSelectorTerm, Pod, Toleration
 
 CPU, MEMORY, PODS = "cpu", "memory", "pods"  # millicores, bytes, pieces
+NODE_BYTES = "hypernetes.io/volume-bytes"  # what nodes have left for volumes that they keep themselves
+ATTACHABLE = "attachable-volumes-csi-"  # + driver: how many of its volumes a node takes, where it says so
 # Far above any node, and so far below 2**63 that sums over all pods of a node stay below it.
 _LARGEST = 2**50
 
@@ -36,12 +38,22 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeDemands:
+    """What the pod's volumes want of its node. Of each group of terms one must hold."""
+
+    blocked: str = ""  # why no node will do
+    bound: tuple[tuple[Term, ...], ...] = ()  # where the volumes that there are can be reached
+    bindable: tuple[tuple[Term, ...], ...] = ()  # where a claim without one can get one
+
+
+@dataclass(frozen=True, slots=True)
 class Demands:
     requests: tuple[tuple[str, int], ...]  # (resource, amount) sorted; cpu in millicores; pods: 1
     selector: Term = ()  # all must hold; empty: any node
     affinity: tuple[Term, ...] | None = None  # one must hold; None: any node
     preferred: tuple[tuple[int, Term], ...] = ()  # (weight, term)
     tolerances: tuple[Tolerance, ...] = ()
+    volumes: VolumeDemands = VolumeDemands()
 
 
 def of_pod(pod: Pod) -> Demands:
@@ -52,7 +64,7 @@ def of_pod(pod: Pod) -> Demands:
     return Demands(
         requests=tuple(sorted(requests(pod).items())),
         selector=tuple(Requirement(key, "In", (value,)) for key, value in sorted(pod.spec.node_selector.items())),
-        affinity=tuple(_term(term) for term in required.node_selector_terms) if required else None,
+        affinity=terms_of(required) if required else None,
         preferred=tuple((choice.weight, _term(choice.preference)) for choice in preferred),
         tolerances=tuple(dict.fromkeys(_tolerance(toleration) for toleration in pod.spec.tolerations)),
     )
@@ -95,6 +107,10 @@ def _amounts(quantities: Mapping[str, str]) -> dict[str, int]:
 
 def _requested(container: Container) -> dict[str, str]:
     return container.resources.requests if container.resources else {}
+
+
+def terms_of(selector: NodeSelector) -> tuple[Term, ...]:
+    return tuple(_term(term) for term in selector.node_selector_terms)
 
 
 def _term(term: NodeSelectorTerm) -> Term:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hypernetes.scheduler.demands import PODS, Demands, Requirement, Term, Tolerance
+from hypernetes.scheduler.demands import ATTACHABLE, NODE_BYTES, PODS, Demands, Requirement, Term, Tolerance
 from hypernetes.scheduler.snapshot import UNSCHEDULABLE_TAINT, Amounts, Cluster, LabelColumn, Mask, NodeTaint
 
 NO_SCHEDULE, PREFER_NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "PreferNoSchedule", "NoExecute"
@@ -35,18 +35,41 @@ def selected(cluster: Cluster, demands: Demands) -> Mask:
     for requirement in demands.selector:
         mask &= meets(cluster, requirement)
     if demands.affinity is not None:
-        matching = np.zeros(len(cluster.names), np.bool_)
-        for term in demands.affinity:
-            matching |= matches(cluster, term)
-        mask &= matching
+        mask &= any_matches(cluster, demands.affinity)
     return mask
 
 
-STATIC_FILTERS: tuple[Callable[[Cluster, Demands], Mask], ...] = (schedulable, untainted, selected)
+def reaching(cluster: Cluster, demands: Demands) -> Mask:
+    """Nodes that reach all the volumes that the pod has."""
+    return _one_of_each(cluster, demands.volumes.bound)
+
+
+def bindable(cluster: Cluster, demands: Demands) -> Mask:
+    """Nodes on which all its other claims can get theirs."""
+    return _one_of_each(cluster, demands.volumes.bindable)
+
+
+def _one_of_each(cluster: Cluster, groups: tuple[tuple[Term, ...], ...]) -> Mask:
+    mask = np.ones(len(cluster.names), np.bool_)
+    for alternatives in groups:
+        mask &= any_matches(cluster, alternatives)
+    return mask
+
+
+def any_matches(cluster: Cluster, alternatives: tuple[Term, ...]) -> Mask:
+    matching = np.zeros(len(cluster.names), np.bool_)
+    for term in alternatives:
+        matching |= matches(cluster, term)
+    return matching
+
+
+STATIC_FILTERS: tuple[Callable[[Cluster, Demands], Mask], ...] = (schedulable, untainted, selected, reaching, bindable)
 
 
 def allowed(cluster: Cluster, demands: Demands) -> Mask:
     """The nodes that pass all of STATIC_FILTERS."""
+    if demands.volumes.blocked:
+        return np.zeros(len(cluster.names), np.bool_)
     mask = cluster.present.copy()
     for static_filter in STATIC_FILTERS:
         mask &= static_filter(cluster, demands)
@@ -65,6 +88,8 @@ def explain(cluster: Cluster, demands: Demands) -> str:
     total = int(cluster.present.sum())
     if not total:
         return "no nodes available to schedule pods"
+    if demands.volumes.blocked:
+        return f"0/{total} nodes are available: {demands.volumes.blocked}."
     reasons: Counter[str] = Counter()
     left = cluster.present.copy()
     for static_filter in STATIC_FILTERS:
@@ -78,7 +103,9 @@ def explain(cluster: Cluster, demands: Demands) -> str:
     short = cluster.allocatable[left] - cluster.used[left] < vector
     for resource, column in cluster.resources.items():
         if vector[column] > 0:
-            reason = "Too many pods" if resource == PODS else f"Insufficient {resource}"
+            reason = _SHORT.get(resource) or f"Insufficient {resource}"
+            if resource.startswith(ATTACHABLE):
+                reason = "node(s) exceed max volume count"
             reasons[reason] += int(short[:, column].sum())
     for resource in unknown:
         reasons[f"Insufficient {resource}"] += int(left.sum())
@@ -86,9 +113,12 @@ def explain(cluster: Cluster, demands: Demands) -> str:
     return f"0/{total} nodes are available: {', '.join(counted)}."
 
 
+_SHORT = {PODS: "Too many pods", NODE_BYTES: "node(s) did not have enough free storage"}
 _REASONS: dict[Callable[[Cluster, Demands], Mask], str] = {
     schedulable: "node(s) were unschedulable",
     selected: "node(s) didn't match Pod's node affinity/selector",
+    reaching: "node(s) had volume node affinity conflict",
+    bindable: "node(s) didn't find available persistent volumes to bind",
 }
 
 

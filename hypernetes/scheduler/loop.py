@@ -1,24 +1,29 @@
 """Puts the parts together: takes what the informers tell, decides, and has it written.
 
 State of a pod here: waiting (in the queue), assumed (decided, counts on its node already, not yet seen bound), or
-placed (seen bound). All of it is rebuilt from the informers when the process starts.
+placed (seen bound). One that waits for its volumes on a node chosen for it keeps its place there. All of it is rebuilt
+from the informers when the process starts.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from hypernetes.api.models.core_v1 import Node, Pod
+from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.storage_v1 import StorageClass
+from hypernetes.api.volumes.names import SELECTED_NODE, claims_of
 from hypernetes.client import Key, WorkQueue
 from hypernetes.scheduler import demands as demanding
+from hypernetes.scheduler import filters
 from hypernetes.scheduler.binder import Decision, Outcome, explained
 from hypernetes.scheduler.cycle import Cycle
 from hypernetes.scheduler.demands import Demands
 from hypernetes.scheduler.queue import SchedulingQueue
 from hypernetes.scheduler.snapshot import Cluster, NodeFacts, Placement
+from hypernetes.scheduler.volumes import Needs, Volumes
 
 SCHEDULER_NAME = "default-scheduler"
 
@@ -27,6 +32,8 @@ _EXPLAINERS = 4
 _WAITING_BINDINGS = 256  # decided and not yet begun; deciding waits when there are more
 _SLICE_SECONDS = 0.02  # of deciding at a stretch, then others have the event loop
 _UNSEEN_SECONDS = 30.0  # a binding that the informer hasn't shown by then is no longer assumed
+# How a node says how many bytes it has left for volumes that it keeps itself.
+BYTES_FREE = "hypernetes.io/volume-bytes-free"
 _TERMINAL = ("Succeeded", "Failed")
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +43,8 @@ class Writer(Protocol):
     """What `binder.Binder` does."""
 
     async def bind(self, decision: Decision) -> Outcome: ...
+
+    async def choose(self, decision: Decision) -> bool: ...
 
     async def explain(self, key: Key, pod: Pod, message: str) -> bool: ...
 
@@ -49,13 +58,15 @@ class _Assumption:
 class Scheduler:
     """`pod_changed` and `node_changed` are the informers' handlers, `pod` looks one up; `run` does the rest."""
 
-    def __init__(self, pod: Callable[[Key], Pod | None], writer: Writer) -> None:
-        self._pod, self._writer = pod, writer
+    def __init__(self, pod: Callable[[Key], Pod | None], writer: Writer, volumes: Volumes) -> None:
+        self._pod, self._writer, self._volumes = pod, writer, volumes
         self._cluster = Cluster()
         self._cycle = Cycle(self._cluster)
         self._queue: SchedulingQueue[Key] = SchedulingQueue(self._cluster.dominant_share)
         self._demands: dict[Key, Demands] = {}  # of waiting pods
         self._assumed: dict[Key, _Assumption] = {}
+        self._reserved: set[Key] = set()  # waiting pods that keep their place while their volumes are made
+        self._with_claims: set[Key] = set()  # waiting pods that have claims
         self._bindings: asyncio.Queue[Decision] = asyncio.Queue(_WAITING_BINDINGS)
         self._messages: dict[Key, str] = {}  # why a waiting pod has no node
         self._explanations: WorkQueue[Key] = WorkQueue("unschedulable pods")
@@ -78,13 +89,17 @@ class Scheduler:
 
     def pod_changed(self, key: Key, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._volumes.remove(key, old)
             self._forget(key)
             old = None
         if new is None:
             return
         if new.status.phase in _TERMINAL:
+            self._volumes.remove(key, new)
             self._forget(key)
-        elif new.spec.node_name:
+            return
+        self._volumes.add(key, new)
+        if new.spec.node_name:
             self._seen_bound(key, new, new.spec.node_name)
         elif not is_ours(new):
             self._stop_waiting(key)
@@ -95,6 +110,8 @@ class Scheduler:
         if new is None:
             self._cluster.remove_node(key.name)
         else:
+            if self._cluster.set_bytes_free(key.name, _bytes_free(new)) and self._with_claims:
+                self._made_room()
             try:
                 facts = NodeFacts.of(new)
             except ValueError as error:
@@ -105,16 +122,51 @@ class Scheduler:
                 return
         self._made_room()
 
+    def claim_changed(self, key: Key, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
+        """Of a claim that has lost its node, the pod is decided again after a while: there was no room for it."""
+        had, has = (each is not None and SELECTED_NODE in each.metadata.annotations for each in (old, new))
+        for pod in self._volumes.users.get(key, ()):
+            if had and not has:
+                self._queue.retry(pod, asyncio.get_running_loop().time(), parked=False)
+            else:
+                self._decide_again(pod)
+        self._wake.set()
+
+    def volume_changed(self, key: Key, old: PersistentVolume | None, new: PersistentVolume | None) -> None:
+        reference = new.spec.claim_ref if new is not None else None
+        if reference is not None:
+            claim = Key(key.tenant, reference.namespace or "", reference.name or "")
+            pods = self._volumes.users.get(claim, set())
+        else:
+            pods = {pod for pod in self._with_claims if pod.tenant == key.tenant}
+        for pod in pods:
+            self._decide_again(pod)
+        self._wake.set()
+
+    def class_changed(self, key: Key, old: StorageClass | None, new: StorageClass | None) -> None:
+        for pod in self._with_claims:
+            self._decide_again(pod)
+        self._wake.set()
+
+    def _decide_again(self, key: Key) -> None:
+        pod = self._pod(key) if key in self._demands else None
+        if pod is not None:
+            self._queue.add(key, tenant=key.tenant, priority=pod.spec.priority or 0)
+
     def _start_waiting(self, key: Key, pod: Pod) -> None:
         try:
             self._demands[key] = demanding.of_pod(pod)
         except ValueError as error:
             self._say(key, f"the pod can't be scheduled: {error}")
             return
+        if claims_of(pod):
+            self._with_claims.add(key)
         self._queue.add(key, tenant=key.tenant, priority=pod.spec.priority or 0)
         self._wake.set()
 
     def _stop_waiting(self, key: Key) -> None:
+        self._unreserve(key)
+        self._with_claims.discard(key)
         self._queue.remove(key)
         self._demands.pop(key, None)
         self._messages.pop(key, None)
@@ -176,15 +228,43 @@ class Scheduler:
         if pod is None or demands is None or pod.spec.node_name or not is_ours(pod):
             self._stop_waiting(key)  # the informer is ahead of its handlers' last call
             return None
+        self._unreserve(key)
+        needs = self._needs(key, pod)
+        if needs is not None:
+            requests = tuple(sorted((*demands.requests, *needs.requests)))
+            demands = replace(demands, volumes=needs.demands, requests=requests)
         verdict = self._cycle.decide(demands)
         if verdict.node is None:
             self._queue.retry(key, now, parked=True)
             self._say(key, verdict.message)
             return None
         self._cluster.place(key, Placement(verdict.node, key.tenant, demands.requests))
+        if needs is not None and needs.unbound:
+            return self._reserve(key, pod, verdict.node, needs, now)
         self._assumed[key] = _Assumption(pod.metadata.uid or "")
         self._messages.pop(key, None)
         return Decision(key, pod, verdict.node)
+
+    def _needs(self, key: Key, pod: Pod) -> Needs | None:
+        if key not in self._with_claims:
+            return None
+        return self._volumes.needs(key, pod, lambda other: self._cluster.placement(other) is not None)
+
+    def _reserve(self, key: Key, pod: Pod, node: str, needs: Needs, now: float) -> Decision | None:
+        """The pod keeps its place on the node until its claims are bound, and is decided again then."""
+        row = self._cluster.rows[node]
+        choices = self._volumes.choices(
+            needs, node, lambda terms, _: bool(filters.any_matches(self._cluster, terms)[row])
+        )
+        self._reserved.add(key)
+        self._messages.pop(key, None)
+        self._queue.retry(key, now, parked=True)
+        return Decision(key, pod, node, tuple(choices)) if choices else None
+
+    def _unreserve(self, key: Key) -> None:
+        if key in self._reserved:
+            self._reserved.discard(key)
+            self._cluster.remove(key)
 
     def _expire_assumptions(self, now: float) -> None:
         for key, assumption in list(self._assumed.items()):
@@ -205,6 +285,11 @@ class Scheduler:
     async def _bind(self) -> None:
         while True:
             decision = await self._bindings.get()
+            if decision.choices:
+                if not await self._writer.choose(decision):
+                    self._queue.retry(decision.key, asyncio.get_running_loop().time(), parked=False)
+                    self._wake.set()
+                continue
             outcome = await self._writer.bind(decision)
             self._bound(decision, outcome, asyncio.get_running_loop().time())
 
@@ -243,6 +328,11 @@ class Scheduler:
                     self._explanations.add_rate_limited(key)
             finally:
                 self._explanations.done(key)
+
+
+def _bytes_free(node: Node) -> int | None:
+    text = node.metadata.annotations.get(BYTES_FREE, "")
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def is_ours(pod: Pod) -> bool:

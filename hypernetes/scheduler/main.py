@@ -6,17 +6,21 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import structlog
 import uvloop
 
-from hypernetes.api.models.core_v1 import Node, Pod
+from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.storage_v1 import StorageClass
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
+from hypernetes.api.volumes.names import index_class
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer, LeaderElector, LeadershipLost
 from hypernetes.client.kubeconfig import KubeconfigError
 from hypernetes.scheduler.binder import Binder
 from hypernetes.scheduler.loop import SCHEDULER_NAME, Scheduler
+from hypernetes.scheduler.volumes import Volumes
 
 _LEASE = "hn-scheduler"
 _log = structlog.get_logger(__name__)
@@ -69,16 +73,23 @@ async def schedule(client: Client) -> None:
     recorder = EventRecorder(client, SCHEDULER_NAME)
     pods = Informer(client, Pod, tenant=ALL_TENANTS)
     nodes = Informer(client, Node, tenant=SYSTEM_TENANT)
-    scheduler = Scheduler(pods.get, Binder(client, recorder))
+    claims = Informer(client, PersistentVolumeClaim, tenant=ALL_TENANTS)
+    volumes = Informer(client, PersistentVolume, tenant=ALL_TENANTS, indexes={"class": index_class})
+    classes = Informer(client, StorageClass, tenant=ALL_TENANTS)
+    scheduler = Scheduler(pods.get, Binder(client, recorder), Volumes(claims, volumes, classes))
+    claims.on_change(scheduler.claim_changed)
+    volumes.on_change(scheduler.volume_changed)
+    classes.on_change(scheduler.class_changed)
     pods.on_change(scheduler.pod_changed)
     nodes.on_change(scheduler.node_changed)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(pods.run())
-        tasks.create_task(nodes.run())
+        followed: tuple[Informer[Any], ...] = (pods, nodes, claims, volumes, classes)
+        for informer in followed:
+            tasks.create_task(informer.run())
         tasks.create_task(recorder.run())
         # What is placed must be known before anything more is.
-        await pods.wait_synced()
-        await nodes.wait_synced()
+        for informer in followed:
+            await informer.wait_synced()
         await scheduler.run()
 
 

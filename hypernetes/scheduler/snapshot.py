@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypernetes.api.models.core_v1 import Node
-from hypernetes.scheduler.demands import CPU, MEMORY, PODS, amount
+from hypernetes.scheduler.demands import ATTACHABLE, CPU, MEMORY, NODE_BYTES, PODS, amount
 
 Mask = npt.NDArray[np.bool_]
 Amounts = npt.NDArray[np.int64]
@@ -23,6 +23,7 @@ _FIRST_ROWS = 64
 _REMEMBERED_ROWS = 4096  # changes after which an evaluation is done anew
 # What a pod that requests none counts as in scores, so that such pods spread too; upstream's numbers.
 _ASSUMED_CPU, _ASSUMED_MEMORY = 100, 200 * 1024 * 1024
+_UNBOUNDED = 2**51  # of a resource that is bounded only where a node says so; above all amounts
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
 
@@ -89,6 +90,7 @@ class Cluster:
         self.taints: dict[NodeTaint, Mask] = {}
         self.layout = 0  # raised when nodes change in anything but what is placed on them
         self._facts: dict[str, NodeFacts] = {}
+        self._bytes_free: dict[str, int] = {}
         self._free_rows = list(range(_FIRST_ROWS - 1, -1, -1))
         self._placements: dict[Hashable, Placement] = {}
         self._on_node: dict[str, set[Hashable]] = {}
@@ -110,15 +112,36 @@ class Cluster:
         if row is None:
             row = self._add_row(name)
         self.unschedulable[row] = facts.unschedulable
-        self.allocatable[row] = 0
+        for resource, column in self.resources.items():
+            self.allocatable[row, column] = _UNBOUNDED if _is_optional(resource) else 0
         for resource, available in facts.allocatable:
             column = self._column(resource)  # first: it may replace the array
             self.allocatable[row, column] = available
+        if name in self._bytes_free:
+            column = self._column(NODE_BYTES)
+            self.allocatable[row, column] = self._bytes_free[name]
         self._set_labels(row, facts.labels)
         for mask in self.taints.values():
             mask[row] = False
         for taint in facts.taints:
             self.taints.setdefault(taint, np.zeros(len(self.names), np.bool_))[row] = True
+        return True
+
+    def set_bytes_free(self, name: str, available: int | None) -> bool:
+        """What a node has left for volumes that it keeps itself (None: it doesn't say). It changes all the time, so it
+        is counted as what is placed is; False if nothing changed."""
+        if self._bytes_free.get(name) == available:
+            return False
+        if available is None:
+            del self._bytes_free[name]
+        else:
+            self._bytes_free[name] = available
+        row = self.rows.get(name)
+        if row is not None:
+            column = self._column(NODE_BYTES)
+            self.allocatable[row, column] = _UNBOUNDED if available is None else available
+            self._changed_rows.append(row)
+            self.changes += 1
         return True
 
     def remove_node(self, name: str) -> None:
@@ -128,6 +151,7 @@ class Cluster:
             return
         self.layout += 1
         del self._facts[name]
+        self._bytes_free.pop(name, None)
         self.present[row] = False
         self.names[row] = ""
         self._set_labels(row, ())
@@ -173,7 +197,8 @@ class Cluster:
         for resource, wanted in requests:
             column = self.resources.get(resource)
             if column is None:
-                unknown.append(resource)
+                if not _is_optional(resource):
+                    unknown.append(resource)
             else:
                 row[column] = wanted
         return row, unknown
@@ -238,9 +263,10 @@ class Cluster:
         if resource not in self.resources:
             self.resources[resource] = len(self.resources)
             self.allocatable, self.used = (
-                np.concatenate([array, np.zeros((len(array), 1), np.int64)], axis=1)
-                for array in (self.allocatable, self.used)
+                np.concatenate([array, np.full((len(array), 1), first, np.int64)], axis=1)
+                for array, first in ((self.allocatable, _UNBOUNDED if _is_optional(resource) else 0), (self.used, 0))
             )
+            self.layout += 1  # what was evaluated before knows no such column
             for placement in self._placements.values():
                 row = self.rows.get(placement.node)
                 if row is not None:
@@ -254,6 +280,11 @@ class Cluster:
             if key not in self.labels:
                 self.labels[key] = LabelColumn(len(self.names))
             self.labels[key].set(row, value)
+
+
+def _is_optional(resource: str) -> bool:
+    """Whether a node that doesn't say has no bound."""
+    return resource == NODE_BYTES or resource.startswith(ATTACHABLE)
 
 
 def scored(requests: Iterable[tuple[str, int]] | Mapping[str, int]) -> Amounts:

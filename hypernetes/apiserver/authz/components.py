@@ -21,6 +21,9 @@ SCHEDULER = (
     Rule(READ, ("tenants",), (HYPERNETES,)),
     Rule(("create",), ("pods/binding", "bindings")),
     Rule(CHANGE, ("pods/status",)),
+    # which volume a claim gets, or where one is made for it
+    Rule((*READ, *CHANGE), ("persistentvolumes", "persistentvolumeclaims")),
+    Rule(READ, ("storageclasses",), ("storage.k8s.io",)),
     _EVENTS,
     _ELECTION,
 )

@@ -1,6 +1,6 @@
 """Volumes: from a claim to a disk that a node may open, and back.
 
-    claim ─► binder.py ── a volume that is there (matching.py) ──────────────► bound
+    claim ─► binder.py ── a volume that is there (api/volumes) ──────────────► bound
                │ none, but a class                                               ▲
                ▼                                                                 │ claimRef
              provisioner.py ── provider.create (requests.py) ─► PersistentVolume ┘
@@ -11,7 +11,7 @@
     pods, volumes ─► attachplan.py (decides) ─► attachments.py ── provider.attach, detach, fence ─► VolumeAttachment
 
     ephemeral.py     claims that pods bring      expansion.py   claims that grow
-    snapshots.py     VolumeSnapshots, contents   names.py       what is called how, and facts of one object
+    snapshots.py     VolumeSnapshots             snapshotcontents.py   what they are bound to
     providers.py     the drivers there are       faults.py      steps between which a process may die
 
 Nothing is made outside of the API that isn't written down before: a claim holds a finalizer from before its volume is

@@ -32,14 +32,15 @@ from hypernetes.api.models.storage_v1 import (
     VolumeError as AttachError,
 )
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.api.volumes import names
+from hypernetes.api.volumes.names import Storage
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers import pods as podfacts
 from hypernetes.controllers import taints
 from hypernetes.controllers.controller import Controller, Unfinished
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import attachplan, faults, names
+from hypernetes.controllers.volumes import attachplan, faults
 from hypernetes.controllers.volumes.attachplan import Plan, Use
-from hypernetes.controllers.volumes.names import Storage
 from hypernetes.controllers.volumes.providers import Providers, answer, owner_of
 from hypernetes.controllers.writes import Delete, carry_out_one
 from hypernetes.providers.volume.base import IO_LIMITS, Handle, VolumeError, VolumeProvider

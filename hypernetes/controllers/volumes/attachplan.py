@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hypernetes.api.models.core_v1 import PersistentVolumeSpec, Pod
 from hypernetes.api.models.storage_v1 import VolumeAttachment
-from hypernetes.controllers.volumes import names
+from hypernetes.api.volumes import names
 
 
 @dataclass(frozen=True, slots=True)

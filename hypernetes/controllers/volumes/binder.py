@@ -9,10 +9,11 @@ from typing import Any
 
 from hypernetes.api.models.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from hypernetes.api.models.storage_v1 import StorageClass
+from hypernetes.api.volumes import matching, names
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import classes, faults, matching, names
+from hypernetes.controllers.volumes import classes, faults
 
 
 def claimed(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:

@@ -19,10 +19,11 @@ from hypernetes.api.models.core_v1 import (
 )
 from hypernetes.api.models.hypernetes_v1 import Tenant
 from hypernetes.api.models.storage_v1 import VolumeAttachment
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, EventRecorder, Key
 from hypernetes.controllers.controller import Controller, Unfinished
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import faults, names
+from hypernetes.controllers.volumes import faults
 from hypernetes.controllers.volumes.providers import Providers, answer, owner_of
 from hypernetes.controllers.volumes.provisioner import REFUSED_SECONDS
 from hypernetes.providers.volume.base import Handle, Refused, VolumeError

@@ -2,10 +2,10 @@
 reclaimer.py's."""
 
 from hypernetes.api.models.core_v1 import PersistentVolume, PersistentVolumeClaim
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import names
 from hypernetes.controllers.volumes.binder import in_phase
 
 _NO_RECYCLING = "volumes are not recycled here; use the reclaim policy Delete or Retain"

@@ -10,10 +10,11 @@ from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolu
 from hypernetes.api.models.hypernetes_v1 import Tenant
 from hypernetes.api.models.storage_v1 import StorageClass, VolumeAttributesClass
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers.controller import Controller, Unfinished
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import classes, faults, names, requests
+from hypernetes.controllers.volumes import classes, faults, requests
 from hypernetes.controllers.volumes.providers import Providers, answer, owner_of
 from hypernetes.controllers.volumes.requests import Asked
 from hypernetes.controllers.volumes.sources import Sources

@@ -16,7 +16,8 @@ from hypernetes.api.models.core_v1 import (
 )
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.models.storage_v1 import StorageClass, VolumeAttributesClass
-from hypernetes.controllers.volumes import classes, names
+from hypernetes.api.volumes import names
+from hypernetes.controllers.volumes import classes
 from hypernetes.providers.volume.base import (
     IO_LIMITS,
     Owner,

@@ -19,10 +19,11 @@ from hypernetes.api.models.snapshot_v1 import (
     VolumeSnapshotError,
     VolumeSnapshotStatus,
 )
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers.controller import Controller, Unfinished
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import classes, faults, names
+from hypernetes.controllers.volumes import classes, faults
 from hypernetes.controllers.volumes.sources import points_back
 from hypernetes.controllers.writes import Delete, carry_out_one
 from hypernetes.providers.volume.base import Refused, Unavailable, VolumeError

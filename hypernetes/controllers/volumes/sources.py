@@ -2,9 +2,9 @@
 
 from hypernetes.api.models.core_v1 import PersistentVolume, PersistentVolumeClaim
 from hypernetes.api.models.snapshot_v1 import VolumeSnapshot, VolumeSnapshotContent
+from hypernetes.api.volumes import names
 from hypernetes.client import Key
 from hypernetes.controllers.informers import Informers
-from hypernetes.controllers.volumes import names
 from hypernetes.providers.volume.base import Refused, Source, Unavailable
 
 SNAPSHOT_GROUP = "snapshot.storage.k8s.io"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.volumes.names import claims_of
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection, is_used
-from hypernetes.controllers.volumes.names import claims_of
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
 from tests.unit.controllers.test_stories import delete, pod, thing

@@ -3,16 +3,39 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
-from hypernetes.api.models.core_v1 import Node, Pod
+from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.storage_v1 import StorageClass
+from hypernetes.api.volumes.names import BIND_COMPLETED, SELECTED_NODE, class_index, class_name
 from hypernetes.client import Key
 from hypernetes.scheduler.binder import Decision, Outcome
-from hypernetes.scheduler.loop import Scheduler
+from hypernetes.scheduler.loop import BYTES_FREE, Scheduler
+from hypernetes.scheduler.volumes import Volumes
 from tests.unit.scheduler.making import key, node, pod
 
 pytestmark = pytest.mark.looptime
+
+
+class Cache:
+    """What an informer is asked."""
+
+    def __init__(self) -> None:
+        self._there: dict[Key, Any] = {}
+
+    def put(self, at: Key, new: Any) -> Any:
+        old = self._there.get(at)
+        self._there[at] = new
+        return old
+
+    def get(self, at: Key) -> Any:
+        return self._there.get(at)
+
+    def by_index(self, index: str, value: str) -> list[Any]:
+        assert index == "class"
+        return [each for at, each in self._there.items() if class_index(at.tenant, class_name(each)) == value]
 
 
 class World:
@@ -25,7 +48,11 @@ class World:
         self.said: list[tuple[str, str]] = []
         self.outcomes: list[Outcome] = []  # of the next bindings; BOUND when empty
         self.tells = True  # whether a binding shows in the informer
-        self.scheduler = Scheduler(self.pods.get, self)
+        self.claims, self.volumes, self.classes = Cache(), Cache(), Cache()
+        self.chosen: list[tuple[str, str]] = []  # (claim, node or volume)
+        self.choosing = True  # whether choices can be written
+        caches: Any = (self.claims, self.volumes, self.classes)
+        self.scheduler = Scheduler(self.pods.get, self, Volumes(*caches))
 
     async def bind(self, decision: Decision) -> Outcome:
         await asyncio.sleep(0.01)
@@ -35,6 +62,40 @@ class World:
             await asyncio.sleep(0.01)
             self.change(decision.key, _on(decision.pod, decision.node))
         return outcome
+
+    async def choose(self, decision: Decision) -> bool:
+        await asyncio.sleep(0.01)
+        if not self.choosing:
+            return False
+        for choice in decision.choices:
+            if choice.volume is not None:
+                self.chosen.append((choice.claim.metadata.name or "", choice.volume.metadata.name or ""))
+                self.change_volume(choice.volume)
+            else:
+                self.chosen.append((choice.claim.metadata.name or "", choice.node))
+                claim = choice.claim.model_copy(deep=True)
+                claim.metadata.annotations[SELECTED_NODE] = choice.node
+                self.change_claim(claim)
+        return True
+
+    def change_claim(self, new: PersistentVolumeClaim) -> None:
+        at = key(new.metadata.name or "")
+        old = self.claims.put(at, new)
+        self.scheduler.claim_changed(at, old, new)
+
+    def change_volume(self, new: PersistentVolume) -> None:
+        at = Key("acme", "", new.metadata.name or "")
+        old = self.volumes.put(at, new)
+        self.scheduler.volume_changed(at, old, new)
+
+    def bind_claim(self, name: str, volume: PersistentVolume) -> None:
+        """What the binder and the provisioner do."""
+        self.change_volume(volume)
+        claim = self.claims.get(key(name)).model_copy(deep=True)
+        claim.spec.volume_name = volume.metadata.name
+        claim.metadata.annotations[BIND_COMPLETED] = "yes"
+        claim.status.phase = "Bound"
+        self.change_claim(claim)
 
     async def explain(self, key: Key, pod: Pod, message: str) -> bool:
         self.said.append((key.name, message))
@@ -229,3 +290,172 @@ async def test_many_pods_are_all_placed(world: World) -> None:
     counts = [sum(on == f"n{n}" for _, on in world.bound) for n in range(20)]
     assert counts == [10] * 20
     assert world.said == []
+
+
+# Volumes
+
+CLAIMED: dict[str, Any] = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}
+
+
+def claim(name: str = "data", cls: str = "wait", mode: str = "ReadWriteOnce", **more: Any) -> PersistentVolumeClaim:
+    spec = {
+        "accessModes": [mode], "storageClassName": cls, "resources": {"requests": {"storage": "1Gi"}}, **more,
+    }  # fmt: skip
+    return PersistentVolumeClaim.from_dict({"metadata": {"name": name, "namespace": "web", "uid": name}, "spec": spec})
+
+
+def volume(name: str, cls: str = "wait", on: str = "", **spec: Any) -> PersistentVolume:
+    rules = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [on]}]}]
+    where = {"nodeAffinity": {"required": {"nodeSelectorTerms": rules}}} if on else {}
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": cls, "capacity": {"storage": "1Gi"}}
+    return PersistentVolume.from_dict({"metadata": {"name": name}, "spec": {**common, **where, **spec}})
+
+
+def classes(world: World) -> None:
+    for name, mode, provisioner in (
+        ("wait", "WaitForFirstConsumer", "local.hypernetes.io"), ("now", "Immediate", "d"),
+        ("static", "WaitForFirstConsumer", "kubernetes.io/no-provisioner"),
+    ):  # fmt: skip
+        body = {"metadata": {"name": name}, "volumeBindingMode": mode, "provisioner": provisioner}
+        world.classes.put(Key("system", "", name), StorageClass.from_dict(body))
+
+
+def named(name: str, free: str = "", **more: Any) -> Node:
+    made = node(name, labels={"kubernetes.io/hostname": name}, **more)
+    if free:
+        made.metadata.annotations[BYTES_FREE] = free
+    return made
+
+
+async def test_a_pod_chooses_the_node_of_its_volume_and_waits_until_it_is_made(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1", free=str(1 << 20)))
+    world.change_node("n2", named("n2", free=str(2 << 30)))
+    world.change_claim(claim())
+    world.change(key(), pod(cpu="1", **CLAIMED))
+    await world.until(lambda: bool(world.chosen))
+    assert world.chosen == [("data", "n2")], "n1 has no room for it"
+    await asyncio.sleep(400)
+    assert world.bound == []
+    world.change(key("greedy"), pod("greedy", cpu="4", nodeSelector={"kubernetes.io/hostname": "n2"}))
+    await world.until(lambda: bool(world.said))
+    assert "Insufficient cpu" in world.said[0][1], "the pod that waits keeps its place"
+    world.bind_claim("data", volume("pv", on="n2"))
+    await world.until(lambda: bool(world.bound))
+    assert world.bound == [("p", "n2")]
+
+
+async def test_a_node_without_room_is_not_chosen_until_it_has_some(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1", free=str(1 << 20)))
+    world.change_claim(claim())
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: bool(world.said))
+    assert world.said == [("p", "0/1 nodes are available: 1 node(s) did not have enough free storage.")]
+    world.change_node("n1", named("n1", free=str(1 << 31)))
+    await world.until(lambda: world.chosen == [("data", "n1")])
+
+
+async def test_a_claim_that_is_given_back_is_decided_again_with_patience(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    world.change_claim(claim())
+    world.change(key(), pod(**CLAIMED))
+    loop = asyncio.get_running_loop()
+    for count in range(1, 6):
+        await world.until(lambda: len(world.chosen) == count)  # noqa: B023
+        world.change_claim(claim())
+    assert loop.time() > 4, "not as fast as it goes"
+
+
+async def test_a_free_volume_comes_before_one_that_is_made(world: World) -> None:
+    classes(world)
+    for name in ("n1", "n2", "n3"):
+        world.change_node(name, named(name))
+    world.change_volume(volume("there", cls="static", on="n2"))
+    world.change_volume(volume("small", cls="static", on="n1", capacity={"storage": "1Mi"}))
+    world.change_claim(claim(cls="static"))
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: bool(world.chosen))
+    assert world.chosen == [("data", "there")]
+    reference = world.volumes.get(Key("acme", "", "there")).spec.claim_ref
+    assert (reference.namespace, reference.name, reference.uid) == ("web", "data", "data")
+    world.bind_claim("data", world.volumes.get(Key("acme", "", "there")))
+    await world.until(lambda: world.bound == [("p", "n2")])
+
+
+async def test_choices_that_cannot_be_written_are_made_again(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    world.change_claim(claim())
+    world.choosing = False
+    world.change(key(), pod(**CLAIMED))
+    await asyncio.sleep(5)
+    world.choosing = True
+    await world.until(lambda: world.chosen == [("data", "n1")])
+
+
+async def test_a_bound_volume_says_where_its_pod_goes(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    world.change_node("n2", named("n2"))
+    world.change_claim(claim())
+    world.bind_claim("data", volume("pv", on="n2"))
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: world.bound == [("p", "n2")])
+    world.change_claim(claim("other"))
+    world.bind_claim("other", volume("far", on="n9"))
+    spec: dict[str, Any] = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "other"}}]}
+    world.change(key("q"), pod("q", **spec))
+    await world.until(lambda: bool(world.said))
+    assert world.said == [("q", "0/2 nodes are available: 2 node(s) had volume node affinity conflict.")]
+
+
+@pytest.mark.parametrize(
+    ("there", "why"),
+    [
+        (None, 'persistentvolumeclaim "data" not found'),
+        (claim(cls="now"), "pod has unbound immediate PersistentVolumeClaims"),
+        (claim(cls="nowhere"), "pod has unbound immediate PersistentVolumeClaims"),
+        (claim(volumeName="gone"), "pod has unbound immediate PersistentVolumeClaims"),
+    ],
+)
+async def test_a_pod_waits_for_its_claim(world: World, there: PersistentVolumeClaim | None, why: str) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    if there is not None:
+        world.change_claim(there)
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: bool(world.said))
+    assert world.said == [("p", f"0/1 nodes are available: {why}.")]
+    world.change_claim(claim())
+    world.bind_claim("data", volume("pv"))
+    await world.until(lambda: world.bound == [("p", "n1")])
+
+
+async def test_a_claim_for_one_pod_has_one_pod(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    world.change_claim(claim(mode="ReadWriteOncePod"))
+    world.bind_claim("data", volume("pv", accessModes=["ReadWriteOncePod"]))
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: world.bound == [("p", "n1")])
+    world.change(key("q"), pod("q", **CLAIMED))
+    await world.until(lambda: bool(world.said))
+    assert "ReadWriteOncePod" in world.said[0][1]
+    world.change(key(), None)
+    await world.until(lambda: world.bound[1:] == [("q", "n1")])
+
+
+async def test_a_node_takes_as_many_volumes_as_it_says(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1", resources={"attachable-volumes-csi-d": "1"}))
+    for name in ("a", "b"):
+        world.change_claim(claim(name))
+        world.bind_claim(name, volume(f"pv-{name}", csi={"driver": "d", "volumeHandle": name}))
+        spec: dict[str, Any] = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": name}}]}
+        world.change(key(name), pod(name, **spec))
+    await world.until(lambda: bool(world.said))
+    assert world.said == [("b", "0/1 nodes are available: 1 node(s) exceed max volume count.")]
+    world.change_node("n2", named("n2"))
+    await world.until(lambda: world.bound == [("a", "n1"), ("b", "n2")])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from hypernetes.api import selectors
 from hypernetes.api.models.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
-from hypernetes.controllers.volumes import names
+from hypernetes.api.volumes import names
 
 
 def refers(reference: ObjectReference | None, claim: PersistentVolumeClaim) -> bool:
