@@ -50,6 +50,9 @@ class ContainerRecord:
     retry_at: float = 0.0
     retry_delay: float = 0.0
     image_id: str = ""
+    image_digest: str = ""  # as the image store knows it
+    memory_bytes: int | None = None  # the limits that the present attempt has
+    cpu_millis: int | None = None
     ready: bool = False  # by the readiness probe, where there is one
     started: bool = False  # past the startup probe
     in_machine: bool = False  # the machine still knows `id`
@@ -120,7 +123,16 @@ def is_sidecar(container: Container) -> bool:
 
 
 def all_of(pod: Pod) -> list[Container]:
-    return [*pod.spec.init_containers, *pod.spec.containers]
+    return [*pod.spec.init_containers, *pod.spec.containers, *ephemeral_of(pod)]
+
+
+def ephemeral_of(pod: Pod) -> list[Container]:
+    """The containers that were added to the running pod (KEP-277)."""
+    return [Container.from_dict(each.to_dict()) for each in pod.spec.ephemeral_containers]
+
+
+def is_ephemeral(pod: Pod, name: str) -> bool:
+    return any(each.name == name for each in pod.spec.ephemeral_containers)
 
 
 def run_of(status: ContainerStatus, now: float) -> Run:
@@ -132,7 +144,9 @@ def run_of(status: ContainerStatus, now: float) -> Run:
         reason = START_ERROR
     else:
         reason = "Completed" if code == 0 else "Error"
-    return Run(status.id, code, reason, status.message, status.started_at, status.finished_at or now)
+    return Run(
+        status.id, code, reason, status.message or status.last_words, status.started_at, status.finished_at or now
+    )
 
 
 def attempt_of(container_id: str) -> tuple[str, int] | None:

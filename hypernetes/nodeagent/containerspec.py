@@ -9,9 +9,12 @@ from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.nodeagent import environment, sizing
 from hypernetes.nodeagent.environment import ConfigError
 from hypernetes.nodeagent.images.store import Image
-from hypernetes.nodeagent.runtime.base import ContainerSpec, Mount
+from hypernetes.nodeagent.runtime.base import ContainerSpec, Mount, Propagation
+from hypernetes.nodeagent.runtime.messages import capability_names
+from hypernetes.nodeagent.seccomp import Profiles
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_MESSAGE_PATH = "/dev/termination-log"
 _MAX_ID = 2**31 - 1
 _NUMBER = re.compile(r"[0-9]+\Z")
 
@@ -25,12 +28,15 @@ class User:
 
 def container_spec(
     pod: Pod, container: Container, image: Image, attempt_id: str, variables: Mapping[str, str],
-    files: Mapping[str, bytes], hostname: str,
+    files: Mapping[str, bytes], hostname: str, profiles: Profiles, processes_of: str = "",
 ) -> ContainerSpec:  # fmt: skip
-    """Raises ConfigError (reason CreateContainerConfigError)."""
+    """`processes_of` is the attempt whose processes the container sees. Raises ConfigError (reason
+    CreateContainerConfigError)."""
     user = user_of(pod, container, image)
     context = container.security_context
     capabilities = context.capabilities if context else None
+    added = _capabilities(capabilities.add) if capabilities else ()
+    dropped = _capabilities(capabilities.drop) if capabilities else ()
     env = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, **image.config.environment, **variables}
     if container.tty:
         env.setdefault("TERM", "xterm")
@@ -46,11 +52,16 @@ def container_spec(
         groups=user.groups,
         tty=bool(container.tty),
         stdin=bool(container.stdin),
+        stdin_once=bool(container.stdin_once),
         read_only_root=bool(context and context.read_only_root_filesystem),
         privileged=bool(context and context.privileged),
-        add_capabilities=_capabilities(capabilities.add) if capabilities else (),
-        drop_capabilities=_capabilities(capabilities.drop) if capabilities else (),
+        add_capabilities=added,
+        drop_capabilities=dropped,
         no_new_privileges=bool(context and context.allow_privilege_escalation is False),
+        unmasked_proc=bool(context and context.proc_mount == "Unmasked"),
+        seccomp=profiles.program(pod, container, capability_names(added, dropped)),
+        message_path=container.termination_message_path or DEFAULT_MESSAGE_PATH,
+        processes_of=processes_of,
         mounts=mounts(container, variables),
         files=files,
         memory_bytes=sizing.memory_limit(container),
@@ -83,7 +94,16 @@ def mounts(container: Container, variables: Mapping[str, str]) -> tuple[Mount, .
             sub_path = environment.expand(mount.sub_path_expr, variables)
         if sub_path.startswith("/") or ".." in sub_path.split("/"):
             raise ConfigError(f"mount {mount.mount_path}: the subPath {sub_path!r} leaves its volume")
-        result.append(Mount(mount.name, mount.mount_path, bool(mount.read_only), sub_path))
+        result.append(
+            Mount(
+                mount.name,
+                mount.mount_path,
+                bool(mount.read_only),
+                sub_path,
+                recursive=mount.recursive_read_only in ("Enabled", "IfPossible"),
+                propagation=Propagation(mount.mount_propagation or "None"),
+            )
+        )
     return tuple(sorted(result, key=lambda each: (each.target.count("/"), each.target)))
 
 
@@ -106,7 +126,9 @@ def user_of(pod: Pod, container: Container, image: Image) -> User:
         raise ConfigError("container has runAsNonRoot and image will run as root")
     if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID):
         raise ConfigError(f"user {uid}:{gid} is out of range")
-    return User(uid, gid, tuple(sorted({*groups, *_groups(image.group, _name(image.passwd, uid))} - {gid})))
+    if shared is None or shared.supplemental_groups_policy != "Strict":
+        groups += _groups(image.group, _name(image.passwd, uid))
+    return User(uid, gid, tuple(sorted({*groups} - {gid})))
 
 
 def image_user(image: Image) -> tuple[int, int]:

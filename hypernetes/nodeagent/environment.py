@@ -13,6 +13,9 @@ from hypernetes.api.models.core_v1 import ConfigMap, Container, EnvVar, Pod, Sec
 from hypernetes.nodeagent import fieldrefs
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
+_ASSIGNMENT = re.compile(
+    r"""(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<bare>[^'"\s]*))\Z"""
+)
 _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 
 
@@ -26,6 +29,8 @@ class Sources:
 
     config_maps: Mapping[str, ConfigMap | None] = field(default_factory=dict)
     secrets: Mapping[str, Secret | None] = field(default_factory=dict)
+    # What a container that ran before has left: by volume and path; None for a file that isn't there.
+    files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
@@ -55,6 +60,12 @@ def references(container: Container) -> tuple[set[str], set[str]]:
         if origin and origin.secret_key_ref and origin.secret_key_ref.name:
             secrets.add(origin.secret_key_ref.name)
     return config_maps, secrets
+
+
+def files(container: Container) -> set[tuple[str, str]]:
+    """(volume, path) of the files that the container's variables are read from (KEP-3721)."""
+    refs = (variable.value_from.file_key_ref for variable in container.env if variable.value_from)
+    return {(ref.volume_name, ref.path) for ref in refs if ref is not None}
 
 
 def environment(
@@ -123,7 +134,28 @@ def _value(
             return secret_text(secret, key.key)
         _require("secret", key.name, key.key, secret is not None, key.optional)
         return None
+    if file := origin.file_key_ref:
+        stored = sources.files.get((file.volume_name, file.path))
+        values = parse_file(stored or b"", f"file {file.path} of volume {file.volume_name}")
+        if file.key in values:
+            return values[file.key]
+        _require("file", file.path, file.key, stored is not None, file.optional)
+        return None
     raise ConfigError(f"variable {variable.name}: valueFrom names a source that is not supported")
+
+
+def parse_file(content: bytes, what: str) -> dict[str, str]:
+    """`NAME=value` lines, the value bare or in quotes; empty lines and comments are left out. Raises ConfigError."""
+    result = {}
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = _ASSIGNMENT.match(text)
+        if match is None:
+            raise ConfigError(f"{what}: line {number} is not of the form NAME='value'")
+        result[match["name"]] = next(match[kind] for kind in ("single", "double", "bare") if match[kind] is not None)
+    return result
 
 
 def _require(kind: str, name: str | None, key: str, exists: bool, optional: bool | None) -> None:

@@ -42,6 +42,7 @@ from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
+from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
 from hypernetes.providers.network.base import OPEN, NetworkSpec, Peer, PluggedPort, PortPolicy, PortSpec, Subnet
@@ -201,7 +202,8 @@ class HollowNode:
             host_ip=_ADDRESS, client=client, events=self._events, runtime=FakeRuntime(FakeHost(program)),
             network=network, puller=Images(), addresses=addresses, records=records, views=views,
             peers=NetworkPeers(views, network, name), resolver=resolver,
-            forwarder=Forwarder(()), api_address=("127.0.0.1", 1), longest_restart_delay=300.0, clock=time.time,
+            forwarder=Forwarder(()), seccomp=Profiles(Path("/nonexistent")), api_address=("127.0.0.1", 1),
+            longest_restart_delay=300.0, clock=time.time,
         )  # fmt: skip
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={name}")
         self.agent = Agent(parts, self._pods)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.nodeagent import restarts
-from hypernetes.nodeagent.containers import ContainerRecord, Phase, is_sidecar
+from hypernetes.nodeagent.containers import ContainerRecord, Phase, is_ephemeral, is_sidecar
 
 Records = Mapping[str, ContainerRecord]
 
@@ -25,11 +25,15 @@ class Decision:
 
 
 def decide(pod: Pod, records: Records, now: float) -> Decision:
-    policy = pod.spec.restart_policy or "Always"
     plan = _Plan(now)
-    if not _initialise(pod, records, policy, plan):
+    for each in pod.spec.ephemeral_containers:
+        # Whatever the others do, and once only (KEP-277).
+        record = records[each.name]
+        if record.phase is Phase.WAITING:
+            plan.start_at(record.name, record.retry_at)
+    if not _initialise(pod, records, plan):
         return plan.decision()
-    outcomes = [_steady(container, records[container.name], policy, plan) for container in pod.spec.containers]
+    outcomes = [_steady(pod, container, records[container.name], plan) for container in pod.spec.containers]
     if any(outcome is None for outcome in outcomes):
         return plan.decision()
     return Decision(finished="Failed" if any(outcome != 0 for outcome in outcomes) else "Succeeded")
@@ -54,12 +58,11 @@ def waits_for_restart(pod: Pod, container: Container, record: ContainerRecord) -
     """An ended container that will run again."""
     if record.phase is not Phase.EXITED or record.ended is None:
         return False
-    policy = pod.spec.restart_policy or "Always"
-    if container in pod.spec.init_containers:
-        if is_sidecar(container):
-            return True
-        return record.ended.exit_code != 0 and policy != "Never"
-    return restarts.restarts(policy, record.ended.exit_code)
+    if container in pod.spec.init_containers and not is_sidecar(container) and record.ended.exit_code == 0:
+        return False
+    if is_ephemeral(pod, container.name):
+        return False
+    return restarts.restarts(pod, container, record.ended.exit_code)
 
 
 class _Plan:
@@ -79,7 +82,7 @@ class _Plan:
         return Decision(tuple(self._start), self._wake_at, "Failed" if self.failed else None)
 
 
-def _initialise(pod: Pod, records: Records, policy: str, plan: _Plan) -> bool:
+def _initialise(pod: Pod, records: Records, plan: _Plan) -> bool:
     """Plans the init containers' next step; True where nothing of them holds the others back."""
     done = any(records[container.name].attempt >= 0 and records[container.name].phase is not Phase.WAITING
                for container in pod.spec.containers)  # fmt: skip
@@ -95,7 +98,7 @@ def _initialise(pod: Pod, records: Records, policy: str, plan: _Plan) -> bool:
         if record.phase is Phase.WAITING:
             plan.start_at(record.name, record.retry_at)
         elif record.phase is Phase.EXITED and record.ended is not None:
-            if policy == "Never":
+            if not restarts.restarts(pod, container, record.ended.exit_code):
                 plan.failed = True
             else:
                 plan.start_at(record.name, max(record.ended.finished_at + record.delay, record.retry_at))
@@ -110,14 +113,14 @@ def _sidecar(record: ContainerRecord, plan: _Plan) -> None:
         plan.start_at(record.name, max(record.ended.finished_at + record.delay, record.retry_at))
 
 
-def _steady(container: Container, record: ContainerRecord, policy: str, plan: _Plan) -> int | None:
+def _steady(pod: Pod, container: Container, record: ContainerRecord, plan: _Plan) -> int | None:
     """Plans one of the pod's main containers; its exit code where it is through."""
     if record.phase is Phase.WAITING:
         plan.start_at(record.name, record.retry_at)
         return None
     if record.phase is Phase.RUNNING or record.ended is None:
         return None
-    if not restarts.restarts(policy, record.ended.exit_code):
+    if not restarts.restarts(pod, container, record.ended.exit_code):
         return record.ended.exit_code
     plan.start_at(record.name, max(record.ended.finished_at + record.delay, record.retry_at))
     return None

@@ -30,6 +30,7 @@ from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.qemu_runtime import open_runtime
+from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler, read_meter
 from hypernetes.pki.contexts import HotContext, server_context
@@ -117,6 +118,7 @@ async def run(options: Options) -> None:
             peers=NetworkPeers(views, network, options.node_name),
             resolver=resolver,
             forwarder=forwarding.Forwarder(resolver.nameservers),
+            seccomp=Profiles(options.directory / "seccomp"),
             api_address=(api.hostname or "127.0.0.1", api.port or 443),
             longest_restart_delay=options.max_restart_seconds,
             clock=time.time,

@@ -16,6 +16,7 @@ from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.base import Runtime
+from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.providers.network.base import NetworkProvider
 
@@ -54,6 +55,7 @@ class Parts:
     peers: NetworkPeers
     resolver: NodeResolver
     forwarder: Forwarder
+    seccomp: Profiles
     api_address: tuple[str, int]  # of hn-apiserver, as this node reaches it
     longest_restart_delay: float  # seconds before a container that keeps ending runs again
     clock: Callable[[], float]  # seconds since the epoch

@@ -179,7 +179,7 @@ class PodContainers:
         record = self._record.containers[container.name]
         attempt = record.id
         self._stopping.add(attempt)
-        image = next((found for digest in self._record.images if (found := self._parts.puller.stored(digest))), None)
+        image = self._parts.puller.stored(record.image_digest)
         number = containerspec.stop_signal(container, image.config.stop_signal if image else "")
         try:
             complaint = await stopping.stop_container(

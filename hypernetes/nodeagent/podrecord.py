@@ -68,6 +68,11 @@ class PodRecord:
             containers={container.name: ContainerRecord(container.name) for container in all_of(pod)},
         )
 
+    def admit(self, pod: Pod) -> None:
+        """Has a record for each container, those that came to the pod later too."""
+        for container in all_of(pod):
+            self.containers.setdefault(container.name, ContainerRecord(container.name))
+
     def past(self, step: Step) -> bool:
         return STEPS.index(self.step) > STEPS.index(step)
 

@@ -22,7 +22,15 @@ from hypernetes.api.models.core_v1 import (
     PodStatus,
 )
 from hypernetes.nodeagent import lifecycle
-from hypernetes.nodeagent.containers import START_ERROR, ContainerRecord, Phase, Run, is_sidecar
+from hypernetes.nodeagent.containers import (
+    START_ERROR,
+    ContainerRecord,
+    Phase,
+    Run,
+    ephemeral_of,
+    is_ephemeral,
+    is_sidecar,
+)
 
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
 
@@ -44,12 +52,14 @@ def build(pod: Pod, records: Mapping[str, ContainerRecord], state: PodState, now
     """The whole status; conditions of others (PodScheduled, readiness gates) are taken over from `pod`."""
     init = [_container(pod, container, records[container.name], now, state) for container in pod.spec.init_containers]
     main = [_container(pod, container, records[container.name], now, state) for container in pod.spec.containers]
+    ephemeral = [_container(pod, container, records[container.name], now, state) for container in ephemeral_of(pod)]
     phase = state.final_phase or _phase(pod, records)
     return PodStatus(
         phase=phase,
         conditions=_conditions(pod, records, init, main, state, phase, times.format_time(times.now())),
         init_container_statuses=init,
         container_statuses=main,
+        ephemeral_container_statuses=ephemeral,
         host_ip=state.host_ip,
         host_ips=[HostIP(ip=state.host_ip)],
         pod_ip=state.pod_ip or None,
@@ -74,8 +84,9 @@ def _phase(pod: Pod, records: Mapping[str, ContainerRecord]) -> str:
 
 def _container(pod: Pod, container: Container, record: ContainerRecord, now: float, state: PodState) -> ContainerStatus:
     running = record.phase is Phase.RUNNING
-    steady = container not in pod.spec.init_containers or is_sidecar(container)
-    if steady:
+    if is_ephemeral(pod, container.name):
+        ready = started = False
+    elif container not in pod.spec.init_containers or is_sidecar(container):
         ready = running and record.ready
         started = running and record.started
     else:

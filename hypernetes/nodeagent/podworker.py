@@ -75,6 +75,7 @@ class PodWorker:
         self.logs = PodLogs(parts.records.directory(record.uid) / "logs")
         self.session: Session | None = None
         self._session_task: asyncio.Task[None] | None = None
+        record.admit(pod)
         self._status = StatusWriter(parts.client, pod, record.tenant, self._build_status)
         self._deletion = asyncio.Event()  # the pod is to end, or is gone from the API
         self._exits = Broadcast()
@@ -94,6 +95,7 @@ class PodWorker:
         relabelled = pod.metadata.labels != self.pod.metadata.labels
         if relabelled or pod.metadata.annotations != self.pod.metadata.annotations:
             self._metadata_changed.set()
+        self.record.admit(pod)
         self._status.update(pod)
         if relabelled:
             self._parts.views.network_changed(self.record.tenant)
@@ -533,11 +535,15 @@ class _MachineParts:
             machine_cpu_millis=sizing.cpus(present) * 1000,
             machine_memory_bytes=sizing.memory_bytes(present),
         )
+        starter = Starter(parts, record, claim, machine, logs, facts)
         return cls(
-            Starter(parts, record, claim, machine, logs, facts),
+            starter,
             ServicePusher(
                 parts.views, machine, tenant=record.tenant, pod_uid=record.uid, service_cidr=claim.service_cidr
             ),
             PortKeeper(parts, record, claim, pod),
-            PodVolumes(PodSources(parts.client, record.tenant, record.namespace), machine, facts, parts.clock),
-        )
+            PodVolumes(
+                PodSources(parts.client, record.tenant, record.namespace), machine, facts, starter.attach_image,
+                parts.clock,
+            ),
+        )  # fmt: skip

@@ -5,14 +5,20 @@ container that ran for 10 min starts over (https://kubernetes.io/docs/concepts/w
 The longest wait is the node's to choose, as with the kubelet's `maxContainerRestartPeriod` (KEP-4603).
 """
 
+from hypernetes.api.models.core_v1 import Container, Pod
+
 INITIAL_DELAY_SECONDS = 10.0
 MAX_DELAY_SECONDS = 300.0
 RESET_AFTER_SECONDS = 600.0
 
 
-def restarts(policy: str, exit_code: int) -> bool:
-    """Whether a container with this exit code runs again under a pod's restartPolicy."""
-    match policy:
+def restarts(pod: Pod, container: Container, exit_code: int) -> bool:
+    """Whether a container that ended so runs again: by the first of its rules that matches, or its own restartPolicy,
+    or else the pod's (KEP-5307)."""
+    for rule in container.restart_policy_rules:
+        if rule.exit_codes is not None and (exit_code in rule.exit_codes.values) == (rule.exit_codes.operator == "In"):
+            return True
+    match container.restart_policy or pod.spec.restart_policy:
         case "Never":
             return False
         case "OnFailure":

@@ -1,16 +1,19 @@
 """Starting one container: its image, its environment, its files, its command; and how each of these fails."""
 
 import asyncio
+import functools
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from hypernetes.api import tenancy
 from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.client import REQUEST_ERRORS
-from hypernetes.nodeagent import actions, environment, fieldrefs, hosts
+from hypernetes.nodeagent import actions, environment, fieldrefs, hosts, refusals
 from hypernetes.nodeagent.addresses import Claim
-from hypernetes.nodeagent.containers import START_ERROR, START_ERROR_CODE, ContainerRecord, Run
+from hypernetes.nodeagent.containers import START_ERROR, START_ERROR_CODE, ContainerRecord, Run, is_ephemeral
 from hypernetes.nodeagent.containerspec import container_spec, disk_id
 from hypernetes.nodeagent.environment import ConfigError
 from hypernetes.nodeagent.images import pullsecrets, references
@@ -21,14 +24,19 @@ from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord
 from hypernetes.nodeagent.runtime.base import ContainerSpec, Machine, MachineError
 from hypernetes.nodeagent.sources import PodSources
+from hypernetes.nodeagent.volumes import VolumeError
 
 log = structlog.get_logger()
 
 # How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
 SHOW_ERROR_SECONDS = 1.0
 HOOK_SECONDS = 120.0
+MAX_VARIABLES_BYTES = 64 << 10  # of a file that variables are read from
 # The machine's reasons for a command that can't run, as against a machine that can't do it now.
 _COMMAND_REASONS = frozenset({"NoSuchCommand", "NotExecutable"})
+
+
+Tell = Callable[[str, str, str], None]  # an Event: type, reason, message
 
 
 class Failure(Exception):
@@ -55,19 +63,23 @@ class Starter:
         record = self._record.containers[container.name]
         attempt = record.attempt + 1
         try:
-            pulled = await self._image(pod, container)
-            record.image_id = pulled.image_id
+            if is_ephemeral(pod, container.name):
+                refusals.check_container(container)
+            tell = functools.partial(self._event, pod, container)
+            pulled = await self._image(pod, container.image or "", container.image_pull_policy, tell)
+            record.image_id, record.image_digest = pulled.image_id, pulled.image.digest
             spec = await self._spec(pod, container, pulled, f"{record.name}.{attempt}")
             await self._attach(pulled)
             await self._replace(record)
             self._event(pod, container, "Normal", "Created", "Container created")
             await self._machine.start_container(spec)
+            record.memory_bytes, record.cpu_millis = spec.memory_bytes, spec.cpu_millis
         except MachineError as error:
             if error.reason in _COMMAND_REASONS:
                 self._command_failed(pod, container, error)
             else:
                 self._failed(pod, container, Failure("CreateContainerError", error.message))
-        except ConfigError as error:
+        except (ConfigError, refusals.Refused) as error:
             self._failed(pod, container, Failure("CreateContainerConfigError", str(error)))
         except Failure as failure:
             self._failed(pod, container, failure)
@@ -105,42 +117,79 @@ class Starter:
         record = self._record.containers[container.name]
         return actions.Target(self._machine, container, record.id, self._claim.address)
 
-    async def _image(self, pod: Pod, container: Container) -> Pulled:
-        name = container.image or ""
+    async def attach_image(self, pod: Pod, name: str, policy: str | None) -> str:
+        """The disk of an image that is a volume. Raises VolumeError, MachineError, StatusError, TransportError."""
+
+        def tell(kind: str, reason: str, message: str) -> None:
+            self._parts.events.event(pod, kind, reason, message, tenant=self._record.tenant)
+
+        try:
+            pulled = await self._image(pod, name, policy, tell)
+        except Failure as failure:
+            raise VolumeError(f"image {name!r}: {failure.reason}: {failure.message}") from failure
+        await self._attach(pulled)
+        return disk_id(pulled.image.digest)
+
+    async def _image(self, pod: Pod, name: str, policy: str | None, tell: Tell) -> Pulled:
         try:
             reference = references.parse(name)
         except references.InvalidReference as error:
             raise Failure("InvalidImageName", str(error)) from error
         always = reference.digest is None and reference.tag == "latest"
-        policy = container.image_pull_policy or ("Always" if always else "IfNotPresent")
+        policy = policy or ("Always" if always else "IfNotPresent")
         present = self._parts.puller.present(self._record.tenant, name)
         if policy != "Always" and present is not None:
-            self._event(pod, container, "Normal", "Pulled", f'Container image "{name}" already present on machine')
+            tell("Normal", "Pulled", f'Container image "{name}" already present on machine')
             return present
         if policy == "Never":
             raise Failure("ErrImageNeverPull", f'Container image "{name}" is not present with pull policy of Never')
-        self._event(pod, container, "Normal", "Pulling", f'Pulling image "{name}"')
+        tell("Normal", "Pulling", f'Pulling image "{name}"')
         credential = pullsecrets.credential(await self._sources.pull_secrets(pod), reference)
         started = time.monotonic()
         try:
             pulled = await self._parts.puller.pull(self._record.tenant, name, credential)
         except ImageError as error:
-            self._event(pod, container, "Warning", "Failed", f'Failed to pull image "{name}": {error}')
+            tell("Warning", "Failed", f'Failed to pull image "{name}": {error}')
             raise Failure("ErrImagePull", str(error)) from error
         took = f"{time.monotonic() - started:.3f}s"
         message = f'Successfully pulled image "{name}" in {took} ({took} including waiting).'
         size = f"Image size: {pulled.image.size_bytes} bytes."
-        self._event(pod, container, "Normal", "Pulled", f"{message} {size}")
+        tell("Normal", "Pulled", f"{message} {size}")
         return pulled
 
     async def _spec(self, pod: Pod, container: Container, pulled: Pulled, attempt_id: str) -> ContainerSpec:
         found = await self._sources.read(*environment.references(container))
+        found = replace(found, files={each: await self._file(*each) for each in environment.files(container)})
         await self._parts.views.wait_synced(self._record.tenant)
         links = self._parts.views.services(self._record.tenant)
         variables = environment.environment(pod, container, found, links, self._facts)
         dns_address = tenancy.dns_address(self._claim.service_cidr)
         files = hosts.files(pod, self._claim.address, dns_address, self._parts.resolver)
-        return container_spec(pod, container, pulled.image, attempt_id, variables, files, hosts.machine_name(pod))
+        return container_spec(
+            pod, container, pulled.image, attempt_id, variables, files, hosts.machine_name(pod), self._parts.seccomp,
+            self._processes_of(pod, container),
+        )  # fmt: skip
+
+    async def _file(self, volume: str, path: str) -> bytes | None:
+        """Of variables. None where there is none (yet)."""
+        try:
+            return await self._machine.read_file(volume, path, MAX_VARIABLES_BYTES)
+        except MachineError as error:
+            if error.reason == "NoSuchFile":
+                return None
+            if error.reason == "FileTooLarge":
+                raise ConfigError(error.message) from error
+            raise
+
+    def _processes_of(self, pod: Pod, container: Container) -> str:
+        """The running attempt of an ephemeral container's target, whose processes it sees; "" for no target."""
+        found = next((each for each in pod.spec.ephemeral_containers if each.name == container.name), None)
+        if found is None or not found.target_container_name or pod.spec.share_process_namespace:
+            return ""
+        target = self._record.containers.get(found.target_container_name)
+        if target is None:
+            raise ConfigError(f"the target container {found.target_container_name!r} is not in the pod")
+        return target.id
 
     async def _attach(self, pulled: Pulled) -> None:
         """The image's disk, once per machine however many containers use it."""
@@ -183,6 +232,9 @@ class Starter:
             self._event(pod, container, "Warning", "Failed", f"Error: {failure.message}")
 
     def _event(self, pod: Pod, container: Container, kind: str, reason: str, message: str) -> None:
-        part = "initContainers" if container in pod.spec.init_containers else "containers"
+        if is_ephemeral(pod, container.name):
+            part = "ephemeralContainers"
+        else:
+            part = "initContainers" if container in pod.spec.init_containers else "containers"
         field_path = f"spec.{part}{{{container.name}}}"
         self._parts.events.event(pod, kind, reason, message, tenant=self._record.tenant, field_path=field_path)

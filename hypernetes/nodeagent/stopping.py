@@ -12,7 +12,7 @@ import structlog
 
 from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.nodeagent import actions
-from hypernetes.nodeagent.containers import is_sidecar
+from hypernetes.nodeagent.containers import all_of, is_sidecar
 from hypernetes.nodeagent.runtime.base import MachineError
 
 log = structlog.get_logger()
@@ -34,11 +34,7 @@ async def stop_pod(
     deadline = loop.time() + grace
     alive = set(running)
     sidecars = [each for each in pod.spec.init_containers if is_sidecar(each) and each.name in alive]
-    others = [
-        each
-        for each in (*pod.spec.containers, *pod.spec.init_containers)
-        if each.name in alive and each not in sidecars
-    ]
+    others = [each for each in all_of(pod) if each.name in alive and each not in sidecars]
     async with asyncio.TaskGroup() as tasks:
         for container in others:
             tasks.create_task(stop(container, grace))

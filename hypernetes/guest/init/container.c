@@ -25,10 +25,11 @@
 #include "stream.h"
 #include "volume.h"
 
-#define CGROUPS "/sys/fs/cgroup"
+#define CGROUP_ROOT "/sys/fs/cgroup"
 #define CONTAINERS_MAX 64
 #define ATTACHED_MAX 8
 #define PIDS_MAX "16384" /* half of the kernel's default limit: one container can't starve the others of processes */
+#define MESSAGE_MAX 4096 /* of a container's last words, as Kubernetes has it */
 #define DRAIN_MS 1000	 /* for output held open by a process that outlived its container */
 
 enum state { CREATED, RUNNING, EXITED };
@@ -72,8 +73,9 @@ const struct plan *container_running(const char *id, pid_t *pid)
 
 void containers_open(void)
 {
-	mount("cgroup2", CGROUPS, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-	if (write_file(CGROUPS "/cgroup.subtree_control", "+memory +cpu +pids"))
+	mount("cgroup2", CGROUP_ROOT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	if (write_file(CGROUP_ROOT "/cgroup.subtree_control", "+memory +cpu +pids") || mkdir(CGROUPS, 0755) ||
+	    write_file(CGROUPS "/cgroup.subtree_control", "+memory +cpu +pids"))
 		note("no cgroup controllers");
 	make_directories("/run/containers", 0755);
 	make_directories(VOLUMES, 0755);
@@ -111,6 +113,7 @@ void containers_configure(bool share)
 		note("no shared PID namespace: %s", strerror(errno));
 }
 
+/* Of a container's cgroup, or with "." the pod's. */
 static int set_limit(const char *id, const char *name, const char *value)
 {
 	char path[PATH_MAX];
@@ -119,9 +122,24 @@ static int set_limit(const char *id, const char *name, const char *value)
 	return write_file(path, value);
 }
 
+/* 0 is no limit. */
+static int limit(const char *id, uint64_t memory, uint64_t cpu_millis)
+{
+	char text[64] = "max";
+	int error;
+
+	if (memory)
+		snprintf(text, sizeof text, "%llu", (unsigned long long)memory);
+	if ((error = set_limit(id, "memory.max", text)))
+		return error;
+	/* Of each 100 ms; the kernel takes no less than 1 ms. */
+	snprintf(text, sizeof text, "%llu 100000", (unsigned long long)(cpu_millis < 10 ? 1000 : cpu_millis * 100));
+	return set_limit(id, "cpu.max", cpu_millis ? text : "max 100000");
+}
+
 static int make_cgroup(const struct plan *p)
 {
-	char path[PATH_MAX], text[64];
+	char path[PATH_MAX];
 	int error;
 
 	snprintf(path, sizeof path, CGROUPS "/%s", p->id);
@@ -129,12 +147,31 @@ static int make_cgroup(const struct plan *p)
 		return -errno;
 	if ((error = set_limit(p->id, "pids.max", PIDS_MAX)) || (error = set_limit(p->id, "memory.oom.group", "1")))
 		return error;
-	snprintf(text, sizeof text, "%llu", (unsigned long long)p->memory);
-	if (p->memory && (error = set_limit(p->id, "memory.max", text)))
-		return error;
-	/* Of each 100 ms; the kernel takes no less than 1 ms. */
-	snprintf(text, sizeof text, "%llu 100000", (unsigned long long)(p->cpu_millis < 10 ? 1000 : p->cpu_millis * 100));
-	return p->cpu_millis ? set_limit(p->id, "cpu.max", text) : 0;
+	return limit(p->id, p->memory, p->cpu_millis);
+}
+
+void container_limit(struct request *r)
+{
+	struct fields fields = {r->bytes, r->length};
+	const char *name = ".";
+	uint64_t memory = 0, cpu_millis = 0;
+	struct field f;
+	int error;
+
+	while (field_next(&fields, &f) > 0) {
+		if (f.tag == T_NAME)
+			name = field_string(&f);
+		if (f.tag == T_MEMORY)
+			field_number(&f, &memory);
+		if (f.tag == T_CPU)
+			field_number(&f, &cpu_millis);
+	}
+	if (!name || (strcmp(name, ".") && !find(name)))
+		reply_error(r->id, "ContainerGone", "the machine has no container %s", name ? name : "");
+	else if ((error = limit(name, memory, cpu_millis)))
+		reply_error(r->id, "LimitFailed", "the limits can't be set: %s", strerror(-error));
+	else
+		reply_ok(r->id);
 }
 
 /* The number that follows `name` in a file of the container's cgroup, or with "" the one it begins with; 0 if none. */
@@ -194,6 +231,24 @@ static void remove_layer(const char *id)
 	}
 }
 
+static void add_last_words(struct message *m, const struct container *c)
+{
+	char path[PATH_MAX], text[MESSAGE_MAX];
+	ssize_t n;
+	int fd;
+
+	if (!c->plan.message_path)
+		return;
+	snprintf(path, sizeof path, SCRATCH "/containers/%s/message", c->plan.id);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof text);
+	close(fd);
+	if (n > 0)
+		message_bytes(m, T_CONTENT, text, n);
+}
+
 static void add_status(struct message *m, const struct container *c)
 {
 	message_string(m, T_NAME, c->plan.id);
@@ -204,6 +259,7 @@ static void add_status(struct message *m, const struct container *c)
 		message_number(m, T_FINISHED, c->finished);
 		message_number(m, T_CODE, c->code);
 		message_number(m, T_OOM, c->oom);
+		add_last_words(m, c);
 	}
 }
 
@@ -333,11 +389,26 @@ static void on_launched(struct launch *l)
 	settle(c);
 }
 
+/* That of another container, the pod's, or -1 for one of its own. */
+static int process_namespace(const struct plan *p)
+{
+	struct container *other = find(p->processes_of);
+	char path[64];
+
+	if (!p->processes_of)
+		return shared_pids < 0 ? -1 : fcntl(shared_pids, F_DUPFD_CLOEXEC, 3);
+	if (!other || other->state != RUNNING || other->gone)
+		return -ESRCH;
+	snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)other->launch.pid);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 void container_start(struct request *r)
 {
 	struct container *c;
 	struct plan plan;
-	int error;
+	int error, processes;
+	bool launched;
 
 	if (!plan_parse(&plan, r)) {
 		reply_error(r->id, "BadRequest", "the container's description is malformed");
@@ -360,7 +431,16 @@ void container_start(struct request *r)
 		free_container(c);
 		return;
 	}
-	if (!launch(&c->launch, &c->plan, 0, shared_pids)) {
+	processes = process_namespace(&c->plan);
+	if (c->plan.processes_of && processes < 0) {
+		reply_error(r->id, "ContainerGone", "the container %s doesn't run", c->plan.processes_of);
+		free_container(c);
+		return;
+	}
+	launched = launch(&c->launch, &c->plan, 0, processes);
+	if (processes >= 0)
+		close(processes);
+	if (!launched) {
 		reply_error(r->id, c->launch.reason, "%s", c->launch.message);
 		free_container(c);
 		return;
@@ -423,10 +503,20 @@ void container_remove(struct request *r)
 	reply_ok(r->id);
 }
 
+/* The first client's end is the container's, where it says so (stdinOnce). */
+static void end_input(struct container *c)
+{
+	if (c->in < 0 || c->plan.options & O_TTY || !(c->plan.options & O_STDIN_ONCE))
+		return;
+	close(c->in);
+	c->in = -1;
+}
+
 static void on_detached(struct stream *s)
 {
 	struct container *c = s->owner;
 
+	end_input(c);
 	for (int i = 0; i < ATTACHED_MAX; i++)
 		if (c->attached[i] == s)
 			c->attached[i] = NULL;
@@ -434,12 +524,7 @@ static void on_detached(struct stream *s)
 
 static void on_attached_input_ended(struct stream *s)
 {
-	struct container *c = s->owner;
-
-	if (c->in >= 0 && !(c->plan.options & O_TTY)) {
-		close(c->in);
-		c->in = -1;
-	}
+	end_input(s->owner);
 }
 
 void container_attach(struct request *r)

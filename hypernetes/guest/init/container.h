@@ -9,6 +9,9 @@
 #include "link.h"
 #include "plan.h"
 
+/* The pod's cgroup, and in it each container's. */
+#define CGROUPS "/sys/fs/cgroup/pod"
+
 void containers_open(void);
 void containers_configure(bool share_pids);
 void containers_resume_output(void);
@@ -19,6 +22,7 @@ void container_remove(struct request *);
 void container_attach(struct request *);
 void container_resize(struct request *);
 void container_list(struct request *);
+void container_limit(struct request *);
 /* Adds what each running container uses. */
 void containers_usage(struct message *);
 

@@ -142,6 +142,8 @@ void dispatch_request(struct request *r)
 	case M_LIST: container_list(r); break;
 	case M_STAT: answer_stat(r); break;
 	case M_CLOCK: clock_request(r); break;
+	case M_READ_FILE: volume_read(r); break;
+	case M_LIMIT: container_limit(r); break;
 	case M_POWEROFF: power_off(r); break;
 	default: reply_error(r->id, "BadRequest", "unknown request %u", r->type);
 	}

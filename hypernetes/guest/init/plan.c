@@ -7,6 +7,9 @@
 #include "proto.h"
 #include "volume.h"
 
+#define FILTER_SIZE 8	 /* struct sock_filter */
+#define FILTERS_MAX 4096 /* BPF_MAXINSNS */
+
 static bool append(char **list, unsigned *count, const struct field *f)
 {
 	const char *text = field_string(f);
@@ -21,7 +24,6 @@ static bool take_mount(struct plan *p, const struct field *f)
 {
 	struct plan_mount *m = p->mount_count ? &p->mounts[p->mount_count - 1] : NULL;
 	const char *text = f->tag == T_OPTIONS ? NULL : field_string(f);
-	uint64_t options;
 
 	if (f->tag == T_SOURCE) {
 		if (p->mount_count >= MOUNTS_MAX || !good_name(text))
@@ -35,10 +37,7 @@ static bool take_mount(struct plan *p, const struct field *f)
 		return (m->target = text) && *text == '/';
 	if (f->tag == T_SUB_PATH)
 		return (m->sub_path = text) != NULL;
-	if (!field_number(f, &options))
-		return false;
-	m->read_only = options & O_READ_ONLY;
-	return true;
+	return field_number(f, &m->options);
 }
 
 static bool take_file(struct plan *p, const struct field *f)
@@ -79,6 +78,12 @@ static bool take(struct plan *p, const struct field *f)
 	case T_MEMORY: return field_number(f, &p->memory);
 	case T_CPU: return field_number(f, &p->cpu_millis);
 	case T_STREAM: return field_number(f, &p->stream);
+	case T_MESSAGE_PATH: return (p->message_path = field_string(f)) && *p->message_path == '/';
+	case T_PROCESSES_OF: return good_name(p->processes_of = field_string(f));
+	case T_SECCOMP:
+		p->seccomp = f->value;
+		p->seccomp_length = f->length;
+		return f->length > 0 && f->length % FILTER_SIZE == 0 && f->length / FILTER_SIZE <= FILTERS_MAX;
 	case T_SOURCE:
 	case T_TARGET:
 	case T_SUB_PATH: return take_mount(p, f);

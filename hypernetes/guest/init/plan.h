@@ -16,7 +16,7 @@
 
 struct plan_mount {
 	const char *source, *target, *sub_path;
-	bool read_only;
+	uint64_t options;
 };
 
 struct plan_file {
@@ -27,11 +27,13 @@ struct plan_file {
 
 struct plan {
 	uint8_t *message; /* owned; every pointer below goes into it */
-	const char *id, *image, *cwd;
+	const char *id, *image, *cwd, *message_path, *processes_of;
 	char **argv, **env;
 	unsigned argc, envc, mount_count, file_count, group_count;
 	struct plan_mount *mounts;
 	struct plan_file *files;
+	const uint8_t *seccomp; /* struct sock_filter[], unaligned */
+	uint32_t seccomp_length;
 	gid_t groups[GROUPS_MAX];
 	uint64_t uid, gid, options, capabilities, memory, cpu_millis, stream;
 };

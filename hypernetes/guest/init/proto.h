@@ -30,6 +30,8 @@ enum frame_type {
 	M_STAT = 17,
 	M_CLOCK = 18,
 	M_POWEROFF = 19,
+	M_READ_FILE = 24,
+	M_LIMIT = 25,
 	/* Of the host, not answered. */
 	M_ACK = 40,
 	M_ANSWER = 41,
@@ -104,6 +106,10 @@ enum tag {
 	T_CONFIGURED = 52,
 	T_CPU_TIME = 53, /* microseconds used since the start */
 	T_COMMAND = 54, /* a line of HAProxy's runtime commands */
+	T_MESSAGE_PATH = 60, /* where a container leaves its last words */
+	T_SECCOMP = 61,	     /* a BPF program */
+	T_FS_GROUP = 62,     /* owner of a volume's files */
+	T_PROCESSES_OF = 63, /* the container whose PID namespace is shared */
 };
 
 /* Bits of T_OPTIONS. */
@@ -115,6 +121,12 @@ enum option {
 	O_NO_NEW_PRIVILEGES = 16,
 	O_SHARE_PIDS = 32,
 	O_MEMORY = 64, /* a volume in memory */
+	O_STDIN_ONCE = 65536,
+	O_UNMASKED = 131072, /* /proc as it is */
+	/* Of a mount. */
+	O_RECURSIVE = 1048576, /* read-only with all that is mounted below */
+	O_FROM_MACHINE = 2097152, /* later mounts of others in the volume are seen */
+	O_TO_MACHINE = 4194304, /* and one's own are shown to them */
 };
 
 #endif

@@ -52,8 +52,9 @@ static int open_in(int directory, const char *path, uint64_t flags, uint64_t mod
 	return syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
-/* Makes `path` below `root` as a directory (or a file) where it isn't yet, following symbolic links inside only. */
-static int make_in(int root, const char *path, bool directory, uint64_t resolve)
+/* Makes `path` below `root` as a directory (or a file) where it isn't yet, following symbolic links inside only.
+ * `mode` is that of the directories. */
+static int make_in(int root, const char *path, bool directory, unsigned mode, uint64_t resolve)
 {
 	char partial[PATH_MAX];
 
@@ -79,7 +80,7 @@ static int make_in(int root, const char *path, bool directory, uint64_t resolve)
 				name = partial;
 			if (leaf && !directory)
 				fd = open_in(parent, name, O_CREAT | O_EXCL | O_WRONLY, 0644, RESOLVE_NO_SYMLINKS);
-			else if (mkdirat(parent, name, 0755) == 0)
+			else if (mkdirat(parent, name, mode & 0777) == 0 && fchmodat(parent, name, mode, 0) == 0)
 				fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 			int error = errno;
 			close(parent);
@@ -91,43 +92,84 @@ static int make_in(int root, const char *path, bool directory, uint64_t resolve)
 	}
 }
 
-static void graft(int source, int target, bool read_only, const char *name)
+static int set_attributes(int tree, unsigned flags, struct mount_attributes attributes)
+{
+	return syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | flags, &attributes, sizeof attributes);
+}
+
+/* A copy of what is mounted at `source`, not yet mounted anywhere; `options` are those of a mount. */
+static int clone_tree(int source, uint64_t options, const char *name)
 {
 	int tree = syscall(SYS_open_tree, source, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-	struct mount_attributes attributes = {.set = read_only ? MOUNT_ATTR_RDONLY : 0};
+	unsigned depth = options & O_RECURSIVE ? AT_RECURSIVE : 0;
+	struct mount_attributes read_only = {.set = MOUNT_ATTR_RDONLY},
+				propagation = {.propagation = options & O_FROM_MACHINE ? MS_SLAVE : MS_PRIVATE};
 
-	if (tree < 0 ||
-	    (read_only && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes)) ||
-	    syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
+	if (tree < 0 || (options & O_READ_ONLY && set_attributes(tree, depth, read_only)) ||
+	    (!(options & O_TO_MACHINE) && set_attributes(tree, AT_RECURSIVE, propagation)))
+		setup_fail("MountFailed", "%s can't be mounted: %s", name, strerror(errno));
+	return tree;
+}
+
+static void place(int tree, int target, const char *name)
+{
+	if (syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
 		setup_fail("MountFailed", "%s can't be mounted: %s", name, strerror(errno));
 	close(tree);
 }
 
-static void mount_volume(int root, int volumes, const struct plan_mount *m)
+/* The volume's part that is to be mounted; taken while its mounts still are the machine's, so that they propagate. */
+static int take_volume(int volumes, const struct plan_mount *m)
 {
+	int volume, source, tree;
 	struct stat st;
-	int volume, source, target;
 
 	volume = source = openat(volumes, m->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (volume < 0)
+	if (volume < 0 || fstat(volume, &st))
 		setup_fail("NoSuchVolume", "the machine has no volume %s", m->source);
-	/* A sub-path must stay in its volume whatever links a container left there. */
+	/* A sub-path must stay in its volume whatever links a container left there. Made, it is as open as the volume. */
 	if (m->sub_path) {
 		source = open_in(volume, m->sub_path, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 		if (source < 0 && errno == ENOENT)
-			source = make_in(volume, m->sub_path, true, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+			source = make_in(volume, m->sub_path, true, st.st_mode & 07777, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 	}
-	if (source < 0 || fstat(source, &st))
+	if (source < 0)
 		setup_fail("MountFailed", "the path %s in volume %s can't be used: %s", m->sub_path ? m->sub_path : ".", m->source,
 			   strerror(errno));
-	target = make_in(root, m->target, S_ISDIR(st.st_mode), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-	if (target < 0)
-		setup_fail("MountFailed", "the mount point %s can't be made: %s", m->target, strerror(errno));
-	graft(source, target, m->read_only, m->target);
+	tree = clone_tree(source, m->options, m->target);
 	if (source != volume)
 		close(source);
 	close(volume);
+	return tree;
+}
+
+static void mount_at(int root, int tree, const char *path)
+{
+	struct stat st;
+	int target;
+
+	if (fstat(tree, &st))
+		setup_fail("MountFailed", "%s can't be mounted: %s", path, strerror(errno));
+	target = make_in(root, path, S_ISDIR(st.st_mode), 0755, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	if (target < 0)
+		setup_fail("MountFailed", "the mount point %s can't be made: %s", path, strerror(errno));
+	place(tree, target, path);
 	close(target);
+}
+
+/* A file beside the writable layer, which whoever the container runs as may write. */
+static int take_message_file(const struct plan *p)
+{
+	char path[PATH_MAX];
+	int file, tree;
+
+	snprintf(path, sizeof path, SCRATCH "/containers/%s/message", p->id);
+	file = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (file < 0 || fchmod(file, 0666))
+		setup_fail("MountFailed", "the file for the termination message can't be made: %s", strerror(errno));
+	tree = clone_tree(file, 0, p->message_path);
+	close(file);
+	return tree;
 }
 
 static void mount_or_fail(const char *source, const char *target, const char *type, unsigned long flags, const char *options)
@@ -207,7 +249,7 @@ static void mount_kernel(const struct plan *p)
 	if (unshare(CLONE_NEWCGROUP))
 		setup_fail("MountFailed", "no cgroup namespace: %s", strerror(errno));
 	mount_or_fail("cgroup2", "/sys/fs/cgroup", "cgroup2", safe | read_only, NULL);
-	if (p->options & O_PRIVILEGED)
+	if (p->options & (O_PRIVILEGED | O_UNMASKED))
 		return;
 	for (const char *const *path = MASKED; *path; path++)
 		mask(*path);
@@ -219,7 +261,7 @@ static void write_files(int root, const struct plan *p)
 {
 	for (unsigned i = 0; i < p->file_count; i++) {
 		const struct plan_file *f = &p->files[i];
-		int place = make_in(root, f->path, false, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), fd;
+		int place = make_in(root, f->path, false, 0755, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), fd;
 
 		if (place >= 0)
 			close(place);
@@ -233,26 +275,37 @@ static void write_files(int root, const struct plan *p)
 void rootfs_enter(const struct plan *p)
 {
 	char root[PATH_MAX];
-	int old_root, root_fd, volumes, shm;
+	int old_root, root_fd, volumes, shm, message = -1, trees[MOUNTS_MAX];
 
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	if (unshare(CLONE_NEWNS))
+		setup_fail("StartFailed", "no mount namespace: %s", strerror(errno));
+	volumes = open(VOLUMES, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	shm = open("/run/shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (volumes < 0 || shm < 0)
+		setup_fail("StartFailed", "the machine's volumes are not there: %s", strerror(errno));
+	for (unsigned i = 0; i < p->mount_count; i++)
+		trees[i] = take_volume(volumes, &p->mounts[i]);
+	shm = clone_tree(shm, 0, "/dev/shm");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		setup_fail("StartFailed", "no mount namespace: %s", strerror(errno));
 	snprintf(root, sizeof root, "/run/containers/%s", p->id);
 	mount_overlay(p, root);
 	old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	volumes = open(VOLUMES, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	shm = open("/run/shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (old_root < 0 || root_fd < 0 || volumes < 0 || shm < 0 || fchdir(root_fd))
+	if (p->message_path)
+		message = take_message_file(p);
+	if (old_root < 0 || root_fd < 0 || fchdir(root_fd))
 		setup_fail("StartFailed", "the container's root is not there: %s", strerror(errno));
 	write_files(root_fd, p);
 	/* The old root stays stacked on the new one until the volumes, which lie in it, are mounted. */
 	if (syscall(SYS_pivot_root, ".", "."))
 		setup_fail("StartFailed", "the container's root can't be entered: %s", strerror(errno));
 	mount_kernel(p);
-	graft(shm, make_in(root_fd, "/dev/shm", true, RESOLVE_IN_ROOT), false, "/dev/shm");
+	mount_at(root_fd, shm, "/dev/shm");
 	for (unsigned i = 0; i < p->mount_count; i++)
-		mount_volume(root_fd, volumes, &p->mounts[i]);
+		mount_at(root_fd, trees[i], p->mounts[i].target);
+	if (message >= 0)
+		mount_at(root_fd, message, p->message_path);
 	if (fchdir(old_root) || umount2(".", MNT_DETACH) || chdir("/"))
 		setup_fail("StartFailed", "the machine's root can't be left: %s", strerror(errno));
 	if (p->options & O_READ_ONLY && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, NULL))

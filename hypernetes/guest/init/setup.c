@@ -5,6 +5,8 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "container.h"
 #include "launch.h"
 #include "proto.h"
 #include "rootfs.h"
@@ -49,7 +52,7 @@ static void join_cgroup(const char *id)
 	char path[PATH_MAX];
 	int error;
 
-	snprintf(path, sizeof path, "/sys/fs/cgroup/%s/cgroup.procs", id);
+	snprintf(path, sizeof path, CGROUPS "/%s/cgroup.procs", id);
 	if ((error = write_file(path, "0")))
 		setup_fail("StartFailed", "the container's limits can't be set: %s", strerror(-error));
 }
@@ -106,6 +109,18 @@ static void wire_streams(const struct plan *p, const struct child_ends *ends)
 		setup_fail("StartFailed", "the output can't be given away: %s", strerror(errno));
 }
 
+static void install_filter(const struct plan *p)
+{
+	struct sock_filter *filter = malloc(p->seccomp_length);
+	struct sock_fprog program = {.len = p->seccomp_length / sizeof *filter, .filter = filter};
+
+	if (filter)
+		memcpy(filter, p->seccomp, p->seccomp_length);
+	if (!filter || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+		setup_fail("StartFailed", "the seccomp profile can't be set: %s", strerror(errno));
+	free(filter);
+}
+
 static void drop_privileges(const struct plan *p)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -117,6 +132,9 @@ static void drop_privileges(const struct plan *p)
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (!(p->capabilities >> cap & 1))
 			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	/* It needs CAP_SYS_ADMIN, or else no_new_privs: then it comes last, and restricts nothing of what is done here. */
+	if (p->seccomp && !(p->options & O_NO_NEW_PRIVILEGES))
+		install_filter(p);
 	if (setgroups(p->group_count, groups) || setresgid(p->gid, p->gid, p->gid) || setresuid(p->uid, p->uid, p->uid))
 		setup_fail("StartFailed", "user %u can't be taken on: %s", (unsigned)p->uid, strerror(errno));
 	/* Of another user than root the kernel cleared them. */
@@ -128,6 +146,8 @@ static void drop_privileges(const struct plan *p)
 	}
 	if (p->options & O_NO_NEW_PRIVILEGES && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		setup_fail("StartFailed", "no_new_privs can't be set: %s", strerror(errno));
+	if (p->seccomp && p->options & O_NO_NEW_PRIVILEGES)
+		install_filter(p);
 }
 
 static void reset_process(void)

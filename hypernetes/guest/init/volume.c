@@ -6,17 +6,20 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "loop.h"
 #include "proto.h"
 
 #define LUN_WAIT_MS 10000
+#define READ_MAX 16384 /* of a file, in one answer */
 
 bool good_name(const char *name)
 {
@@ -118,8 +121,8 @@ static int delete_lun(unsigned lun)
 
 struct disk_request {
 	const char *image, *volume;
-	uint64_t lun, options, size;
-	bool scratch;
+	uint64_t lun, options, size, group;
+	bool scratch, owned;
 };
 
 static bool parse_disk(struct request *r, struct disk_request *d)
@@ -138,6 +141,7 @@ static bool parse_disk(struct request *r, struct disk_request *d)
 		case T_LUN: good = field_number(&f, &d->lun); break;
 		case T_OPTIONS: good = field_number(&f, &d->options); break;
 		case T_SIZE: good = field_number(&f, &d->size); break;
+		case T_FS_GROUP: good = d->owned = field_number(&f, &d->group); break;
 		}
 	}
 	d->scratch = !d->image && !d->volume;
@@ -207,13 +211,18 @@ void volume_make(struct request *r)
 		reply_error(r->id, "BadRequest", "the volume's description is malformed");
 		return;
 	}
-	disk_target(&d, target, sizeof target);
+	snprintf(target, sizeof target, VOLUMES "/%s", d.volume);
 	if (access(target, F_OK) == 0) {
 		reply_ok(r->id); /* made before, by a host that lost the answer */
 		return;
 	}
 	error = make_directories(target, 0755);
-	if (!error && d.options & O_MEMORY) {
+	if (!error && d.image) {
+		snprintf(place, sizeof place, IMAGES "/%s", d.image);
+		if (mount(place, target, NULL, MS_BIND, NULL) ||
+		    mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+			error = -errno;
+	} else if (!error && d.options & O_MEMORY) {
 		if (d.size)
 			snprintf(options, sizeof options, "mode=0777,size=%llu", (unsigned long long)d.size);
 		error = mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options) ? -errno : 0;
@@ -223,6 +232,10 @@ void volume_make(struct request *r)
 		if (!error && (chmod(place, 0777) || mount(place, target, NULL, MS_BIND, NULL)))
 			error = -errno;
 	}
+	if (!error && d.owned && (chown(target, -1, d.group) || chmod(target, 02777)))
+		error = -errno;
+	if (!error && mount(NULL, target, NULL, MS_SHARED, NULL))
+		error = -errno;
 	if (error)
 		reply_error(r->id, error == -ENOSPC ? "DiskFull" : "VolumeFailed", "the volume %s can't be made: %s", d.volume,
 			    strerror(-error));
@@ -243,7 +256,8 @@ static bool good_path(const char *path)
 	return true;
 }
 
-static int write_content(const char *directory, const char *path, unsigned mode, const struct field *content)
+static int write_content(const char *directory, const char *path, unsigned mode, const struct disk_request *d,
+			 const struct field *content)
 {
 	char full[PATH_MAX], *slash;
 	int fd, error = 0;
@@ -259,7 +273,8 @@ static int write_content(const char *directory, const char *path, unsigned mode,
 		return -errno;
 	if (write(fd, content->value, content->length) != (ssize_t)content->length)
 		error = errno ? -errno : -ENOSPC;
-	if (!error && fchmod(fd, mode))
+	/* Its group may read what is made for a pod with an fsGroup, whatever the mode says. */
+	if (!error && ((d->owned && fchown(fd, -1, d->group)) || fchmod(fd, d->owned ? mode | 0440 : mode)))
 		error = -errno;
 	close(fd);
 	return error;
@@ -298,7 +313,7 @@ static int refresh_links(const char *volume, const char *fresh)
 	return error;
 }
 
-static int fill(struct request *r, const char *directory)
+static int fill(struct request *r, const char *directory, const struct disk_request *d)
 {
 	struct fields fields = {r->bytes, r->length};
 	const char *path = NULL;
@@ -314,14 +329,14 @@ static int fill(struct request *r, const char *directory)
 		} else if (f.tag == T_MODE) {
 			field_number(&f, &mode);
 		} else if (f.tag == T_CONTENT) {
-			error = path ? write_content(directory, path, mode & 07777, &f) : -EINVAL;
+			error = path ? write_content(directory, path, mode & 07777, d, &f) : -EINVAL;
 		}
 	}
 	return error;
 }
 
 /* The swap every reader of a ConfigMap relies on: a new directory beside the old, then one rename of ..data. */
-static int replace(struct request *r, const char *volume)
+static int replace(struct request *r, const char *volume, const struct disk_request *d)
 {
 	static unsigned generation;
 	char fresh[PATH_MAX], name[64], data[PATH_MAX], link[PATH_MAX], old[256] = "";
@@ -333,7 +348,7 @@ static int replace(struct request *r, const char *volume)
 	snprintf(link, sizeof link, "%s/..data_tmp", volume);
 	if (mkdir(fresh, 0755))
 		return -errno;
-	error = fill(r, fresh);
+	error = fill(r, fresh, d);
 	ssize_t n = readlink(data, old, sizeof old - 1);
 	old[n > 0 ? n : 0] = 0;
 	unlink(link);
@@ -367,9 +382,58 @@ void volume_write(struct request *r)
 			error = -errno;
 	}
 	if (!error)
-		error = replace(r, target);
+		error = replace(r, target, &d);
 	if (error)
 		reply_error(r->id, "VolumeFailed", "the volume %s can't be written: %s", d.volume, strerror(-error));
 	else
 		reply_ok(r->id);
+}
+
+static ssize_t read_piece(const struct disk_request *d, const char *path, char *bytes)
+{
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+	char target[PATH_MAX];
+	struct stat st;
+	ssize_t n = -1;
+	int volume, fd, error;
+
+	disk_target(d, target, sizeof target);
+	volume = open(target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = volume < 0 ? -1 : syscall(SYS_openat2, volume, path, &how, sizeof how);
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+		errno = EINVAL;
+	else if (fd >= 0)
+		n = pread(fd, bytes, READ_MAX, d->size);
+	error = errno;
+	close(fd);
+	close(volume);
+	return n < 0 ? -error : n;
+}
+
+/* A piece of a regular file in a volume, from T_SIZE on. */
+void volume_read(struct request *r)
+{
+	static char bytes[READ_MAX];
+	struct disk_request d = {0};
+	struct fields fields = {r->bytes, r->length};
+	struct message m = {0};
+	const char *path = NULL;
+	struct field f;
+	ssize_t n;
+
+	while (field_next(&fields, &f) > 0)
+		if (f.tag == T_PATH)
+			path = field_string(&f);
+	if (!parse_disk(r, &d) || !d.volume || !good_path(path)) {
+		reply_error(r->id, "BadRequest", "the file's description is malformed");
+		return;
+	}
+	n = read_piece(&d, path, bytes);
+	if (n < 0) {
+		reply_error(r->id, n == -ENOENT ? "NoSuchFile" : "ReadFailed", "the file %s in volume %s can't be read: %s", path,
+			    d.volume, strerror(-n));
+		return;
+	}
+	message_bytes(&m, T_CONTENT, bytes, n);
+	reply(r->id, &m);
 }

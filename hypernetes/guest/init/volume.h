@@ -13,6 +13,7 @@ int mount_lun(unsigned lun, const char *target, const char *type, unsigned long 
 void volume_mount_disk(struct request *);
 void volume_unmount_disk(struct request *);
 void volume_make(struct request *);
+void volume_read(struct request *);
 void volume_write(struct request *);
 
 int write_file(const char *path, const char *text); /* 0 or -errno */

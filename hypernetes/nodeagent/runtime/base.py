@@ -57,6 +57,14 @@ class GuestConfig:
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
+class Propagation(StrEnum):
+    """Of mounts that containers make in a volume, as the API's mountPropagation."""
+
+    NONE = "None"
+    FROM_OTHERS = "HostToContainer"
+    BOTH_WAYS = "Bidirectional"
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A mount of a container. `source` is a volume's name: one of `attach_disk(volume=…)`, `write_volume` or
@@ -66,6 +74,8 @@ class Mount:
     target: str
     read_only: bool = False
     sub_path: str = ""
+    recursive: bool = False  # read-only with all that is mounted below
+    propagation: Propagation = Propagation.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +90,16 @@ class ContainerSpec:
     groups: Sequence[int] = ()
     tty: bool = False
     stdin: bool = False
+    stdin_once: bool = False  # the first attached client's end is that of the container's input
     read_only_root: bool = False
     privileged: bool = False
     add_capabilities: Sequence[str] = ()
     drop_capabilities: Sequence[str] = ()
     no_new_privileges: bool = False
+    unmasked_proc: bool = False
+    seccomp: bytes = b""  # a BPF program, as `struct sock_filter[]`
+    message_path: str = ""  # where the container leaves its last words
+    processes_of: str = ""  # the container whose PID namespace it shares
     mounts: Sequence[Mount] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)  # written into the root before start: /etc/hosts, …
     memory_bytes: int | None = None
@@ -106,6 +121,7 @@ class ContainerStatus:
     exit_code: int | None = None  # 128 + n after signal n
     oom_killed: bool = False
     message: str = ""  # why it could not be started
+    last_words: str = ""  # what an exited container left at its message_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +217,21 @@ class Machine(Protocol):
 
     async def detach_disk(self, disk_id: str) -> None: ...
 
-    async def make_volume(self, name: str, *, memory: bool = False, size_bytes: int | None = None) -> None:
-        """An empty directory for the pod's life: on the scratch disk, or in memory."""
+    async def make_volume(
+        self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,
+        image_disk: str | None = None,
+    ) -> None:  # fmt: skip
+        """An empty directory for the pod's life: on the scratch disk, or in memory. `fs_group` owns what is made in
+        it. With `image_disk`, what is on that disk instead, read-only."""
 
-    async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Content and mode by relative path, in guest memory; replaces what was there atomically (`..data` link)."""
+    async def write_volume(
+        self, name: str, files: Mapping[str, tuple[bytes, int]], *, fs_group: int | None = None
+    ) -> None:
+        """Content and mode by relative path, in guest memory; replaces what was there atomically (`..data` link).
+        `fs_group` owns the files and may read them whatever their mode."""
+
+    async def read_file(self, volume: str, path: str, limit: int) -> bytes:
+        """A regular file of a volume. Raises MachineError (`NoSuchFile`; `FileTooLarge` beyond `limit` bytes)."""
 
     async def set_services(
         self,
@@ -221,6 +247,9 @@ class Machine(Protocol):
 
     async def start_container(self, spec: ContainerSpec) -> None:
         """Returns when the command runs. Raises MachineError (`NoSuchCommand`, `NotExecutable`)."""
+
+    async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
+        """New limits of a running container, or of all of the pod's together (None). A limit of None is none."""
 
     async def signal_container(self, container_id: str, number: int) -> None:
         """A signal to the container's first process; one that is gone is no error."""

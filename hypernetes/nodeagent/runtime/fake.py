@@ -97,13 +97,18 @@ class Answering:
 
 
 class AttachedInput:
-    """A container's input as an attached client has it, who lets go of it without ending it."""
+    """A container's input as an attached client has it, whose end is the input's only where the container says so."""
 
-    def __init__(self, pipe: Pipe) -> None:
-        self.read, self.write, self.close_write = pipe.read, pipe.write, pipe.close_write
+    def __init__(self, pipe: Pipe, *, once: bool) -> None:
+        self.read, self.write = pipe.read, pipe.write
+        self._pipe, self._once = pipe, once
+
+    async def close_write(self) -> None:
+        if self._once:
+            await self._pipe.close_write()
 
     async def close(self) -> None:
-        return
+        await self.close_write()
 
 
 @dataclass(slots=True)
@@ -299,11 +304,24 @@ class FakeMachine:
     async def detach_disk(self, disk_id: str) -> None:
         self._alive().disks.pop(disk_id, None)
 
-    async def make_volume(self, name: str, *, memory: bool = False, size_bytes: int | None = None) -> None:
+    async def make_volume(
+        self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,
+        image_disk: str | None = None,
+    ) -> None:  # fmt: skip
         self._alive().volumes.setdefault(name, {})
 
-    async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+    async def write_volume(
+        self, name: str, files: Mapping[str, tuple[bytes, int]], *, fs_group: int | None = None
+    ) -> None:
         self._alive().volumes[name] = {path: content for path, (content, _) in files.items()}
+
+    async def read_file(self, volume: str, path: str, limit: int) -> bytes:
+        content = self._alive().volumes.get(volume, {}).get(path)
+        if content is None:
+            raise MachineError("NoSuchFile", f"the file {path} in volume {volume} can't be read")
+        if len(content) > limit:
+            raise MachineError("FileTooLarge", f"the file {path} in volume {volume} has more than {limit} bytes")
+        return content
 
     async def set_services(
         self,
@@ -353,6 +371,10 @@ class FakeMachine:
         for client in container.attached:
             client.printed.end()
 
+    async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
+        if container_id is not None:
+            self._running(container_id)
+
     async def signal_container(self, container_id: str, number: int) -> None:
         container = self._alive().containers.get(container_id)
         if container is not None and not container.result.done():
@@ -372,7 +394,7 @@ class FakeMachine:
 
     async def attach(self, container_id: str) -> FakeProcess:
         container = self._running(container_id)
-        client = FakeProcess(AttachedInput(container.stdin), container.result)
+        client = FakeProcess(AttachedInput(container.stdin, once=container.spec.stdin_once), container.result)
         container.attached.append(client)
         return client
 

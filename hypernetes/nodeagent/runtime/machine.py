@@ -262,14 +262,34 @@ class QemuMachine:
         message = MessageBuilder().number(Tag.LUN, qemu.SCRATCH_LUN).build()
         await self._request(FrameType.MOUNT_DISK, message)
 
-    async def make_volume(self, name: str, *, memory: bool = False, size_bytes: int | None = None) -> None:
+    async def make_volume(
+        self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,
+        image_disk: str | None = None,
+    ) -> None:  # fmt: skip
         message = MessageBuilder().text(Tag.NAME, name).number(Tag.OPTIONS, Option.MEMORY if memory else 0)
         if size_bytes is not None:
             message.number(Tag.SIZE, size_bytes)
+        if fs_group is not None:
+            message.number(Tag.FS_GROUP, fs_group)
+        if image_disk is not None:
+            message.text(Tag.IMAGE, image_disk)
         await self._request(FrameType.MAKE_VOLUME, message.build())
 
-    async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-        await self._request(FrameType.WRITE_VOLUME, messages.volume_message(name, files))
+    async def write_volume(
+        self, name: str, files: Mapping[str, tuple[bytes, int]], *, fs_group: int | None = None
+    ) -> None:
+        await self._request(FrameType.WRITE_VOLUME, messages.volume_message(name, files, fs_group))
+
+    async def read_file(self, volume: str, path: str, limit: int) -> bytes:
+        content = bytearray()
+        while True:
+            message = MessageBuilder().text(Tag.NAME, volume).text(Tag.PATH, path).number(Tag.SIZE, len(content))
+            piece = (await self._request(FrameType.READ_FILE, message.build())).raw(Tag.CONTENT)
+            if not piece:
+                return bytes(content)
+            content += piece
+            if len(content) > limit:
+                raise MachineError("FileTooLarge", f"the file {path} in volume {volume} has more than {limit} bytes")
 
     async def set_services(
         self,
@@ -285,6 +305,9 @@ class QemuMachine:
 
     async def start_container(self, spec: ContainerSpec) -> None:
         await self._request(FrameType.START, messages.container_message(spec), seconds=START_SECONDS)
+
+    async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
+        await self._request(FrameType.LIMIT, messages.limit_message(container_id, memory_bytes, cpu_millis))
 
     async def signal_container(self, container_id: str, number: int) -> None:
         message = MessageBuilder().text(Tag.NAME, container_id).number(Tag.SIGNAL, number).build()

@@ -12,7 +12,9 @@ from hypernetes.nodeagent.runtime.base import (
     GuestConfig,
     MachineError,
     MachineUsage,
+    Mount,
     Output,
+    Propagation,
 )
 from hypernetes.nodeagent.runtime.frames import Fields, MessageBuilder, ProtocolError
 from hypernetes.nodeagent.runtime.protocol import Option, Tag
@@ -46,6 +48,13 @@ DEFAULT_CAPABILITIES = frozenset(
     }
 )
 
+LAST_WORDS_BYTES = 4096  # as upstream
+
+_PROPAGATION = {
+    Propagation.NONE: Option(0),
+    Propagation.FROM_OTHERS: Option.FROM_MACHINE,
+    Propagation.BOTH_WAYS: Option.FROM_MACHINE | Option.TO_MACHINE,
+}
 _OUTPUT = struct.Struct("<QQBB")
 _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerState.EXITED}
 _STREAMS = {1: "stdout", 2: "stderr"}
@@ -53,6 +62,12 @@ _STREAMS = {1: "stdout", 2: "stderr"}
 
 def capability_mask(spec: ContainerSpec) -> int:
     """Raises MachineError for a capability Linux doesn't know."""
+    kept = capability_names(spec.add_capabilities, spec.drop_capabilities, privileged=spec.privileged)
+    return sum(1 << CAPABILITIES.index(name) for name in kept)
+
+
+def capability_names(add: Sequence[str], drop: Sequence[str], *, privileged: bool = False) -> set[str]:
+    """What a container has, by names without `CAP_`. Raises MachineError for one that Linux doesn't know."""
 
     def numbers(names: Sequence[str]) -> set[str]:
         plain = {name.upper().removeprefix("CAP_") for name in names}
@@ -62,11 +77,10 @@ def capability_mask(spec: ContainerSpec) -> int:
             raise MachineError("InvalidCapability", f"Linux has no capability {', '.join(sorted(unknown))}")
         return plain
 
-    base = set(CAPABILITIES) if spec.privileged else set(DEFAULT_CAPABILITIES)
-    added, dropped = numbers(spec.add_capabilities), numbers(spec.drop_capabilities)
+    base = set(CAPABILITIES) if privileged else set(DEFAULT_CAPABILITIES)
+    added, dropped = numbers(add), numbers(drop)
     # As elsewhere: "drop ALL, add X" leaves X.
-    kept = added | (base - dropped) if "ALL" in map(str.upper, spec.drop_capabilities) else (base | added) - dropped
-    return sum(1 << CAPABILITIES.index(name) for name in kept)
+    return added | (base - dropped) if "ALL" in map(str.upper, drop) else (base | added) - dropped
 
 
 def container_message(spec: ContainerSpec) -> bytes:
@@ -85,6 +99,8 @@ def container_message(spec: ContainerSpec) -> bytes:
         (spec.read_only_root, Option.READ_ONLY),
         (spec.privileged, Option.PRIVILEGED),
         (spec.no_new_privileges, Option.NO_NEW_PRIVILEGES),
+        (spec.stdin_once, Option.STDIN_ONCE),
+        (spec.unmasked_proc, Option.UNMASKED),
     ):
         options |= option if wanted else Option(0)
     # The container's own options come before any mount: after one they would be the mount's.
@@ -93,14 +109,32 @@ def container_message(spec: ContainerSpec) -> bytes:
         message.number(Tag.MEMORY, spec.memory_bytes)
     if spec.cpu_millis:
         message.number(Tag.CPU, spec.cpu_millis)
+    if spec.seccomp:
+        message.blob(Tag.SECCOMP, spec.seccomp)
+    if spec.message_path:
+        message.text(Tag.MESSAGE_PATH, spec.message_path)
+    if spec.processes_of:
+        message.text(Tag.PROCESSES_OF, spec.processes_of)
     for mount in sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/")):
         message.text(Tag.SOURCE, mount.source).text(Tag.TARGET, mount.target)
         if mount.sub_path:
             message.text(Tag.SUB_PATH, mount.sub_path)
-        message.number(Tag.OPTIONS, Option.READ_ONLY if mount.read_only else 0)
+        message.number(Tag.OPTIONS, _mount_options(mount))
     for path, content in spec.files.items():
         message.text(Tag.PATH, path).blob(Tag.CONTENT, content)
     return message.build()
+
+
+def _mount_options(mount: Mount) -> Option:
+    options = _PROPAGATION[mount.propagation]
+    if mount.read_only:
+        options |= Option.READ_ONLY | (Option.RECURSIVE if mount.recursive else Option(0))
+    return options
+
+
+def limit_message(container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> bytes:
+    message = MessageBuilder().number(Tag.MEMORY, memory_bytes or 0).number(Tag.CPU, cpu_millis or 0)
+    return (message if container_id is None else message.text(Tag.NAME, container_id)).build()
 
 
 def exec_message(container_id: str, stream: int, argv: Sequence[str], *, tty: bool, stdin: bool) -> bytes:
@@ -130,8 +164,10 @@ def configure_message(config: GuestConfig, mac_address: str | None) -> bytes:
     return message.number(Tag.OPTIONS, Option.SHARE_PIDS if config.share_process_namespace else 0).build()
 
 
-def volume_message(name: str, files: Mapping[str, tuple[bytes, int]]) -> bytes:
+def volume_message(name: str, files: Mapping[str, tuple[bytes, int]], fs_group: int | None) -> bytes:
     message = MessageBuilder().text(Tag.NAME, name)
+    if fs_group is not None:
+        message.number(Tag.FS_GROUP, fs_group)
     for path, (content, mode) in files.items():
         message.text(Tag.PATH, path).number(Tag.MODE, mode).blob(Tag.CONTENT, content)
     return message.build()
@@ -164,6 +200,7 @@ def parse_status(fields: Fields) -> ContainerStatus:
         finished_at=_seconds(fields.number(Tag.FINISHED)),
         exit_code=fields.number(Tag.CODE),
         oom_killed=bool(fields.number(Tag.OOM)),
+        last_words=(fields.raw(Tag.CONTENT) or b"")[:LAST_WORDS_BYTES].decode(errors="replace"),
     )
 
 

@@ -31,6 +31,8 @@ class FrameType(IntEnum):
     STAT = 17
     CLOCK = 18
     POWEROFF = 19
+    READ_FILE = 24
+    LIMIT = 25
     ACK = 40
     ANSWER = 41
     DATA = 48
@@ -102,6 +104,10 @@ class Tag(IntEnum):
     CONFIGURED = 52
     CPU_TIME = 53  # microseconds used since the start
     COMMAND = 54  # a line of HAProxy's runtime commands
+    MESSAGE_PATH = 60  # where a container leaves its last words
+    SECCOMP = 61  # a BPF program
+    FS_GROUP = 62  # owner of a volume's files
+    PROCESSES_OF = 63  # the container whose PID namespace is shared
 
 
 class Option(IntFlag):
@@ -114,3 +120,9 @@ class Option(IntFlag):
     NO_NEW_PRIVILEGES = 16
     SHARE_PIDS = 32
     MEMORY = 64
+    STDIN_ONCE = 65536
+    UNMASKED = 131072  # /proc as it is
+    # Of a mount.
+    RECURSIVE = 1048576  # read-only with all that is mounted below
+    FROM_MACHINE = 2097152  # later mounts of others in the volume are seen
+    TO_MACHINE = 4194304  # and one's own are shown to them

@@ -173,13 +173,30 @@ class RuntimeSuite:
         assert caught.value.reason == "ContainerGone"
 
     async def test_an_attached_client_sees_output_and_gives_input(self, machine: Machine) -> None:
-        await machine.start_container(container(["cat"], stdin=True))
+        await machine.start_container(container(["cat"], stdin=True, stdin_once=True))
         process = await machine.attach("c.0")
         await process.stdin.write(b"attached")
         await process.stdin.close_write()
         assert await output_of(process) == (b"attached", 0)
         text, _, _ = await collect(machine)
         assert text == b"attached"
+
+    async def test_input_that_is_not_for_one_client_only_stays_open_for_the_next(self, machine: Machine) -> None:
+        await machine.start_container(container(["cat"], stdin=True))
+        for word in (b"first", b"second"):
+            client = await machine.attach("c.0")
+            await client.stdin.write(word)
+            await client.stdin.close_write()
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                assert await anext(aiter(client.output())) == ("stdout", word)
+
+    async def test_a_file_of_a_volume_is_read_back_and_a_large_one_refused(self, machine: Machine) -> None:
+        await machine.write_volume("config", {"key": (b"x" * 40_000, 0o644)})
+        assert await machine.read_file("config", "key", 40_000) == b"x" * 40_000
+        for path, limit, reason in (("key", 39_999, "FileTooLarge"), ("other", 100, "NoSuchFile")):
+            with pytest.raises(MachineError) as caught:
+                await machine.read_file("config", path, limit)
+            assert caught.value.reason == reason
 
     async def test_a_removed_container_is_forgotten_and_its_name_free(self, machine: Machine) -> None:
         await machine.start_container(container(["echo", "one"]))

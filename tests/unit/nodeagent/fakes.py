@@ -27,6 +27,7 @@ from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.restarts import MAX_DELAY_SECONDS
 from hypernetes.nodeagent.runtime import base
 from hypernetes.nodeagent.runtime.base import ContainerState, ContainerStatus
+from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.providers.network import base as network_base
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class FakeMachine:
         self.disks: list[str] = []
         self.files: dict[str, dict[str, tuple[bytes, int]]] = {}
         self.made: list[str] = []
+        self.limits: list[tuple[str | None, int | None, int | None]] = []
         self.services: list[tuple[bytes, Mapping[str, bytes], bytes]] = []
         self.config: base.GuestConfig | None = None
         self.stubborn: set[str] = set()
@@ -65,11 +67,25 @@ class FakeMachine:
     async def detach_disk(self, disk_id: str) -> None:
         self.disks.remove(disk_id)
 
-    async def make_volume(self, name: str, *, memory: bool = False, size_bytes: int | None = None) -> None:
+    async def make_volume(
+        self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,
+        image_disk: str | None = None,
+    ) -> None:  # fmt: skip
         self.made.append(name)
 
-    async def write_volume(self, name: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+    async def write_volume(
+        self, name: str, files: Mapping[str, tuple[bytes, int]], *, fs_group: int | None = None
+    ) -> None:
         self.files[name] = dict(files)
+
+    async def read_file(self, volume: str, path: str, limit: int) -> bytes:
+        try:
+            return self.files[volume][path][0]
+        except KeyError:
+            raise base.MachineError("NoSuchFile", f"{path} can't be read") from None
+
+    async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
+        self.limits.append((container_id, memory_bytes, cpu_millis))
 
     services_idle = False
 
@@ -435,7 +451,8 @@ class World:
             host_ip="127.0.0.1", client=client, events=events, runtime=self.runtime, network=self.network,
             puller=puller, addresses=Addresses(client, views, "n1", "192.0.2.1"), records=self.records, views=views,
             peers=NetworkPeers(views, self.network, "n1"),
-            resolver=NodeResolver((), ()), forwarder=Forwarder(()), api_address=("127.0.0.1", 6443),
+            resolver=NodeResolver((), ()), forwarder=Forwarder(()), seccomp=Profiles(directory / "seccomp"),
+            api_address=("127.0.0.1", 6443),
             longest_restart_delay=MAX_DELAY_SECONDS, clock=now,
         )  # fmt: skip
 

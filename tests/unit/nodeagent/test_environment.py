@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hypernetes.api.models.core_v1 import ConfigMap, Pod, Secret, Service
-from hypernetes.nodeagent.environment import ConfigError, Sources, environment, expand
+from hypernetes.nodeagent.environment import ConfigError, Sources, environment, expand, parse_file
 from hypernetes.nodeagent.fieldrefs import PodFacts
 
 FACTS = PodFacts("10.0.0.5", "127.0.0.1", 1000, 256 << 20)
@@ -78,3 +78,14 @@ def test_services_of_the_namespace_and_the_api_are_variables() -> None:
     assert made["MY_DB_PORT_80_TCP"] == "tcp://10.254.0.9:80"
     assert made["KUBERNETES_SERVICE_HOST"] == "10.254.0.1"
     assert not [name for name in made if name.startswith(("HIDDEN", "HEADLESS"))]
+
+
+def test_a_file_of_variables_has_bare_and_quoted_values() -> None:
+    content = b"# made\n\nA=1\n B='x y' \nC=\"it's\"\nD=\n"
+    assert parse_file(content, "it") == {"A": "1", "B": "x y", "C": "it's", "D": ""}
+
+
+@pytest.mark.parametrize("line", ["export A=1", "A", "1A=x", "A='x", "A=x y", "A='x'y"])
+def test_a_line_that_is_no_assignment_is_named(line: str) -> None:
+    with pytest.raises(ConfigError, match="file f of volume v: line 2 "):
+        parse_file(f"OK=1\n{line}\n".encode(), "file f of volume v")

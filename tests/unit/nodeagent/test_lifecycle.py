@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.models.core_v1 import EphemeralContainer, Pod
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, Run
 from hypernetes.nodeagent.lifecycle import Decision, decide
 
@@ -68,3 +68,17 @@ def test_a_restart_waits_for_its_delay_and_says_until_when() -> None:
     made = pod("Always", {}, {"a": 1, "b": 1})
     assert decide(made, records, NOW) == Decision(wake_at=NOW + 9)
     assert decide(made, records, NOW + 9) == Decision(start=("a",), wake_at=NOW + 39)
+
+
+def test_a_container_that_was_added_starts_whatever_the_others_do_and_never_again() -> None:
+    made = pod("Always", {"i": "r"}, {"a": "w"})
+    made.spec.ephemeral_containers = [EphemeralContainer(name="debug", image="i")]
+    records = {"i": record("i", "r"), "a": record("a", "w"), "debug": record("debug", "w")}
+    assert decide(made, records, NOW) == Decision(start=("debug",))
+    assert decide(made, {**records, "debug": record("debug", 1)}, NOW) == Decision()
+
+
+def test_the_end_of_a_pod_does_not_wait_for_a_container_that_was_added() -> None:
+    made = pod("Never", {}, {"a": 0})
+    made.spec.ephemeral_containers = [EphemeralContainer(name="debug", image="i")]
+    assert decide(made, {"a": record("a", 0), "debug": record("debug", "r")}, NOW) == Decision(finished="Succeeded")

@@ -13,22 +13,29 @@ def pod(container: Any = None, **spec: Any) -> Pod:
     return Pod.from_dict({"metadata": {"name": "p"}, "spec": {"containers": containers, **spec}})
 
 
-LOCALHOST = {"seccompProfile": {"type": "Localhost"}}
+APPARMOR = {"appArmorProfile": {"type": "RuntimeDefault"}}
+RULE = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}
 REFUSED = {
     "hostNetwork": pod(hostNetwork=True),
     "hostPID": pod(hostPID=True),
     "hostIPC": pod(hostIPC=True),
-    "hostPath": pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
-    "hostPort": pod({"ports": [{"containerPort": 80, "hostPort": 80}]}),
-    "ephemeral": pod(ephemeralContainers=[{"name": "debug", "image": "img"}]),
+    "volume v: hostPath": pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
+    "volume v: flexVolume": pod(volumes=[{"name": "v", "flexVolume": {"driver": "d"}}]),
+    "ports.hostPort": pod({"ports": [{"containerPort": 80, "hostPort": 80}]}),
     "volumeDevices": pod({"volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}),
-    "restartPolicyRules": pod({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In"}}]}),
-    "mountPropagation": pod({"volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}]}),
-    "securityContext.seccompProfile": pod(securityContext=LOCALHOST),
-    "container main: securityContext.seccompProfile": pod(
-        {"securityContext": {"seccompProfile": {"type": "Localhost"}}}
+    "restartPolicyRules.action": pod({"restartPolicyRules": [RULE]}),
+    "securityContext.appArmorProfile": pod(securityContext=APPARMOR),
+    "container main: securityContext.appArmorProfile": pod({"securityContext": APPARMOR}),
+    "container init: securityContext.windowsOptions": pod(
+        initContainers=[
+            {"name": "init", "image": "i", "securityContext": {"windowsOptions": {"runAsUserName": "Administrator"}}}
+        ]
     ),
-    "procMount": pod({"securityContext": {"procMount": "Unmasked"}}),
+    "container debug: volumeDevices": pod(
+        ephemeralContainers=[{"name": "debug", "image": "i", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}]
+    ),
+    "os.name": pod(os={"name": "windows"}),
+    "resizePolicy": pod({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}),
 }
 
 
@@ -42,11 +49,10 @@ def test_everything_that_stands_in_the_way_is_said_at_once() -> None:
     with pytest.raises(refusals.Refused) as refused:
         refusals.check(pod({"ports": [{"containerPort": 80, "hostPort": 80}]}, hostNetwork=True))
     assert "hostNetwork: " in str(refused.value)
-    assert "container main: hostPort: " in str(refused.value)
+    assert "container main: ports.hostPort: " in str(refused.value)
 
 
 def test_what_means_nothing_more_than_the_default_is_let_through() -> None:
-    defaults = {"seccompProfile": {"type": "RuntimeDefault"}, "procMount": "Default"}
-    mounts = [{"name": "v", "mountPath": "/v", "mountPropagation": "None"}]
-    container = {"ports": [{"containerPort": 80}], "securityContext": defaults, "volumeMounts": mounts}
-    refusals.check(pod(container, hostNetwork=False, volumes=[{"name": "v", "emptyDir": {}}]))
+    defaults = {"appArmorProfile": {"type": "Unconfined"}, "procMount": "Default", "windowsOptions": None}
+    container = {"ports": [{"containerPort": 80}], "securityContext": defaults, "resizePolicy": []}
+    refusals.check(pod(container, hostNetwork=False, os={"name": "linux"}, volumes=[{"name": "v", "emptyDir": {}}]))

@@ -1,8 +1,10 @@
 """Restart delays and machine sizes: small rules with numbers."""
 
+from typing import Any
+
 import pytest
 
-from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.nodeagent import restarts, sizing
 
 MIB = 1 << 20
@@ -31,7 +33,26 @@ def test_ten_good_minutes_forgive_all() -> None:
     [("Always", 0, True), ("Always", 1, True), ("OnFailure", 0, False), ("OnFailure", 1, True), ("Never", 1, False)],
 )
 def test_the_policy_decides(policy: str, code: int, expected: bool) -> None:
-    assert restarts.restarts(policy, code) is expected
+    assert restarts.restarts(*pod_and_container(policy), code) is expected
+    # A container's own goes before the pod's.
+    assert restarts.restarts(*pod_and_container("Always", restartPolicy=policy), code) is expected
+
+
+def pod_and_container(policy: str, **more: Any) -> tuple[Pod, Container]:
+    pod = Pod.from_dict({"spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "i", **more}]}})
+    return pod, pod.spec.containers[0]
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "code", "expected"),
+    [("In", [42], 42, True), ("In", [42], 1, False), ("NotIn", [42], 1, True), ("NotIn", [42, 43], 43, False)],
+)
+def test_a_rule_that_matches_goes_before_the_policy(
+    operator: str, values: list[int], code: int, expected: bool
+) -> None:
+    rule = {"action": "Restart", "exitCodes": {"operator": operator, "values": values}}
+    made = pod_and_container("Always", restartPolicy="Never", restartPolicyRules=[rule])
+    assert restarts.restarts(*made, code) is expected
 
 
 @pytest.mark.parametrize(
