@@ -96,6 +96,7 @@ test-api: $(STAMP) helm ## integration tests without virtual machines: stores, A
 .PHONY: test-vm
 test-vm: $(STAMP) ## integration tests with virtual machines
 	@$(PYTEST) tests/integration -m vm
+	@$(PYTEST) tests/integration/pods --drop-field sample
 
 .PHONY: test-openstack
 test-openstack: $(STAMP) ## a control plane with real OpenStack services, installed into build/openstack
@@ -109,6 +110,12 @@ test-e2e: $(STAMP) ## a whole cluster, used with kubectl
 .PHONY: soak
 soak: $(STAMP) ## the long versions of the tests that kill things
 	@$(PYTEST) tests/e2e -m soak
+	@$(PYTEST) tests/integration/pods --drop-field all
+
+.PHONY: pod-support
+pod-support: $(STAMP) ## docs/pod-support.md, once the tests on real machines have passed
+	@$(PYTEST) tests/integration/pods
+	@$(PYTHON) -m tests.podsupport.document
 
 .PHONY: bench
 bench: $(STAMP) ## all benchmarks; the tables of docs/performance.md
