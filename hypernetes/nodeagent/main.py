@@ -15,13 +15,15 @@ import click
 import structlog
 import uvloop
 
+from hypernetes import dialing
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
 from hypernetes.client.kubeconfig import KubeconfigError
 from hypernetes.nodeagent import forwarding, hollow, node, restarts, server, sizing
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.agent import Agent
-from hypernetes.nodeagent.images import dialing
+from hypernetes.nodeagent.images.dialing import DialPolicy
+from hypernetes.nodeagent.images.dialing import session as image_session
 from hypernetes.nodeagent.images.garbage import remove_unused
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.store import ImageStore
@@ -100,10 +102,10 @@ async def run(options: Options) -> None:
         raise StartError(error.message) from error
     network = network_provider(options.network, options)
     refused = dialing.own_addresses({*own, options.node_ip})
-    policy = dialing.DialPolicy(frozenset(options.insecure_registries), refused)
+    policy = DialPolicy(frozenset(options.insecure_registries), refused)
     resolver = forwarding.read_resolv_conf()
     api = urlsplit(config.server)
-    async with Client(config) as client, dialing.session(policy) as session:
+    async with Client(config) as client, image_session(policy) as session:
         views = TenantViews(client)
         parts = Parts(
             host_ip=options.node_ip,

@@ -16,11 +16,13 @@ import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.util import urlsafe_b64decode
+from yarl import URL
 
+from hypernetes import dialing
 from hypernetes.api import times
 from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
 from hypernetes.api.usernames import SYSTEM_PREFIX
-from hypernetes.apiserver.authn import jwtconfig
+from hypernetes.apiserver.authn import jwtconfig, jwtkeys
 from hypernetes.apiserver.authn.jwtconfig import Configuration, Issuer, Mapped
 from hypernetes.apiserver.authn.jwtkeys import IssuerKeys, Key
 from hypernetes.providers.identity.base import ConfigurationError, ExternalTenant, Identity, TenantReference
@@ -52,13 +54,17 @@ class JwtIssuers:
         self._configuration = Configuration()
         self._keys: dict[str, IssuerKeys] = {}
         self._issuers: dict[str, Issuer] = {}
+        self._named: set[str] = set()  # `host:port` of the configuration, which may be at any address
+        self._policy = dialing.Policy()
         self._session: aiohttp.ClientSession | None = None
         self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Raises ConfigurationError."""
         found, stamp = await asyncio.to_thread(self._read)
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        own = await asyncio.to_thread(dialing.machine_addresses)
+        self._policy = dialing.Policy(self._named, dialing.own_addresses(own))
+        self._session = dialing.session(self._policy, jwtkeys.PURPOSE)
         try:
             self._use(found)
         except ConfigurationError:
@@ -104,11 +110,16 @@ class JwtIssuers:
     def _use(self, found: Configuration) -> None:
         assert self._session is not None
         kept = {issuer.url: issuer for issuer in found.issuers}
-        self._keys = {
-            url: self._keys[url] if self._issuers.get(url) == issuer else IssuerKeys(issuer, self._session, monotonic)
-            for url, issuer in kept.items()
-        }
+        fresh = {
+            url: IssuerKeys(issuer, self._session, self._policy, monotonic)
+            for url, issuer in kept.items() if self._issuers.get(url) != issuer
+        }  # fmt: skip
+        self._keys = {url: fresh[url] if url in fresh else self._keys[url] for url in kept}
         self._configuration, self._issuers = found, kept
+        self._named.clear()
+        self._named.update(
+            dialing.place(URL(url)) for each in found.issuers for url in (each.url, each.discovery_url)
+        )  # fmt: skip
 
     async def _look(self, stamp: tuple[int, int]) -> None:
         while True:

@@ -2,7 +2,8 @@
 
 They are fetched when a token first needs them, when one names a key that isn't known (at most every 10 s), and, beside
 the requests, each hour. Keys once known go on counting while the issuer doesn't answer. Only https, with the issuer's
-own authority if it has one; no redirect is followed, and no more is read than a document may have.
+own authority if it has one; no redirect is followed, and no more is read than a document may have. Where the keys are,
+the issuer's document says and not our configuration: so that leads to no address of this machine (dialing.py).
 """
 
 import asyncio
@@ -14,12 +15,15 @@ import orjson
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from yarl import URL
 
 from hypernetes.apiserver.authn.jwtconfig import Issuer
+from hypernetes.dialing import Policy
 from hypernetes.providers.identity.base import ConfigurationError, TokenUnanswered
 
 Key = RSAKey | ECKey | OKPKey
 
+PURPOSE = "an issuer's keys may come from"
 MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_KEYS = 64
 MIN_RSA_BITS = 2048
@@ -33,8 +37,10 @@ log = structlog.get_logger()
 class IssuerKeys:
     """`clock` counts seconds."""
 
-    def __init__(self, issuer: Issuer, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
-        self._issuer, self._session, self._clock = issuer, session, clock
+    def __init__(
+        self, issuer: Issuer, session: aiohttp.ClientSession, policy: Policy, clock: Callable[[], float]
+    ) -> None:  # fmt: skip
+        self._issuer, self._session, self._policy, self._clock = issuer, session, policy, clock
         self._context = trusted(issuer)
         self._keys: list[Key] = []
         self._fetched: float | None = None
@@ -80,6 +86,8 @@ class IssuerKeys:
             log.warning("an issuer's keys can't be fetched", issuer=self._issuer.url, error=str(error) or "deadline")
 
     async def _get(self, url: str) -> dict[str, object]:
+        if not self._policy.allows_url(URL(url)):
+            raise ValueError(f"{url} leads to no address that {PURPOSE}")
         async with self._session.get(url, ssl=self._context, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"{url} answers with {response.status}")

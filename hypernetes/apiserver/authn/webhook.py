@@ -21,7 +21,9 @@ import aiohttp
 import orjson
 import structlog
 import yaml
+from yarl import URL
 
+from hypernetes import dialing
 from hypernetes.api.tenancy import SYSTEM_TENANT, is_dns_label
 from hypernetes.api.usernames import SYSTEM_PREFIX
 from hypernetes.apiserver.authn.serviceaccounts import API_AUDIENCE
@@ -64,9 +66,8 @@ class TokenWebhook:
     async def open(self) -> None:
         """Raises ConfigurationError."""
         self._endpoint = await asyncio.to_thread(read, self._path)
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(ssl=self._endpoint.context)
-        )
+        named = dialing.Policy(frozenset({dialing.place(URL(self._endpoint.url))}))
+        self._session = dialing.session(named, "reviews tokens", ssl=self._endpoint.context)
 
     async def close(self) -> None:
         if self._session is not None:

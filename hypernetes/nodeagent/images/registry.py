@@ -77,7 +77,7 @@ class Registry:
         return url.with_scheme("http").with_port(url.explicit_port or 80) if self._insecure(host) else url
 
     def _insecure(self, host: str) -> bool:
-        return host in self._policy.insecure or f"{host}:80" in self._policy.insecure
+        return host in self._policy.trusted or f"{host}:80" in self._policy.trusted
 
     async def manifest(self, version: str) -> Fetched:
         """By tag or digest; a digest asked for is verified. Raises ImageError."""

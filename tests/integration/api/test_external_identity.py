@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -212,6 +213,26 @@ async def test_a_discovery_document_that_leads_astray_is_not_followed(
         with pytest.raises(ProviderUnavailable):
             await provider.identity_of(issuer.token())
         assert "/keys" not in issuer.asked
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_discovery_document_leads_to_no_other_server_on_this_machine(
+    tmp_path: Path, tls: Tls, host: str
+) -> None:
+    issuer, other = await openid(tls), await openid(tls)
+    other.keys, other.document = issuer.keys, {}
+    elsewhere = f"{other.url.replace('127.0.0.1', host)}/keys"
+    issuer.document = {"issuer": issuer.url, "jwks_uri": elsewhere}
+    path = configured(tmp_path, tls, issuer.url)
+    async with opened(JwtIssuers(path)) as provider:
+        with pytest.raises(ProviderUnavailable):
+            await provider.identity_of(issuer.token())
+    assert not other.asked
+    async with opened(JwtIssuers(path)) as provider:
+        provider._named.add(elsewhere.removeprefix("https://").removesuffix("/keys"))  # as if it were configured
+        with contextlib.suppress(ProviderUnavailable):  # the certificate doesn't list `localhost`
+            assert await provider.identity_of(issuer.token()) is not None
+        assert other.asked or host == "localhost"
 
 
 async def test_no_redirect_is_followed_and_no_other_authority_believed(tmp_path: Path, tls: Tls) -> None:
