@@ -50,12 +50,27 @@ def user_list(tenant: str, directory: Path) -> None:
 @user.command("passwd")
 @click.argument("tenant")
 @click.argument("name")
+@click.option("--server", metavar="URL", help="Of the API, to change a password by giving the one that there is.")
+@click.option("--ca", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The authority of --server.")
 @stdin_option
 @dir_option
-def user_passwd(tenant: str, name: str, directory: Path, *, stdin: bool) -> None:
-    """Give user NAME of TENANT a password; all their tokens end."""
-    password = _password(confirm=True, stdin=stdin)
-    with_client(directory, lambda client: users.set_password(client, tenant, name, password))
+def user_passwd(
+    tenant: str, name: str, server: str | None, ca: Path | None, directory: Path, *, stdin: bool
+) -> None:  # fmt: skip
+    """Give user NAME of TENANT a password; all their tokens end.
+
+    The provider does so from the cluster's directory. The user does so from anywhere, with --server and --ca: they are
+    asked for the password that they have first (with --stdin, it is the first of two lines).
+    """
+    if (server is None) is not (ca is None):
+        raise click.UsageError("--server and --ca are given together")
+    if server is None or ca is None:
+        password = _password(confirm=True, stdin=stdin)
+        with_client(directory, lambda client: users.set_password(client, tenant, name, password))
+    else:
+        old = _password("Current password", confirm=False, stdin=stdin)
+        new = _password("New password", confirm=True, stdin=stdin)
+        run(users.change_password(server, ca.read_bytes(), tenant, name, old, new))
     echo(f"user {name} of tenant {tenant} has a new password")
 
 
@@ -127,8 +142,8 @@ def user_login(tenant: str, name: str, server: str, ca: Path, target: Path, hour
     echo(str(target))
 
 
-def _password(*, confirm: bool, stdin: bool) -> str:
+def _password(question: str = "Password", *, confirm: bool, stdin: bool) -> str:
     if stdin:
         return sys.stdin.readline().rstrip("\n")
-    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=confirm)
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=confirm)
     return answer

@@ -1,6 +1,7 @@
 """`hn user`: people of a tenant whom the cluster knows by itself, their passwords and tokens.
 
-The provider's administrator does all but `login`, which anybody does with a name and a password.
+The provider's administrator does all but `login`, which anybody does with a name and a password; with those they give
+themselves another password, too.
 """
 
 from pathlib import Path
@@ -48,10 +49,21 @@ async def revoke(client: Client, tenant: str, name: str) -> None:
 
 async def login(server: str, ca: bytes, tenant: str, name: str, password: str, seconds: int) -> Kubeconfig:
     """Raises StatusError (Unauthorized)."""
+    spec = {"username": name, "password": password, "expirationSeconds": seconds}
+    token = await _logged_in(server, ca, tenant, spec)
+    return Kubeconfig(server=server, ca_pem=ca, token=token, namespace="default")
+
+
+async def change_password(server: str, ca: bytes, tenant: str, name: str, password: str, new: str) -> None:
+    """By whoever knows the one that there is. Raises StatusError (Unauthorized)."""
+    await _logged_in(server, ca, tenant, {"username": name, "password": password, "newPassword": new})
+
+
+async def _logged_in(server: str, ca: bytes, tenant: str, spec: dict[str, Any]) -> str:
+    """The token."""
     async with Client(ClientConfig(server=server, ca_pem=ca, user_agent="hn")) as client:
-        spec = {"username": name, "password": password, "expirationSeconds": seconds}
         answer = await client.request("POST", f"/tenants/{tenant}/login", json={"spec": spec})
-    return Kubeconfig(server=server, ca_pem=ca, token=answer["status"]["token"], namespace="default")
+    return str(answer["status"]["token"])
 
 
 def write_kubeconfig(path: Path, content: Kubeconfig, tenant: str, name: str) -> None:

@@ -108,11 +108,13 @@ class LocalUsers:
         return await self._change(tenant, name, uid, lambda old: Record(uid, str(password)))
 
     async def issue(
-        self, tenant: str, name: str, uid: str, lifetime: timedelta, password: PasswordHash | None = None
-    ) -> tuple[str, datetime, int]:
+        self, tenant: str, name: str, uid: str, lifetime: timedelta, password: PasswordHash | None = None,
+        *, instead: PasswordHash | None = None,
+    ) -> tuple[str, datetime, int]:  # fmt: skip
         """A new token, when it ends, and the store's revision. Raises StatusError 409, Unavailable.
 
-        With `password` only if the user still has it: it may be changed while it is checked.
+        With `password` only if the user still has it: it may be changed while it is checked. From then on they have the
+        one that they are to have `instead`, and no other token.
         """
         now = self._clock()
         ends = now.replace(microsecond=0) + lifetime
@@ -121,7 +123,8 @@ class LocalUsers:
         def with_token(old: Record) -> Record:
             if password is not None and not hmac.compare_digest(old.password, str(password)):
                 raise StatusError("Unauthorized", "Unauthorized")
-            return old.with_token(token, ends, now)
+            kept = old if instead is None else Record(uid, str(instead))
+            return kept.with_token(token, ends, now)
 
         return token, ends, await self._change(tenant, name, uid, with_token)
 

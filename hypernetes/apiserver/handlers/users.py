@@ -5,7 +5,8 @@ POST users/jane/token      {"spec": {"expirationSeconds": …}}    -> status.tok
 POST /tenants/acme/login   {"spec": {"username": …, "password": …, "expirationSeconds": …}} -> status.token
 
 The login is for whoever knows the password, without another credential. It takes as long, and says the same, for a
-wrong password, a user who isn't there or may not, and a tenant that isn't there.
+wrong password, a user who isn't there or may not, and a tenant that isn't there. With `newPassword` in its spec it
+gives the user another password, which ends all their former tokens.
 """
 
 import asyncio
@@ -96,6 +97,9 @@ async def login(parts: Parts, request: web.BaseRequest, tenant: str) -> web.Resp
     if not isinstance(name, str) or not isinstance(given, str):
         raise StatusError("BadRequest", "spec.username and spec.password must be given")
     lifetime = _lifetime(spec, "Login", "")
+    chosen = spec.get("newPassword")
+    if chosen is not None and (causes := password_causes(chosen, "spec.newPassword")):
+        raise invalid(_GROUP, "Login", "", causes)
     address = str(request.remote or "")
     parts.attempts.check(tenant, name, address)
     await parts.freshness.now()
@@ -105,16 +109,16 @@ async def login(parts: Parts, request: web.BaseRequest, tenant: str) -> web.Resp
     if known is None or not right:
         log.info("login refused", tenant=tenant[:64], user=name[:64], client=address)
         raise StatusError("Unauthorized", "Unauthorized")
-    made, ends, revision = await parts.local_users.issue(tenant, name, known[0], lifetime, wanted)
+    instead = None if chosen is None else await parts.hasher.make(chosen)
+    made, ends, revision = await parts.local_users.issue(tenant, name, known[0], lifetime, wanted, instead=instead)
     parts.attempts.succeeded(tenant, name, address)
-    log.info("login", tenant=tenant, user=name, client=address)
+    log.info("login", tenant=tenant, user=name, client=address, new_password=chosen is not None)
     await parts.freshness.at_least(revision)
     return _granted("Login", name, made, ends, lifetime)
 
 
-def password_causes(chosen: object) -> list[dict[str, str]]:
+def password_causes(chosen: object, path: str = "spec.password") -> list[dict[str, str]]:
     """What is wrong with a password; never the password itself."""
-    path = "spec.password"
     if not isinstance(chosen, str) or len(chosen) < passwords.MIN_CHARACTERS:
         return [cause("FieldValueInvalid", path, f"must have at least {passwords.MIN_CHARACTERS} characters")]
     if len(chosen.encode(errors="surrogatepass")) > passwords.MAX_BYTES:

@@ -228,6 +228,29 @@ async def test_guessing_is_slowed_down_for_those_who_are_there_and_those_who_are
             assert int(answers[-1].headers["Retry-After"]) > 0
 
 
+async def test_who_knows_the_password_may_give_themselves_another(admin: User) -> None:
+    async with await admin.tenant("acme") as acme, acme.anonymous() as nobody:
+        await user(acme)
+        former = await token(nobody)
+
+        async def changes(password: str, new: object, name: str = "jane") -> Answer:
+            spec = {"username": name, "password": password, "newPassword": new}
+            return await nobody("POST", "/tenants/acme/login", {"spec": spec})
+
+        wrong = await changes("not the password", "another password")
+        assert wrong.status == 401
+        assert (await changes(PASSWORD, "another password", name="nobody")).body == wrong.body
+        for bad in ("short", "x" * 5000, 7):
+            refused = await changes(PASSWORD, bad)
+            assert (refused.status, refused.json["details"]["causes"][0]["field"]) == (422, "spec.newPassword")
+        assert await status(nobody, former) == 200
+        changed = (await made(changes(PASSWORD, "another password")))["status"]["token"]
+        assert await status(nobody, changed) == 200
+        assert await status(nobody, former) == 401
+        assert (await login(nobody)).status == 401
+        assert (await login(nobody, password="another password")).status == 201
+
+
 async def test_what_only_looks_like_a_token_or_a_login_opens_nothing(admin: User) -> None:
     async with admin.anonymous() as nobody:
         for shown in ("hnu~", "hnu~acme~jane~", "hnu~acme~jane~AAAA", "hnu~acme~jane", "hnu~../system~jane~x",

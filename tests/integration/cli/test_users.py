@@ -12,7 +12,7 @@ _HN = Path(sys.executable).with_name("hn")
 
 
 async def hn(plane: ControlPlane, *arguments: str, answer: str = "", fails: bool = False) -> str:
-    where = () if arguments[:2] == ("user", "login") else ("--dir", str(plane.layout.root))
+    where = () if "--server" in arguments else ("--dir", str(plane.layout.root))
     process = await asyncio.create_subprocess_exec(
         _HN, *arguments, *where,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -50,6 +50,12 @@ async def test_a_user_is_made_logs_in_and_ends(tmp_path: Path) -> None:
         await hn(plane, *login, answer="correct horse\n")
         assert mine.stat().st_mode & 0o777 == 0o600
         assert "[dev system:authenticated]" in await whoami(mine)
+        passwd = ("user", "passwd", "acme", "jane", "--server", server, "--ca", str(ca), "--stdin")
+        assert "Unauthorized" in await hn(plane, *passwd, answer="a wrong one\nbattery staple\n", fails=True)
+        await hn(plane, *passwd, answer="correct horse\nbattery staple\n")
+        await whoami(mine, fails=True)
+        await hn(plane, *login, answer="battery staple\n")
+        await whoami(mine)
         other = Path((await hn(plane, "tenant", "kubeconfig", "acme", "--user", "jane", "--token")).strip())
         assert "jane" in await whoami(other)
         assert (await hn(plane, "user", "token", "acme", "jane", "--hours", "1")).startswith("hnu~acme~jane~")
