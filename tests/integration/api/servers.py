@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,8 +43,9 @@ class Answer:
 class User:
     """One user of the API, by client certificate."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, directory: Path, pki: PkiDirectory) -> None:
-        self._session, self.url, self._directory, self._pki = session, url, directory, pki
+    def __init__(self, context: ssl.SSLContext, url: str, directory: Path, pki: PkiDirectory) -> None:
+        self._session, self.url, self._directory, self._pki = _session(context), url, directory, pki
+        self.context = context  # which shows the certificate
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
@@ -94,17 +96,17 @@ class User:
         certificate.write_bytes(certificate_pem)
         write_private(private, private_key_pem)
         context = client_context(self._pki.ca_certificate, certificate, private)
-        return User(_session(context), self.url, self._directory, self._pki)
+        return User(context, self.url, self._directory, self._pki)
 
     def anonymous(self) -> "User":
         """Somebody without any credential, who is to be closed."""
-        return User(_session(client_context(self._pki.ca_certificate)), self.url, self._directory, self._pki)
+        return User(client_context(self._pki.ca_certificate), self.url, self._directory, self._pki)
 
     async def component(self, role: str) -> "User":
         """One of the cluster's own processes, which is to be closed."""
         self._pki.ensure(role, times.now())
         context = client_context(self._pki.ca_certificate, self._pki.certificate(role), self._pki.key(role))
-        return User(_session(context), self.url, self._directory, self._pki)
+        return User(context, self.url, self._directory, self._pki)
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,7 +162,7 @@ async def serving(
     context = client_context(pki.ca_certificate, pki.certificate(ADMIN), pki.key(ADMIN))
     async with (
         running(Settings(cluster_id, pki, "127.0.0.1", 0, {} if tokens is None else tokens, **more), store) as port,
-        User(_session(context), f"https://127.0.0.1:{port}", directory, pki) as admin,
+        User(context, f"https://127.0.0.1:{port}", directory, pki) as admin,
     ):
         yield admin
 

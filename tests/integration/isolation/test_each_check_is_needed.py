@@ -234,6 +234,14 @@ async def test_without_the_check_the_suite_fails(case: Case, tmp_path: Path, mon
             await case.notice(found)
 
 
+@pytest.mark.parametrize("case", [_CASES[0], _CASES[8]], ids=lambda case: case.remove.__name__.strip("_"))
+async def test_without_the_check_the_suite_fails_over_http2(case: Case, tmp_path: Path, monkeypatch: Patch) -> None:
+    async with world(tmp_path, over_http2=True) as found:
+        case.remove(monkeypatch)
+        with pytest.raises(AssertionError if case.says else Leak, match=f"(?s){case.says}"):
+            await case.notice(found)
+
+
 @pytest.mark.parametrize("remove", [_a_certificate_outlives_its_tenant, _history_outlives_its_tenant])
 async def test_without_the_check_a_tenant_made_again_is_its_predecessor(
     remove: Callable[[Patch], None], tmp_path: Path, monkeypatch: Patch

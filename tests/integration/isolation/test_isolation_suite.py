@@ -10,8 +10,9 @@ from tests.integration.isolation.canaries import Canaries, Leak
 from tests.integration.isolation.worlds import world
 
 
-async def test_no_verb_of_any_resource_gives_one_tenant_a_byte_of_another(tmp_path: Path) -> None:
-    async with world(tmp_path) as found:
+@pytest.mark.parametrize("over_http2", [False, True], ids=["http1", "http2"])
+async def test_no_verb_of_any_resource_gives_one_tenant_a_byte_of_another(tmp_path: Path, over_http2: bool) -> None:
+    async with world(tmp_path, over_http2=over_http2) as found:
         await attacks.everything(found)
         assert found.acme.received > 1_000_000  # bytes: something was looked at
 

@@ -10,6 +10,7 @@ from yarl import URL
 
 from tests.integration.api.servers import Answer, User
 from tests.integration.isolation.canaries import Canaries
+from tests.integration.isolation.multiplexed import MultiplexedUser
 
 _DEADLINE_SECONDS = 60
 
@@ -17,7 +18,7 @@ _DEADLINE_SECONDS = 60
 class Witness:
     """A user who may receive no canary: status, headers, bodies and frames of watches. Raises Leak."""
 
-    def __init__(self, user: User, canaries: Canaries) -> None:
+    def __init__(self, user: User | MultiplexedUser, canaries: Canaries) -> None:
         self._user, self._canaries = user, canaries
         self.received = 0  # bytes
 

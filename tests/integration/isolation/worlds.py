@@ -10,6 +10,7 @@ from hypernetes.pki import node_role
 from tests.integration.api.servers import Answer, User, serving
 from tests.integration.isolation import samples
 from tests.integration.isolation.canaries import Canaries
+from tests.integration.isolation.multiplexed import MultiplexedUser, multiplexed
 from tests.integration.isolation.offered import Offered, discovered
 from tests.integration.isolation.witnesses import Witness
 
@@ -113,14 +114,17 @@ async def ok(answering: object) -> Answer:
 
 
 @asynccontextmanager
-async def world(directory: Path, *, filled: bool = True) -> AsyncIterator[World]:
-    """A server with the two tenants."""
+async def world(directory: Path, *, filled: bool = True, over_http2: bool = False) -> AsyncIterator[World]:
+    """A server with the two tenants. acme asks over HTTP/1.1, unless it is to be `over_http2`."""
     async with AsyncExitStack() as stack:
         store = await open_store(str(directory / "state.db"))
         stack.push_async_callback(store.close)
         provider = await stack.enter_async_context(serving(store, directory, "isolation"))
         canaries = Canaries()
-        acme = await stack.enter_async_context(Witness(await provider.tenant("acme"), canaries))
+        attacker: User | MultiplexedUser = await provider.tenant("acme")
+        if over_http2:
+            attacker = await stack.enter_async_context(multiplexed(await provider.administrator("acme")))
+        acme = await stack.enter_async_context(Witness(attacker, canaries))
         marked = {"labels": {canaries.fresh(): "x"}, "annotations": {"a": canaries.fresh()}}
         tenant = {"metadata": {"name": "globex", **marked}, "spec": {"displayName": canaries.fresh()}}
         before = (await ok(provider("GET", "/api/v1/namespaces"))).json["metadata"]["resourceVersion"]
