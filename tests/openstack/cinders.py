@@ -35,6 +35,7 @@ class Cinder:
         self.environment = environments.installed(environments.CINDER)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._api: Daemon | None = None
         self._daemons: list[Daemon] = []
         for name in ("state", "lock", "bindings"):
             (directory / name).mkdir(parents=True)
@@ -48,6 +49,8 @@ class Cinder:
             f"api_paste_config = {share}/api-paste.ini\nresource_query_filters_file = {share}/resource_filters.json\n"
             f"rootwrap_config = {share}/rootwrap.conf\nenabled_backends = ceph\ndefault_volume_type = __DEFAULT__\n"
             "report_interval = 2\nservice_down_time = 30\n"
+            "[key_manager]\nbackend = cinder.keymgr.conf_key_mgr.ConfKeyManager\n"
+            f"fixed_key = {'0123456789abcdef' * 4}\n"
             f"[oslo_concurrency]\nlock_path = {directory}/lock\n[oslo_messaging_notifications]\ndriver = noop\n"
             f"[coordination]\nbackend_url = file://{directory}/state/coordination\n"
             "[ceph]\nvolume_backend_name = ceph\nvolume_driver = cinder.volume.drivers.rbd.RBDDriver\n"
@@ -75,11 +78,17 @@ class Cinder:
             self._daemons.append(Daemon(command, self.directory / f"{name}.log", self._variables()))
         self._daemons[-1].wait(self._ready, "cinder-volume")
 
+    def stop_api(self) -> None:
+        if self._api is not None:
+            self._api.stop()
+            self._api = None
+
     def start_api(self) -> None:
-        self._daemons.append(serve("cinder", self.environment, self._configuration, self.port, self._variables()))
+        self._api = serve("cinder", self.environment, self._configuration, self.port, self._variables())
 
     def stop(self) -> None:
         """Twice is no error."""
+        self.stop_api()
         while self._daemons:
             self._daemons.pop().stop()
 
@@ -109,12 +118,31 @@ class Cinder:
             default_microversion=MICROVERSION,
         )  # fmt: skip
 
+    def type(self, name: str, encrypted: bool = False, **specs: str) -> str:
+        """Makes a volume type; its name."""
+        wanted = {"name": name, "extra_specs": specs}
+        id = self.rest().post("/types", json={"volume_type": wanted}).json()["volume_type"]["id"]
+        if encrypted:
+            how = {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": 256}
+            self.rest().post(f"/types/{id}/encryption", json={"encryption": how})
+        return name
+
     def service_token(self) -> str:
         return self.keystone.scoped_token("cinder", project_name="service", project_domain_id="default")
 
     def end_attachment(self, id: str) -> None:
         """As an administrator does."""
         self.rest().delete(f"/attachments/{id}", headers={"X-Service-Token": self.service_token()})
+
+    def end_attachments(self, volume: str) -> None:
+        for each in self.all("attachments"):
+            if each["volume_id"] == volume:
+                self.end_attachment(each["id"])
+
+    def volume(self, id: str) -> dict[str, Any]:
+        """As its administrator sees it."""
+        found: dict[str, Any] = self.rest().get(f"/volumes/{id}").json()["volume"]
+        return found
 
     def all(self, what: str) -> list[dict[str, Any]]:
         """Volumes, snapshots or attachments of all projects, as its administrator sees them."""
