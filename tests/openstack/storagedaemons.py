@@ -1,5 +1,7 @@
 """A storage process on a node of the storage network, told what hn-agent tells it."""
 
+import os
+import signal
 from pathlib import Path
 
 from hypernetes.nodeagent.runtime.qmp import Monitor
@@ -51,11 +53,12 @@ class StorageDaemon:
     def client(self, seconds: float = 60.0) -> Client:
         return Client(self.nbd, daemon.EXPORT, seconds)
 
-    def kill(self) -> None:
+    def kill(self, number: int = signal.SIGTERM) -> None:
         """Twice is no error."""
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
         if self._daemon is not None:
+            os.killpg(self._daemon.pid, number)
             self._daemon.stop()
             self._daemon = None

@@ -1,6 +1,7 @@
 """Ceph fails while a volume is written: I/O waits and goes on, and what was acknowledged is there."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from hypernetes.providers.volume.base import Handle, Refused, Unavailable, VolumeRequest
-from hypernetes.providers.volume.cinder import CinderVolumeProvider
+from hypernetes.providers.volume.cinder import CinderNodeVolumes, CinderVolumeProvider
 from hypernetes.providers.volume.cinder import ceph as commands
 from hypernetes.providers.volume.cinder.volumes import GIB
 from tests.openstack import volumes
@@ -28,8 +29,13 @@ _STILL_SECONDS = 3.0  # without an acknowledgement, of a writer that has hundred
 class Attached:
     provider: CinderVolumeProvider
     volume: Handle
-    image: str
+    metadata: dict[str, str]
+    node: CinderNodeVolumes
     process: StorageDaemon
+
+    @property
+    def image(self) -> str:
+        return f"{self.metadata['pool']}/{self.metadata['image']}"
 
     def writer(self) -> Writer:
         writer = Writer(self.process.client(600), b"own ")
@@ -54,8 +60,9 @@ async def attached(cinder: Cinder, tmp_path: Path, leftovers: Leftovers) -> Asyn
     process = StorageDaemon(tmp_path, "n1")
     try:
         await process.start()
-        await process.open(volumes.node(cinder, tmp_path, "n1"), volume, metadata)
-        yield Attached(provider, volume, f"{metadata['pool']}/{metadata['image']}", process)
+        node = volumes.node(cinder, tmp_path, "n1")
+        await process.open(node, volume, metadata)
+        yield Attached(provider, volume, metadata, node, process)
     finally:
         process.kill()
         await provider.close()
@@ -90,6 +97,23 @@ async def test_without_quorum_and_osds_writes_wait_and_nothing_is_lost(
         ceph.run("osd")
     await asyncio.to_thread(attached.intact, ceph, writer, tmp_path / "content")
     until(ceph.healthy, "Ceph is well again")
+
+
+async def test_a_storage_process_that_crashes_goes_on_where_it_was(
+    ceph: Ceph, attached: Attached, tmp_path: Path
+) -> None:
+    """And at once: Ceph holds the lock of a client that is gone for half a minute, unless it is blocked."""
+    writer = await asyncio.to_thread(attached.writer)
+    attached.process.kill(signal.SIGKILL)
+    writer.wait()
+    begun = time.monotonic()
+    await attached.process.start()
+    await attached.process.open(attached.node, attached.volume, attached.metadata)
+    with attached.process.client() as client:
+        for block, data in writer.log.items():
+            assert client.read(block * BLOCK, BLOCK) == data or block == writer.acknowledged % writer.blocks
+        await asyncio.to_thread(client.write, 0, b"after the crash".ljust(BLOCK, b"."))
+    assert time.monotonic() - begun < 20
 
 
 async def test_in_a_full_pool_writes_wait_until_there_is_room(ceph: Ceph, attached: Attached, tmp_path: Path) -> None:

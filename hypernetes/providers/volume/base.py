@@ -193,8 +193,9 @@ class NodeVolumes(Protocol):
     def driver(self) -> str: ...
 
     async def open(self, volume: Handle, metadata: Mapping[str, str], *, read_only: bool) -> BlockSource:
-        """How to open a volume that is attached to this node. Idempotent, and asked again after the storage process
-        has crashed. Raises VolumeError: Unavailable where another still holds it."""
+        """How to open a volume that is attached to this node. Asked again after the storage process has crashed; where
+        it may be written, nothing on this node has it open any more. Raises VolumeError: Unavailable where another
+        still holds it."""
 
     async def opened(self, volume: Handle, metadata: Mapping[str, str], *, read_only: bool) -> None:
         """The storage process has opened what `open` described, after its crash too, and nobody can use it yet: what

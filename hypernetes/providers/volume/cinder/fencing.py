@@ -61,6 +61,16 @@ async def record(image: Image, credential: Credential) -> None:
         raise Unavailable("AttachmentEnded", "the attachment has been ended or fenced meanwhile")
 
 
+async def supersede(image: Image, credential: Credential) -> None:
+    """On the node, when a process that wrote the image has crashed: Ceph holds its lock for another half a minute,
+    unless it is blocked. Raises Unavailable."""
+    try:
+        if await _block(image, credential, image.attachment, frozenset()):
+            await _remove(image, credential, _CLIENT + image.attachment)
+    except ceph.Absent as error:
+        raise Unavailable("VolumeGone", "the volume's image is gone from Ceph") from error
+
+
 async def forget(image: Image, credential: Credential) -> None:
     """On the node, when nothing has the image open any more."""
     try:

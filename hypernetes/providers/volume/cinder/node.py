@@ -26,6 +26,8 @@ class CinderNodeVolumes:
             key = base64.b64decode(ceph.key(credential), validate=True)
         except binascii.Error as error:
             raise Unavailable("CredentialMissing", f"{credential.keyring} has no valid key") from error
+        if not read_only:
+            await fencing.supersede(image, credential)
         secret = f"rbd-{image.secret_uuid}"
         return BlockSource(blockdev(image, credential.user, secret), {secret: key}, needs_network=True)
 

@@ -140,6 +140,15 @@ async def test_a_node_that_closed_leaves_nothing_to_block(fake: FakeCeph) -> Non
     assert (fake.blocked, fake.known) == (set(), {})
 
 
+async def test_a_client_that_crashed_is_blocked_before_its_successor_opens(fake: FakeCeph) -> None:
+    await fencing.permit(IMAGE, USER, "n1", {"a-1"})
+    assert await opened(fake)
+    await fencing.supersede(IMAGE, USER)
+    assert fake.blocked == {CLIENT}
+    await fencing.fence(IMAGE, USER)
+    assert fake.known == {}
+
+
 async def test_an_image_without_a_watcher_is_not_open(fake: FakeCeph) -> None:
     await fencing.permit(IMAGE, USER, "n1", {"a-1"})
     with pytest.raises(Unavailable):
