@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from hypernetes.providers.volume.base import Handle, Refused, Snapshot, SnapshotRequest, Unavailable
+from hypernetes.providers.volume.base import Handle, Owner, Refused, Snapshot, SnapshotRequest, Unavailable
 from hypernetes.providers.volume.cinder import marks
 from hypernetes.providers.volume.cinder.api import API
 from hypernetes.providers.volume.cinder.volumes import GIB, Json, Volumes, first
@@ -21,7 +21,7 @@ class Snapshots:
         owner = request.source.owner
         if request.parameters:
             raise Refused("ParameterUnknown", f"the parameter {sorted(request.parameters)[0]!r} is not known")
-        made = await self._made(request)
+        made = await self._made(owner, request.name)
         if not made:
             await self._volumes.get(request.source)
             wanted = {
@@ -29,7 +29,7 @@ class Snapshots:
                 "metadata": marks.of_snapshot(self._cluster_id, request.name, owner),
             }  # fmt: skip
             await self._api.post(self._volumes.project(owner), "/snapshots", {"snapshot": wanted})
-            made = await self._made(request)
+            made = await self._made(owner, request.name)
         snapshot = first(made)
         if snapshot is None:
             raise Unavailable("Creating", "Cinder doesn't list the snapshot yet")
@@ -40,6 +40,11 @@ class Snapshots:
                 await self._end(Handle(owner, other["id"]))
         return await self._ready(Handle(owner, snapshot["id"]))
 
+    async def discard(self, owner: Owner, name: str) -> None:
+        """Deletes what was made for a request of this name, if anything was."""
+        for each in await self._made(owner, name):
+            await self._end(Handle(owner, each["id"]))
+
     async def delete(self, snapshot: Handle) -> None:
         found = await self._volumes.snapshot(snapshot)
         if found is None:
@@ -48,11 +53,10 @@ class Snapshots:
             raise Refused("NotOurs", f"snapshot {snapshot.id} was made by others; it is left as it is")
         await self._end(snapshot)
 
-    async def _made(self, request: SnapshotRequest) -> list[Json]:
-        owner = request.source.owner
-        path = f"/snapshots/detail?name={quote(request.name)}"
+    async def _made(self, owner: Owner, name: str) -> list[Json]:
+        path = f"/snapshots/detail?name={quote(name)}"
         listed = (await self._api.get(self._volumes.project(owner), path))["snapshots"]
-        return [each for each in listed if marks.answers(each, self._cluster_id, owner, request.name)]
+        return [each for each in listed if marks.answers(each, self._cluster_id, owner, name)]
 
     async def _ready(self, snapshot: Handle) -> Snapshot:
         found = await settled(lambda: self._volumes.snapshot(snapshot), _MAKING)

@@ -1,6 +1,6 @@
 """Volumes of projects: made once for each request, found again, grown, deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -51,13 +51,13 @@ def check(request: VolumeRequest, types: frozenset[str] | None) -> None:
         raise Refused("ZoneConflict", f"the StorageClass is for {zone!r}, the pod for {request.topology.zone!r}")
 
 
-def body(request: VolumeRequest, cluster_id: str) -> Json:
-    """What is posted for a request. Pure."""
+def body(request: VolumeRequest, cluster_id: str, clone: str | None = None) -> Json:
+    """What is posted for a request; `clone` is a snapshot of the volume that is its source. Pure."""
     source = request.source or Source()
     given = {
         "name": request.name, "size": gibibytes(request.size_bytes), "volume_type": request.parameters.get(TYPE),
-        "availability_zone": request.parameters.get(ZONE) or request.topology.zone, "source_volid": source.volume,
-        "snapshot_id": source.snapshot, "imageRef": source.image, "metadata": marks.of_volume(cluster_id, request),
+        "availability_zone": request.parameters.get(ZONE) or request.topology.zone, "imageRef": source.image,
+        "snapshot_id": source.snapshot or clone, "metadata": marks.of_volume(cluster_id, request),
     }  # fmt: skip
     return {"volume": {name: value for name, value in given.items() if value is not None}}
 
@@ -91,13 +91,14 @@ class Volumes:
     async def snapshot(self, snapshot: Handle) -> Json | None:
         return await self._one(snapshot, "snapshots", "snapshot")
 
-    async def create(self, request: VolumeRequest) -> Json:
-        """The volume, ready. Raises VolumeError."""
+    async def create(self, request: VolumeRequest, snapshot_of: Callable[[str], Awaitable[str]]) -> Json:
+        """The volume, ready; `snapshot_of` makes a snapshot of a volume that is its source. Raises VolumeError."""
         made = await self._made(request)
         if not made:
             await self._check_type(request)
             await self._check_source(request)
-            await self._api.post(self.project(request.owner), "/volumes", body(request, self._cluster_id))
+            clone = await snapshot_of(request.source.volume) if request.source and request.source.volume else None
+            await self._api.post(self.project(request.owner), "/volumes", body(request, self._cluster_id, clone))
             made = await self._made(request)
         volume = first(made)
         if volume is None:
