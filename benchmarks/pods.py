@@ -27,9 +27,10 @@ from typing import Any
 import aiohttp
 import click
 
+from benchmarks.load.clusters import until
 from benchmarks.load.servers import cpu_seconds, rss_bytes
 from benchmarks.report import Figure, report
-from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.models.core_v1 import Pod, ServiceAccount
 from hypernetes.client import Client, ClientConfig
 from hypernetes.client.credentials import tls_context
 from tests.e2e.clusters import REGISTRY, Cluster, free_port
@@ -62,6 +63,16 @@ class Bench:
     def processor(self) -> float:
         """Seconds of the cluster's processes, machines that run included."""
         return sum(cpu_seconds(each.pid) for each in self.cluster.processes())
+
+
+async def make_namespace(client: Client) -> None:
+    """With its service account, which pods can't be without."""
+    await client.request("POST", "/api/v1/namespaces", json={"metadata": {"name": _NAMESPACE}})
+
+    async def there() -> bool:
+        return bool((await client.list(ServiceAccount, namespace=_NAMESPACE)).items)
+
+    await until(there, within=_DEADLINE_SECONDS)
 
 
 def pod(name: str, *command: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
@@ -325,7 +336,7 @@ async def measure(cluster: Cluster, parts: tuple[str, ...], runs: int, density: 
     config = ClientConfig.from_kubeconfig(cluster.kubeconfig("acme"))
     figures: list[Figure] = []
     async with Client(config) as client:
-        await client.request("POST", "/api/v1/namespaces", json={"metadata": {"name": _NAMESPACE}})
+        await make_namespace(client)
         for part in parts:
             measured = await PARTS[part](Bench(cluster, client, runs, density))
             for each in measured:
