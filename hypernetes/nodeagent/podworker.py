@@ -45,7 +45,7 @@ from hypernetes.nodeagent.runtime.base import (
 from hypernetes.nodeagent.servicepusher import ServicePusher
 from hypernetes.nodeagent.session import Session
 from hypernetes.nodeagent.sources import PodSources
-from hypernetes.nodeagent.starting import Starter
+from hypernetes.nodeagent.starting import Starter, present_images
 from hypernetes.nodeagent.statuswriter import StatusWriter
 from hypernetes.nodeagent.volumes import PodVolumes, VolumeError
 from hypernetes.providers.network.base import NetworkError
@@ -251,6 +251,7 @@ class PodWorker:
             nic=Nic(plugged.tap_fd, claim.mac_address),
             scratch_bytes=sizing.scratch_bytes(self.pod),
             label=f"{self.record.tenant}/{self.record.namespace}/{self.record.name}",
+            images=present_images(self._parts, self.record.tenant, self.pod),
         )
         try:
             self.machine = await self._parts.runtime.create(spec, self._parts.guest_access(self.record))

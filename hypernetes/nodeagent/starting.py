@@ -5,6 +5,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -45,6 +46,20 @@ class Failure(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message
+
+
+def present_images(parts: Parts, tenant: str, pod: Pod) -> dict[str, Path]:
+    """Of the images that the pod's containers name those that the tenant has here already, by the ids of their disks.
+    A pull may show that a name stands for another one by now."""
+    found = {}
+    for container in [*pod.spec.containers, *pod.spec.init_containers]:
+        try:
+            present = parts.puller.present(tenant, container.image or "")
+        except references.InvalidReference:
+            continue  # its start will say so
+        if present is not None:
+            found[disk_id(present.image.digest)] = present.image.disk
+    return found
 
 
 class Starter:

@@ -61,7 +61,6 @@ void clock_identify(struct request *r)
 	struct message m = {0};
 	struct field f;
 	uint64_t time;
-	int error;
 
 	while (field_next(&fields, &f) > 0) {
 		if (f.tag == T_ENTROPY)
@@ -70,11 +69,6 @@ void clock_identify(struct request *r)
 			note("the clock can't be set: %s", strerror(errno));
 	}
 	identified = true;
-	/* Only now: the driver and what follows may ask for random numbers. */
-	if ((error = network_take_nic())) {
-		reply_error(r->id, "BootFailed", "the NIC's driver can't be bound: %s", strerror(-error));
-		return;
-	}
 	clock_boot_id(&m);
 	reply(r->id, &m);
 }

@@ -115,22 +115,16 @@ static void power_off(struct request *r)
 	reboot(RB_AUTOBOOT); /* with QEMU's -no-reboot that is the end of the process */
 }
 
-static void prepare(struct request *r)
-{
-	network_release_nic();
-	services_set(r);
-}
-
 void dispatch_request(struct request *r)
 {
 	switch (r->type) {
 	case M_IDENTIFY: clock_identify(r); break;
-	case M_PREPARE: prepare(r); break;
 	case M_CONFIGURE: network_configure(r); break;
 	case M_MOUNT_DISK: volume_mount_disk(r); break;
 	case M_UNMOUNT_DISK: volume_unmount_disk(r); break;
 	case M_MAKE_VOLUME: volume_make(r); break;
 	case M_WRITE_VOLUME: volume_write(r); break;
+	case M_PREPARE:
 	case M_SERVICES: services_set(r); break;
 	case M_START: container_start(r); break;
 	case M_SIGNAL: container_signal(r); break;
@@ -145,6 +139,7 @@ void dispatch_request(struct request *r)
 	case M_READ_FILE: volume_read(r); break;
 	case M_LIMIT: container_limit(r); break;
 	case M_POWEROFF: power_off(r); break;
+	case M_WAIT_DISK: volume_wait_disk(r); break;
 	default: reply_error(r->id, "BadRequest", "unknown request %u", r->type);
 	}
 }

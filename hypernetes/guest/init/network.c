@@ -23,10 +23,8 @@
 #define POD_END "169.254.100.1"
 #define SERVICE_END "169.254.100.2"
 #define LINK_PREFIX 30
-#define NIC_DRIVER "/sys/bus/virtio/drivers/virtio_net"
 
 static int pod_namespace = -1, service_namespace = -1;
-static char released_nic[32]; /* its name on the virtio bus, while no driver has it */
 
 int enter_service_namespace(void) { return setns(service_namespace, CLONE_NEWNET); }
 
@@ -89,28 +87,6 @@ void network_prepare(void)
 	write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 	if (first_of(results, 5))
 		note("the service namespace is not wired: %s", strerror(-first_of(results, 5)));
-}
-
-void network_release_nic(void)
-{
-	char target[PATH_MAX];
-	ssize_t n = readlink("/sys/class/net/" NIC "/device", target, sizeof target - 1);
-	int error;
-
-	if (n <= 0)
-		return; /* a machine without a network */
-	target[n] = 0;
-	snprintf(released_nic, sizeof released_nic, "%.31s", basename(target));
-	if ((error = write_file(NIC_DRIVER "/unbind", released_nic)))
-		note("the NIC's driver does not let go: %s", strerror(-error));
-}
-
-int network_take_nic(void)
-{
-	int error = *released_nic ? write_file(NIC_DRIVER "/bind", released_nic) : 0;
-
-	*released_nic = 0;
-	return error;
 }
 
 struct configuration {

@@ -17,10 +17,6 @@ void network_prepare(void);
 int in_service_namespace(int (*work)(const void *), const void *argument);
 /* For a child: goes there for good. */
 int enter_service_namespace(void);
-/* A template's NIC goes without a driver, so that each clone's learns the features and the host's end it really has. */
-void network_release_nic(void);
-/* Gives a released NIC its driver again; otherwise nothing. An errno, negative. */
-int network_take_nic(void);
 void network_configure(struct request *);
 
 #endif

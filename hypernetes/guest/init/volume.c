@@ -92,6 +92,16 @@ static bool find_lun(unsigned lun, char *device, size_t size)
 	return found;
 }
 
+bool wait_lun(unsigned lun, char *device, size_t size)
+{
+	for (int waited = 0; waited < LUN_WAIT_MS; waited++) {
+		if (find_lun(lun, device, size))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
 int mount_lun(unsigned lun, const char *target, const char *type, unsigned long flags, const char *options)
 {
 	char device[300];
@@ -177,6 +187,19 @@ void volume_mount_disk(struct request *r)
 		reply_error(r->id, "MountFailed", "the disk at %s can't be mounted: %s", target, strerror(-error));
 	else
 		reply_ok(r->id);
+}
+
+void volume_wait_disk(struct request *r)
+{
+	struct disk_request d = {0};
+	char device[300];
+
+	if (!parse_disk(r, &d))
+		reply_error(r->id, "BadRequest", "the disk's description is malformed");
+	else if (wait_lun(d.lun, device, sizeof device))
+		reply_ok(r->id);
+	else
+		reply_error(r->id, "NoDisk", "the disk of LUN %u doesn't appear", (unsigned)d.lun);
 }
 
 void volume_unmount_disk(struct request *r)

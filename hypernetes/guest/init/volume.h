@@ -10,7 +10,11 @@
 
 /* Mounts the disk on `lun` once the kernel has found it; 0 or -errno. */
 int mount_lun(unsigned lun, const char *target, const char *type, unsigned long flags, const char *options);
+/* Whether the disk on `lun` appears in time; its path goes to `device`. */
+bool wait_lun(unsigned lun, char *device, size_t size);
 void volume_mount_disk(struct request *);
+/* Answers when the kernel has found a disk that isn't mounted yet. */
+void volume_wait_disk(struct request *);
 void volume_unmount_disk(struct request *);
 void volume_make(struct request *);
 void volume_read(struct request *);

@@ -37,6 +37,8 @@ class MachineSpec:
     nic: Nic | None
     scratch_bytes: int  # of the disk that holds writable layers, emptyDirs and spooled output
     label: str = ""  # for people: tenant/namespace/name
+    # Images that are likely to be attached, by disk id: a clone may start with them in place, which is quicker.
+    images: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

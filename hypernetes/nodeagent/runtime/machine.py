@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from hypernetes.nodeagent.runtime import messages, qemu
+from hypernetes.nodeagent.runtime import disks, messages, qemu
 from hypernetes.nodeagent.runtime.base import (
     ContainerSpec,
     ContainerStatus,
@@ -115,6 +115,7 @@ class QemuMachine:
         self.pid = record.process.pid
         self.boot_id = record.boot_id
         self.services_idle = services_idle
+        self.plugged: dict[str, Disk] = {}  # images that the guest hasn't mounted
         self._state = state
         self._record = record
         self._release = release
@@ -236,10 +237,7 @@ class QemuMachine:
         async with self._disk_lock:
             if disk_id in self._record.disks:
                 raise MachineError("DiskExists", f"the machine has a disk {disk_id} already")
-            used = {disk.lun for disk in self._record.disks.values()}
-            candidates = range(qemu.FIRST_FREE_LUN, qemu.FIRST_FREE_LUN + len(used) + 1)
-            lun = next(lun for lun in candidates if lun not in used)
-            disk = await self._plug(path, lun, read_only=read_only, volume=volume)
+            disk = self.plugged.pop(disk_id, None) or await self._plug(path, read_only=read_only, volume=volume)
             self._record.disks[disk_id] = disk
             try:
                 await asyncio.to_thread(self._state.save, self._record)
@@ -258,9 +256,8 @@ class QemuMachine:
 
     async def plug_scratch(self) -> None:
         """The disk of the writable layers; the first thing after boot."""
-        await self._plug(self._state.scratch, qemu.SCRATCH_LUN, read_only=False, volume=None)
-        message = MessageBuilder().number(Tag.LUN, qemu.SCRATCH_LUN).build()
-        await self._request(FrameType.MOUNT_DISK, message)
+        await disks.plug(self._monitor, self._state.scratch, qemu.SCRATCH_LUN, read_only=False)
+        await self._request(FrameType.MOUNT_DISK, messages.disk_message(qemu.SCRATCH_LUN))
 
     async def make_volume(
         self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,
@@ -395,31 +392,15 @@ class QemuMachine:
             raise ProtocolError("a time beyond what a clock can show")
         return now
 
-    async def _plug(self, path: Path, lun: int, *, read_only: bool, volume: str | None) -> Disk:
-        try:
-            fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
-        except OSError as error:
-            raise MachineError("DiskMissing", f"the disk {path.name} can't be opened: {error.strerror}") from error
-        try:
-            added = await self._monitor.run("add-fd", fd=fd)
-        finally:
-            os.close(fd)
-        try:
-            disk = Disk(lun, int(added["fdset-id"]), volume)
-        except (KeyError, TypeError, ValueError) as error:
-            raise MachineError("HypervisorRefused", "QEMU did not say which descriptor it was given") from error
-        block, device = qemu.plug_arguments(f"lun{lun}", disk.fd_set, lun, read_only=read_only)
-        await self._monitor.run("blockdev-add", block)
-        await self._monitor.run("device_add", device)
-        return disk
+    async def _plug(self, path: Path, *, read_only: bool, volume: str | None) -> Disk:
+        used = {disk.lun for disk in self._record.disks.values()}
+        candidates = range(qemu.FIRST_FREE_LUN, qemu.FIRST_FREE_LUN + len(used) + 1)
+        lun = next(lun for lun in candidates if lun not in used)
+        return Disk(lun, await disks.plug(self._monitor, path, lun, read_only=read_only), volume)
 
     async def _unplug(self, disk_id: str) -> None:
         disk = self._record.disks[disk_id]
-        node = f"lun{disk.lun}"
-        await self._monitor.run("device_del", {"id": f"disk-{node}"})
-        await self._monitor.wait_event("DEVICE_DELETED", device=f"disk-{node}")
-        await self._monitor.run("blockdev-del", {"node-name": node})
-        await self._monitor.run("remove-fd", {"fdset-id": disk.fd_set})
+        await disks.unplug(self._monitor, disk.lun, disk.fd_set)
         del self._record.disks[disk_id]
         await asyncio.to_thread(self._state.save, self._record)
 

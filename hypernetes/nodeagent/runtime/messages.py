@@ -173,6 +173,11 @@ def volume_message(name: str, files: Mapping[str, tuple[bytes, int]], fs_group: 
     return message.build()
 
 
+def disk_message(lun: int) -> bytes:
+    """Of a disk that is neither an image nor a volume."""
+    return MessageBuilder().number(Tag.LUN, lun).build()
+
+
 def services_message(
     haproxy: bytes, maps: Mapping[str, bytes], nftables: bytes | None, commands: Sequence[str] | None
 ) -> bytes:

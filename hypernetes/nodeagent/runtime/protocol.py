@@ -33,6 +33,7 @@ class FrameType(IntEnum):
     POWEROFF = 19
     READ_FILE = 24
     LIMIT = 25
+    WAIT_DISK = 26
     ACK = 40
     ANSWER = 41
     DATA = 48

@@ -12,7 +12,11 @@ from hypernetes.nodeagent.runtime.protocol import PORT_NAME
 
 BINARY = "qemu-system-x86_64"
 SCSI_BUS = "scsi0.0"
-TOOLBOX_LUN, SCRATCH_LUN, FIRST_FREE_LUN = 0, 1, 2
+TOOLBOX_LUN, SCRATCH_LUN = 0, 1
+# Disks that a template has without content, larger than any image: a clone has images there, or nothing.
+IMAGE_LUNS = (2, 3)
+IMAGE_LUN_BYTES = 1 << 40
+FIRST_FREE_LUN = 4
 # Nehalem is x86-64-v2: richer models cost the guest's boot under TCG and bring nothing there.
 TCG_CPU = "Nehalem-v1"
 # A clone's NIC comes up with it and gets its own from hn-init before its link is up.
@@ -108,5 +112,14 @@ def plug_arguments(node: str, fd_set: int, lun: int, *, read_only: bool) -> tupl
     block: dict[str, object] = {"driver": "raw", "node-name": node, "read-only": read_only, "file": file}
     if read_only:
         file["auto-read-only"] = block["auto-read-only"] = False
-    device: dict[str, object] = {"driver": "scsi-hd", "drive": node, "id": f"disk-{node}", "bus": SCSI_BUS, "lun": lun}
-    return block, device
+    return block, _device(node, lun)
+
+
+def empty_arguments(node: str, lun: int) -> tuple[dict[str, object], dict[str, object]]:
+    """The same for a disk of which nothing is ever read."""
+    block: dict[str, object] = {"driver": "null-co", "node-name": node, "size": IMAGE_LUN_BYTES, "read-zeroes": True}
+    return block | {"read-only": True}, _device(node, lun)
+
+
+def _device(node: str, lun: int) -> dict[str, object]:
+    return {"driver": "scsi-hd", "drive": node, "id": f"disk-{node}", "bus": SCSI_BUS, "lun": lun}

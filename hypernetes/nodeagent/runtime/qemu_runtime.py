@@ -1,22 +1,25 @@
 """The runtime on QEMU (base.Runtime): makes machines, finds those of an earlier agent, removes what they had."""
 
 import asyncio
-import functools
 import os
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 
-from hypernetes.nodeagent.runtime import accel, boot, hypervisor, qemu, taps, template, tsc
+from hypernetes.nodeagent import sizing
+from hypernetes.nodeagent.runtime import accel, boot, hypervisor, qemu, scratch, taps, template, tools, tsc
 from hypernetes.nodeagent.runtime.bare import bare_machine
 from hypernetes.nodeagent.runtime.base import GuestServices, MachineError, MachineSpec
 from hypernetes.nodeagent.runtime.cgroup import Cgroups, Limits, host_hierarchy
 from hypernetes.nodeagent.runtime.host import Host, to_the_end
 from hypernetes.nodeagent.runtime.machine import QemuMachine, identify_message
 from hypernetes.nodeagent.runtime.protocol import FrameType, Tag
+from hypernetes.nodeagent.runtime.qmp import Monitor
 from hypernetes.nodeagent.runtime.state import MachineRecord, MachineState, StateError
 
 log = structlog.get_logger(__name__)
@@ -31,7 +34,6 @@ ADOPT_SECONDS = 20.0
 OVERHEAD_BYTES = {qemu.Accel.TCG: 192 << 20, qemu.Accel.KVM: 96 << 20}
 MIB = 1 << 20
 PROBE_MEMORY_MIB = 128
-TOOL_SECONDS = 60.0
 
 
 async def open_runtime(
@@ -61,13 +63,14 @@ class QemuRuntime:
     def __init__(self, host: Host, accelerator: qemu.Accel) -> None:
         self._host = host
         self.accelerator = accelerator
-        self.templates = template.Templates(functools.partial(template.make, host))
+        self.templates = template.Templates(partial(template.make, host))
         self._machines: dict[str, QemuMachine] = {}
 
     async def prepare(self, memory_bytes: int, cpus: int) -> None:
         """The template of machines with a NIC whose tap has offloads, as the local network provider's have."""
         try:
-            key = await asyncio.to_thread(self._template_key, self._shape(memory_bytes, cpus), offloads=True)
+            shape, scratch_bytes = self._shape(memory_bytes, cpus), sizing.DEFAULT_SCRATCH_BYTES
+            key = await asyncio.to_thread(self._template_key, shape, scratch_bytes, offloads=True)
             snapshot = await self.templates.take_when_made(key)
         except OSError as error:
             log.warning("no template is made before it is needed", error=str(error))
@@ -81,12 +84,7 @@ class QemuRuntime:
         state = self._host.state_of(spec.id)
         await asyncio.to_thread(state.create)
         try:
-            scratch = asyncio.create_task(_make_scratch(state.scratch, spec.scratch_bytes))
-            try:
-                machine = await self._make(spec, state, services, scratch)
-            finally:
-                scratch.cancel()
-                await asyncio.gather(scratch, return_exceptions=True)
+            machine = await self._make(spec, state, services)
         except BaseException:
             await self._host.clean(spec.id)
             raise
@@ -116,30 +114,23 @@ class QemuRuntime:
 
     # Making one
 
-    async def _make(
-        self, spec: MachineSpec, state: MachineState, services: GuestServices, scratch: "asyncio.Task[None]"
-    ) -> QemuMachine:
+    async def _make(self, spec: MachineSpec, state: MachineState, services: GuestServices) -> QemuMachine:
         """A clone where there is a template; cold where there is none, or the clone doesn't come up."""
         shape = self._shape(spec.memory_bytes, spec.cpus, nic=spec.nic is not None)
         uid = await asyncio.to_thread(self._host.claim_uid, spec.id)
-        clone = await self._clone(spec, shape, state, uid, services, scratch)
+        clone = await self._clone(spec, shape, state, uid, services)
         if clone is not None:
             return clone
-        return await self._bring_up(await self._spawn(spec, shape, state, uid), state, services, scratch)
+        async with _scratch_disk(spec, state, None) as disk:
+            return await self._bring_up(await self._spawn(spec, shape, state, uid), state, services, disk)
 
     async def _clone(
-        self,
-        spec: MachineSpec,
-        shape: qemu.Shape,
-        state: MachineState,
-        uid: int,
-        services: GuestServices,
-        scratch: "asyncio.Task[None]",
+        self, spec: MachineSpec, shape: qemu.Shape, state: MachineState, uid: int, services: GuestServices
     ) -> QemuMachine | None:
         """None where there is no template, or no use in it. Raises MachineError where a cold boot would fail too."""
         try:
             offloads = spec.nic is not None and taps.has_offloads(spec.nic.tap_fd)
-            key = await asyncio.to_thread(self._template_key, shape, offloads=offloads)
+            key = await asyncio.to_thread(self._template_key, shape, spec.scratch_bytes, offloads=offloads)
             snapshot = await self.templates.take_when_made(key)
         except OSError as error:
             log.warning("a machine boots cold: its template can't be had", machine=spec.id, error=str(error))
@@ -147,14 +138,16 @@ class QemuRuntime:
         if snapshot is None:
             return None
         try:
-            record = await self._spawn(spec, shape, state, uid, snapshot)
-            return await self._bring_up(record, state, services, scratch, snapshot)
-        except MachineError as error:
-            if scratch.done() and scratch.exception() is not None:
-                raise
-            self.templates.drop(key, error.message)
-            await self._host.end(spec.id)
-            return None
+            async with _scratch_disk(spec, state, snapshot) as disk:
+                try:
+                    record = await self._spawn(spec, shape, state, uid, snapshot)
+                    return await self._bring_up(record, state, services, disk, snapshot, spec.images)
+                except MachineError as error:
+                    if disk.done() and disk.exception() is not None:
+                        raise
+                    self.templates.drop(key, error.message)
+                    await self._host.end(spec.id)
+                    return None
         finally:
             snapshot.close()
 
@@ -163,8 +156,11 @@ class QemuRuntime:
             memory_mib=-(-memory_bytes // MIB), cpus=cpus, nic=nic, accel=self.accelerator, tsc_khz=self._host.tsc_khz
         )
 
-    def _template_key(self, shape: qemu.Shape, *, offloads: bool) -> template.TemplateKey:
-        return template.TemplateKey(shape, offloads, self._host.qemu_version, self._host.guest.manifest.read_bytes())
+    def _template_key(self, shape: qemu.Shape, scratch_bytes: int, *, offloads: bool) -> template.TemplateKey:
+        """A scratch disk of a size of its own isn't in the template: there would be one for each size."""
+        guest = self._host.guest.manifest.read_bytes()
+        usual = scratch_bytes if scratch_bytes == sizing.DEFAULT_SCRATCH_BYTES else 0
+        return template.TemplateKey(shape, offloads, self._host.qemu_version, guest, usual)
 
     async def _spawn(
         self,
@@ -207,16 +203,24 @@ class QemuRuntime:
         record: MachineRecord,
         state: MachineState,
         services: GuestServices,
-        scratch: "asyncio.Task[None]",
+        disk: "asyncio.Future[None]",
         snapshot: template.Snapshot | None = None,
+        images: Mapping[str, Path] = MappingProxyType({}),
     ) -> QemuMachine:
+        """`disk` ends when the scratch disk's file is there."""
         process = boot.watch(record.process, state)
         machine = QemuMachine(state, record, services, self._release, services_idle=snapshot is not None)
         try:
             if snapshot is None:
                 connections = await boot.connect(process, state, machine, BOOT_SECONDS)
             else:
-                begin = functools.partial(template.resume, snapshot=snapshot)
+                mounted = state.scratch if snapshot.scratch is not None else None
+
+                async def begin(monitor: Monitor) -> None:
+                    if mounted is not None:
+                        await disk
+                    machine.plugged = await template.resume(monitor, snapshot, mounted, images)
+
                 connections = await boot.connect(process, state, machine, CLONE_SECONDS, begin=begin)
         except BaseException:
             process.close()
@@ -227,8 +231,9 @@ class QemuRuntime:
             )
             record.boot_id = identity.text(Tag.BOOT_ID)
             machine.attach_connections(connections)
-            await scratch
-            await boot.while_alive(process, state, machine.plug_scratch())
+            if snapshot is None or snapshot.scratch is None:
+                await disk
+                await boot.while_alive(process, state, machine.plug_scratch())
             await asyncio.to_thread(state.save, record)
         except BaseException:
             await machine.close()
@@ -277,35 +282,24 @@ class QemuRuntime:
         await self._host.clean(record.id)
 
 
-async def _make_scratch(path: Path, size: int) -> None:
-    """An empty ext4 without journal (a pod's writable layers end with it); sparse. Raises MachineError."""
-    with path.open("wb") as file:
-        file.truncate(size)
-    tool = shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin") or "mke2fs"
-    options = ("-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard")
-    await _run(tool, *options, str(path), package="e2fsprogs")
+@asynccontextmanager
+async def _scratch_disk(
+    spec: MachineSpec, state: MachineState, snapshot: template.Snapshot | None
+) -> "AsyncIterator[asyncio.Future[None]]":
+    """The making of the machine's scratch disk, beside its start: it ends, or is ended, with the block."""
+    if snapshot is not None and snapshot.scratch is not None:
+        work: asyncio.Future[None] = asyncio.ensure_future(
+            to_the_end(partial(scratch.copy, snapshot.scratch, state.scratch))
+        )
+    else:
+        work = asyncio.ensure_future(scratch.make(state.scratch, spec.scratch_bytes))
+    try:
+        yield work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
 
 
 async def _qemu_version() -> str:
-    words = (await _run(qemu.BINARY, "--version", package="qemu-system-x86")).split()
+    words = (await tools.run(qemu.BINARY, "--version", package="qemu-system-x86")).split()
     return words[3] if len(words) > 3 else "unknown"
-
-
-async def _run(*argv: str, package: str) -> str:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except FileNotFoundError as error:
-        raise MachineError("ToolMissing", f"{argv[0]} is missing: apt-get install {package}") from error
-    try:
-        async with asyncio.timeout(TOOL_SECONDS):
-            output, complaint = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
-        message = complaint.decode(errors="replace").strip()[-500:]
-        raise MachineError("DiskFull" if "space" in message else "ToolFailed", f"{argv[0]} failed: {message}")
-    return output.decode(errors="replace")

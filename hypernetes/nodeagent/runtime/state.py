@@ -6,7 +6,6 @@ RUN/<machine id>/{link,monitor}.sock  short paths: a unix socket's address has 1
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,10 +68,8 @@ class MachineState:
     def save(self, record: MachineRecord) -> None:
         path = self.directory / "machine.json"
         partial = path.with_suffix(".partial")
-        with partial.open("w") as file:
-            json.dump(asdict(record), file)
-            file.flush()
-            os.fsync(file.fileno())
+        # Not synced: it outlives the agent, and the machine that it is about doesn't outlive a power cut.
+        partial.write_text(json.dumps(asdict(record)))
         partial.replace(path)
 
     def load(self) -> MachineRecord:

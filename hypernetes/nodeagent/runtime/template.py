@@ -1,7 +1,7 @@
 """Templates: machines booted once and kept as memory and device state, of which pods' machines are clones.
 
     boot ─► PREPARE ─► stop ─► device state ─► kill ─► seal          clone: map the memory privately, load the state,
-    (hn-init, HAProxy and the loader of tables idle, NIC without a driver)                 continue, IDENTIFY
+    (hn-init, HAProxy and the loader of tables idle, scratch disk mounted)                 continue, IDENTIFY
 
 A template is made when a shape is first needed (hn-agent's start needs that of a plain pod, so that the first pod
 finds it), and the machines that need it wait for it: cold boots beside it would
@@ -19,20 +19,25 @@ import errno
 import fcntl
 import os
 import time
+import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
 
 import structlog
 
 from hypernetes.nodeagent import balancer, services
-from hypernetes.nodeagent.runtime import hypervisor, messages, qemu, taps
+from hypernetes.nodeagent.runtime import disks, hypervisor, messages, qemu, scratch, taps
 from hypernetes.nodeagent.runtime.bare import bare_machine
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.boot import Connections
 from hypernetes.nodeagent.runtime.host import Host
 from hypernetes.nodeagent.runtime.protocol import FrameType
 from hypernetes.nodeagent.runtime.qmp import Monitor
+from hypernetes.nodeagent.runtime.state import Disk
 
 log = structlog.get_logger(__name__)
 
@@ -59,27 +64,36 @@ class TemplateKey:
     offloads: bool  # of the NIC's tap
     qemu_version: str
     guest: bytes  # guest.json, which has the hashes of kernel, initramfs and toolbox
+    scratch_bytes: int = 0  # of the scratch disk that is plugged and mounted; 0: none is
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A template's memory and device state, as open descriptors. Whoever has one closes it."""
+    """A template's memory, device state and scratch disk, as open descriptors. Whoever has one closes it."""
 
     memory: int
     state: int
+    scratch: int | None = None
 
     def copy(self) -> "Snapshot":
         """With a place of its own in the device state, from the start."""
-        memory = os.dup(self.memory)
-        try:
-            return Snapshot(memory, os.open(f"/proc/self/fd/{self.state}", os.O_RDONLY | os.O_CLOEXEC))
-        except OSError:
-            os.close(memory)
-            raise
+        with ExitStack() as opened:
+
+            def again(fd: int) -> int:
+                own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+                opened.callback(os.close, own)
+                return own
+
+            memory = os.dup(self.memory)
+            opened.callback(os.close, memory)
+            made = Snapshot(memory, again(self.state), None if self.scratch is None else again(self.scratch))
+            opened.pop_all()
+            return made
 
     def close(self) -> None:
-        os.close(self.memory)
-        os.close(self.state)
+        for fd in (self.memory, self.state, self.scratch):
+            if fd is not None:
+                os.close(fd)
 
 
 class Templates:
@@ -153,16 +167,18 @@ class Templates:
 async def make(host: Host, key: TemplateKey) -> Snapshot:
     """Boots a machine and keeps what it has become. Raises MachineError or OSError; leaves nothing behind then."""
     tap = taps.open_idle(host.cluster_id, offloads=key.offloads) if key.shape.nic else None
+    disk = host.directory / f"template-scratch-{uuid.uuid4().hex[:12]}" if key.scratch_bytes else None
     try:
         snapshot = Snapshot(
             os.memfd_create("template-memory", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
             os.memfd_create("template-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
+            None if disk is None else await _open_scratch(disk, key.scratch_bytes),
         )
         try:
             os.ftruncate(snapshot.memory, key.shape.memory_mib * MIB)
             memory = hypervisor.Memory(snapshot.memory, shared=True)
             async with bare_machine(host, "template", key.shape, BOOT_SECONDS, tap_fd=tap, memory=memory) as machine:
-                await _save(machine, snapshot.state)
+                await _save(machine, snapshot.state, disk)
             await asyncio.to_thread(_seal, snapshot)
         except BaseException:
             snapshot.close()
@@ -171,10 +187,23 @@ async def make(host: Host, key: TemplateKey) -> Snapshot:
     finally:
         if tap is not None:
             os.close(tap)
+        if disk is not None:
+            disk.unlink(missing_ok=True)
 
 
-async def _save(machine: Connections, state_fd: int) -> None:
+async def _open_scratch(path: Path, size: int) -> int:
+    await scratch.make(path, size)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+async def _save(machine: Connections, state_fd: int, disk: Path | None) -> None:
     await machine.link.request(FrameType.PREPARE, _idle_services(), seconds=PREPARE_SECONDS)
+    if disk is not None:
+        await disks.plug(machine.monitor, disk, qemu.SCRATCH_LUN, read_only=False)
+        await machine.link.request(FrameType.MOUNT_DISK, messages.disk_message(qemu.SCRATCH_LUN))
+    for lun in qemu.IMAGE_LUNS:
+        await disks.plug_empty(machine.monitor, lun)
+        await machine.link.request(FrameType.WAIT_DISK, messages.disk_message(lun))
     machine.link.close()
     await machine.monitor.run("stop")
     await _share_memory(machine.monitor)
@@ -189,13 +218,27 @@ def _idle_services() -> bytes:
     return messages.services_message(idle.configuration(), table, services.IDLE.nftables, balancer.PRACTICE)
 
 
-async def resume(monitor: Monitor, snapshot: Snapshot) -> None:
-    """Makes a QEMU that waits for it the clone of a template, and lets it run. Raises MachineError."""
+async def resume(
+    monitor: Monitor, snapshot: Snapshot, disk: Path | None, images: Mapping[str, Path]
+) -> dict[str, Disk]:
+    """Makes a QEMU that waits for it the clone of a template, and lets it run. `disk` is the copy of the template's
+    scratch disk, where it has one. Those of `images` that are plugged are returned; none is mounted.
+    Raises MachineError."""
+    if disk is not None:
+        await disks.plug(monitor, disk, qemu.SCRATCH_LUN, read_only=False)
+    plugged: dict[str, Disk] = {}
+    there = {id_: path for id_, path in images.items() if path.exists()}
+    for lun, image in zip_longest(qemu.IMAGE_LUNS, list(there.items())[: len(qemu.IMAGE_LUNS)]):
+        if image is None:
+            await disks.plug_empty(monitor, lun)
+        else:
+            plugged[image[0]] = Disk(lun, await disks.plug(monitor, image[1], lun, read_only=True), None)
     await _share_memory(monitor)
     await monitor.run("getfd", {"fdname": _STATE_NAME}, fd=snapshot.state)
     await monitor.run("migrate-incoming", {"uri": f"fd:{_STATE_NAME}"})
     await monitor.wait_event("MIGRATION", status="completed")
     await monitor.run("cont")
+    return plugged
 
 
 async def _share_memory(monitor: Monitor) -> None:

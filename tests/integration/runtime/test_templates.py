@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,8 @@ def tap_in(namespace: Namespace) -> int:
 
 @asynccontextmanager
 async def wired(runtime: QemuRuntime, bench: QemuBench, tap: int, mac: str, name: str) -> AsyncIterator[Machine]:
-    machine = await runtime.create(machine_spec(name, Nic(tap, mac)), Services())
+    spec = replace(machine_spec(name, Nic(tap, mac)), scratch_bytes=sizing.DEFAULT_SCRATCH_BYTES)
+    machine = await runtime.create(spec, Services())
     try:
         await machine.configure(GuestConfig(name, NETWORK))
         await machine.attach_disk("image", bench.image, read_only=True)
@@ -185,6 +187,32 @@ async def serve_by_commands(machine: Machine) -> None:
     table = {balancer.MAP_NAME: served.table()}
     await machine.set_services(b"nonsense", table, NFTABLES, served.commands_from(balancer.IDLE))
     assert not machine.services_idle
+
+
+async def test_a_clone_starts_with_its_scratch_disk_and_its_images_in_place(bench: QemuBench) -> None:
+    runtime = await bench.open_as_it_is()
+    images = {"image": bench.image, "gone": bench.image.with_name("gone"), "second": bench.image, "third": bench.image}
+    spec = replace(machine_spec("one"), scratch_bytes=sizing.DEFAULT_SCRATCH_BYTES, images=images)
+    try:
+        for name in ("one", "two"):
+            machine = await runtime.create(replace(spec, id=name), Services())
+            try:
+                assert is_clone(machine)
+                await machine.configure(GuestConfig(name, None))
+                assert machine.plugged.keys() == {"image", "second"}, "there are two places"
+                for disk in ("image", "third", "second"):
+                    await machine.attach_disk(disk, bench.image, read_only=True)
+                assert not machine.plugged
+                for disk in ("image", "second", "third"):
+                    await machine.start_container(replace(container(["sleep", "1000"], f"{disk}.0"), image_disk=disk))
+                text = await shell(machine, "cat /marker; echo mine > /marker; sync; df -m / | tail -n 1", "image.0")
+                used, size = "mine" in text, int(text.split()[-5])
+                assert not used, "what the first clone wrote is on its own disk"
+                assert size > 3500
+            finally:
+                await machine.shutdown(5)
+    finally:
+        await runtime.close()
 
 
 async def test_a_machine_finds_the_template_that_was_prepared(bench: QemuBench) -> None:
