@@ -51,8 +51,7 @@ class ContainerRecord:
     retry_delay: float = 0.0
     image_id: str = ""
     image_digest: str = ""  # as the image store knows it
-    memory_bytes: int | None = None  # the limits that the present attempt has
-    cpu_millis: int | None = None
+    resources: dict[str, dict[str, str]] | None = None  # that the present attempt has; None of one that never ran
     ready: bool = False  # by the readiness probe, where there is one
     started: bool = False  # past the startup probe
     in_machine: bool = False  # the machine still knows `id`

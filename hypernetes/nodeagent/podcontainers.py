@@ -9,7 +9,7 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Container, Pod, Probe
 from hypernetes.client import REQUEST_ERRORS
-from hypernetes.nodeagent import actions, containerspec, lifecycle, podstatus, probes, stopping, volumes
+from hypernetes.nodeagent import actions, containerspec, lifecycle, podstatus, probes, resizing, stopping, volumes
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.parts import Parts
@@ -25,6 +25,7 @@ from hypernetes.nodeagent.volumes import PodVolumes, VolumeError
 log = structlog.get_logger()
 
 DEFAULT_GRACE_SECONDS = 30
+RESIZE_RETRY_SECONDS = 10.0
 
 
 class PodContainers:
@@ -44,6 +45,7 @@ class PodContainers:
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._probing: dict[str, asyncio.Task[None]] = {}  # by container id
         self._stopping: set[str] = set()  # container ids
+        self._resizing: set[str] = set()  # names
         self._tasks: asyncio.TaskGroup | None = None
 
     def wake(self) -> None:
@@ -85,8 +87,47 @@ class PodContainers:
                     container = next(each for each in all_of(pod) if each.name == name)
                     self._starting[name] = tasks.create_task(self._start(container))
             self._watch_probes(pod, tasks)
+            self._resize(pod, tasks)
             self._changed()
             await self._wait([moment for moment in (decision.wake_at, deadline) if moment is not None])
+
+    def _resize(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
+        """Brings running containers to what the pod says now, all of them or none."""
+        record = self._record
+        wanted = list(resizing.changes(pod, record.containers))
+        # The size of a machine that an older agent made isn't known: it is that of the pod's former spec or more.
+        memory, cpus = record.machine_memory_bytes, record.machine_cpus
+        why = resizing.infeasible(pod, memory, cpus) if wanted and memory else ""
+        if why and why != record.infeasible:
+            self._event("Warning", "ResizeInfeasible", why)
+        record.infeasible = why
+        for change in wanted if not why else ():
+            name = change.container.name
+            attempt = record.containers[name].id
+            if name in self._resizing or name in self._starting or attempt in self._stopping:
+                continue
+            self._resizing.add(name)
+            tasks.create_task(self._resize_one(change, attempt))
+
+    async def _resize_one(self, change: resizing.Change, attempt: str) -> None:
+        container = change.container
+        record = self._record.containers[container.name]
+        try:
+            if change.means is resizing.Means.RESTART:
+                why = f"Container {container.name} is restarted: its resources have changed"
+                await self._kill(container, attempt, why, self._grace(None))
+                return
+            if change.means is resizing.Means.LIMIT:
+                await self._starter.limit(container, attempt)
+            if self._runs(attempt):
+                record.resources = resizing.resources_of(container)
+                self._event("Normal", "ResizeCompleted", f"Container {container.name} has its new resources")
+        except MachineError as error:
+            self._event("Warning", "ResizeError", f"Container {container.name}: {error.message}")
+            await asyncio.sleep(RESIZE_RETRY_SECONDS)
+        finally:
+            self._resizing.discard(container.name)
+            self._wake.set()
 
     async def _wait(self, moments: list[float]) -> None:
         timeout = max(min(moments) - self._parts.clock(), 0.0) if moments else None

@@ -49,6 +49,9 @@ class PodRecord:
     step: Step = Step.CLAIM_ADDRESS
     claim: Claim | None = None
     mtu: int = 0  # of the pod's port
+    machine_memory_bytes: int = 0  # of the machine at its start
+    machine_cpus: int = 0
+    infeasible: str = ""  # why the machine can't be what the pod asks for now
     start_time: str = ""
     boot_id: str = ""
     containers: dict[str, ContainerRecord] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from hypernetes.api.models.core_v1 import (
     PodIP,
     PodStatus,
 )
-from hypernetes.nodeagent import lifecycle
+from hypernetes.nodeagent import lifecycle, resizing
 from hypernetes.nodeagent.containers import (
     START_ERROR,
     ContainerRecord,
@@ -32,6 +32,7 @@ from hypernetes.nodeagent.containers import (
     is_sidecar,
 )
 
+_RESIZE = "PodResizePending"
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
 
 
@@ -46,6 +47,7 @@ class PodState:
     final_phase: str | None = None  # "Succeeded" or "Failed": nothing will run again
     reason: str = ""
     message: str = ""
+    infeasible: str = ""  # why the machine can't be what the pod asks for now
 
 
 def build(pod: Pod, records: Mapping[str, ContainerRecord], state: PodState, now: float) -> PodStatus:
@@ -103,6 +105,8 @@ def _container(pod: Pod, container: Container, record: ContainerRecord, now: flo
         restart_count=record.restart_count,
         state=current,
         last_state=last,
+        resources=resizing.shown(record) if running else None,
+        allocated_resources=(record.resources or {}).get("requests", {}) if running else {},
     )
 
 
@@ -196,7 +200,9 @@ def _conditions(
         wanted["Ready"] = _gates(pod)
     previous = {condition.type: condition for condition in pod.status.conditions}
     ours = [_condition(kind, *wanted[kind], previous.get(kind), now) for kind in _OURS]
-    others = [condition for condition in pod.status.conditions if condition.type not in _OURS]
+    if state.infeasible:
+        ours.append(_condition(_RESIZE, "True", "Infeasible", state.infeasible, previous.get(_RESIZE), now))
+    others = [condition for condition in pod.status.conditions if condition.type not in (*_OURS, _RESIZE)]
     if not any(condition.type == "PodScheduled" for condition in others):
         others.append(_condition("PodScheduled", "True", "", "", None, now))
     return [*ours, *others]

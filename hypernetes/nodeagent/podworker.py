@@ -244,10 +244,14 @@ class PodWorker:
         plugged = await self._parts.network.plug(claim.port_spec(self.record.uid))
         self.record.mtu, self.record.images = plugged.mtu, []
         self._step(Step.BOOT)
+        self.record.machine_memory_bytes, self.record.machine_cpus = (
+            sizing.memory_bytes(self.pod),
+            sizing.cpus(self.pod),
+        )
         spec = MachineSpec(
             id=self.record.uid,
-            memory_bytes=sizing.memory_bytes(self.pod),
-            cpus=sizing.cpus(self.pod),
+            memory_bytes=self.record.machine_memory_bytes,
+            cpus=self.record.machine_cpus,
             nic=Nic(plugged.tap_fd, claim.mac_address),
             scratch_bytes=sizing.scratch_bytes(self.pod),
             label=f"{self.record.tenant}/{self.record.namespace}/{self.record.name}",
@@ -491,6 +495,7 @@ class PodWorker:
             final_phase=record.final_phase or self._ended_phase(),
             reason=record.reason,
             message=record.message,
+            infeasible=record.infeasible,
         )
         return podstatus.build(pod, record.containers, state, self._parts.clock())
 

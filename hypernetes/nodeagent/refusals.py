@@ -65,10 +65,6 @@ REFUSED: Mapping[str, Refusal] = {
     "ContainerPort.hostIP": Refusal("a node's addresses are not a tenant's; publish ports with a Service"),
     "Container.volumeDevices": Refusal("not supported yet; use volumeMounts"),
     "ContainerRestartRule.action": Refusal("RestartAllContainers is not supported yet", _other_than("Restart")),
-    "Container.resizePolicy": Refusal(
-        "RestartContainer is not supported yet",
-        lambda policies: any(each.restart_policy != "NotRequired" for each in policies),
-    ),
     "ObjectFieldSelector.apiVersion": Refusal("fields are those of v1", _other_than("v1")),
     "ResourceRequirements.claims": Refusal(_NO_DEVICES),
     "Volume.hostPath": Refusal("nothing of the host is in a pod's machine; use a claim or emptyDir"),

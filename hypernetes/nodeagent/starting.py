@@ -12,7 +12,7 @@ import structlog
 from hypernetes.api import tenancy
 from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.client import REQUEST_ERRORS
-from hypernetes.nodeagent import actions, environment, fieldrefs, hosts, refusals
+from hypernetes.nodeagent import actions, environment, fieldrefs, hosts, refusals, resizing, sizing
 from hypernetes.nodeagent.addresses import Claim
 from hypernetes.nodeagent.containers import START_ERROR, START_ERROR_CODE, ContainerRecord, Run, is_ephemeral
 from hypernetes.nodeagent.containerspec import container_spec, disk_id
@@ -88,7 +88,7 @@ class Starter:
             await self._replace(record)
             self._event(pod, container, "Normal", "Created", "Container created")
             await self._machine.start_container(spec)
-            record.memory_bytes, record.cpu_millis = spec.memory_bytes, spec.cpu_millis
+            record.resources = resizing.resources_of(container)
         except MachineError as error:
             if error.reason in _COMMAND_REASONS:
                 self._command_failed(pod, container, error)
@@ -144,6 +144,15 @@ class Starter:
             raise VolumeError(f"image {name!r}: {failure.reason}: {failure.message}") from failure
         await self._attach(pulled)
         return disk_id(pulled.image.digest)
+
+    async def limit(self, container: Container, attempt: str) -> None:
+        """New limits of a running attempt. Raises MachineError, also where it uses more memory than it would have."""
+        memory = sizing.memory_limit(container)
+        used = (await self._machine.usage()).containers.get(attempt)
+        if memory is not None and used is not None and used.memory_bytes > memory:
+            text = f"it uses {used.memory_bytes >> 20} MiB of memory, more than its new limit; its limits stay for now"
+            raise MachineError("MemoryInUse", text)
+        await self._machine.limit(attempt, memory, sizing.cpu_limit(container))
 
     async def _image(self, pod: Pod, name: str, policy: str | None, tell: Tell) -> Pulled:
         try:

@@ -123,3 +123,32 @@ def test_attach_shows_what_a_container_says_from_now_on_and_describe_tells_its_s
         hooli.create(
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talker"}, "spec": {"containers": [talk]}}
         )
+
+
+def test_a_pod_is_debugged_and_resized_while_it_runs(hooli: Tenant) -> None:
+    talk = container("while true; do echo tick; sleep 1; done")
+    with hooli.pod("patient", containers=[talk]):
+        hooli.wait_phase("patient", "Running")
+        script = "ps; echo looked"
+        hooli.kubectl(
+            "debug", "patient", f"--image={REGISTRY}/busybox", "--target=main", "--container=doctor", "--attach=false",
+            "--quiet", "--", "sh", "-c", script,
+        )  # fmt: skip
+        eventually(
+            lambda: "looked" in hooli.kubectl("logs", "patient", "-c", "doctor"), within=POD_SECONDS, why="the doctor"
+        )
+        assert "echo tick" in hooli.kubectl("logs", "patient", "-c", "doctor")
+
+        patch = '{"spec":{"containers":[{"name":"main","resources":{"limits":{"memory":"48Mi"}}}]}}'
+        hooli.kubectl("patch", "pod", "patient", "--subresource=resize", "--patch", patch)
+
+        def limit() -> str:
+            return hooli.kubectl("exec", "patient", "-c", "main", "--", "cat", "/sys/fs/cgroup/memory.max").strip()
+
+        eventually(lambda: limit() == str(48 << 20), within=60, why="the limit to move")
+
+        def told() -> bool:
+            status = hooli.get("pod", "patient")["status"]["containerStatuses"][0]
+            return bool(status["resources"]["limits"]["memory"] == "48Mi" and status["restartCount"] == 0)
+
+        eventually(told, within=60, why="the status to tell of the new limit")

@@ -35,7 +35,6 @@ REFUSED = {
         ephemeralContainers=[{"name": "debug", "image": "i", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}]
     ),
     "os.name": pod(os={"name": "windows"}),
-    "resizePolicy": pod({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}),
 }
 
 
