@@ -90,8 +90,8 @@ test-unit: $(STAMP) ## tests that need neither network nor clock
 
 .PHONY: test-api
 test-api: $(STAMP) helm ## integration tests without virtual machines: stores, API server, controllers
-	@deploy/side-by-side "$(PYTEST) $(addprefix tests/integration/,$(API_PARTS)) -m 'not vm'" \
-	  "$(PYTEST) tests/integration $(addprefix --ignore=tests/integration/,$(API_PARTS)) -m 'not vm'"
+	@deploy/side-by-side "$(PYTEST) $(addprefix tests/integration/,$(API_PARTS)) -m 'not vm and not soak'" \
+	  "$(PYTEST) tests/integration $(addprefix --ignore=tests/integration/,$(API_PARTS)) -m 'not vm and not soak'"
 
 .PHONY: test-vm
 test-vm: $(STAMP) ## integration tests with virtual machines
@@ -108,8 +108,8 @@ test-e2e: $(STAMP) ## a whole cluster, used with kubectl
 	@$(PYTEST) tests/e2e -m 'not soak'
 
 .PHONY: soak
-soak: $(STAMP) ## the long versions of the tests that kill things
-	@$(PYTEST) tests/e2e -m soak
+soak: $(STAMP) ## the long versions of the tests that kill things, and those of the controllers while they are killed
+	@$(PYTEST) tests/e2e tests/integration/controllers -m soak
 	@$(PYTEST) tests/integration/pods --drop-field all
 
 .PHONY: pod-support

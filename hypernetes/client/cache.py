@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import orjson
 import structlog
 from pydantic import ValidationError
 
@@ -20,7 +21,9 @@ IndexFunction = Callable[[T], Iterable[str]]
 
 _log = structlog.get_logger(__name__)
 
-PARSED_LIMIT = 4096  # parsed objects kept per informer; a parsed pod takes some 20 kB, its bytes 3
+# Of the JSON of parsed objects that are kept, in all caches of a process: they take some eight times as much, and the
+# garbage collector's time goes by them (a parsed pod is 110 containers, its bytes none).
+PARSED_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Entry:
     data: bytes
     resource_version: str
     indexed: tuple[tuple[str, ...], ...]  # per index, the values under which the object is found
+    glimpse: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +43,53 @@ class Change(Generic[K]):
     new: Entry | None
 
 
+class Parsed:
+    """Parsed objects, the latest used ones, up to a size."""
+
+    def __init__(self, limit: int = PARSED_BYTES) -> None:
+        self._limit, self._bytes = limit, 0
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, mark: Hashable) -> Any:
+        """None where it isn't kept."""
+        found = self._kept.get(mark)
+        if found is None:
+            return None
+        self._kept.move_to_end(mark)
+        return found[0]
+
+    def put(self, mark: Hashable, obj: Any, size: int) -> None:
+        self.forget(mark)
+        self._kept[mark] = obj, size
+        self._bytes += size
+        while self._bytes > self._limit and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+
+    def forget(self, mark: Hashable) -> None:
+        found = self._kept.pop(mark, None)
+        if found is not None:
+            self._bytes -= found[1]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+PARSED = Parsed()
+
+
 class Cache(Generic[T, K]):
     def __init__(
-        self, model: type[T], indexes: Mapping[str, IndexFunction[T]] | None = None, parsed_limit: int = PARSED_LIMIT
-    ) -> None:
+        self, model: type[T], indexes: Mapping[str, IndexFunction[T]] | None = None, parsed: Parsed = PARSED,
+        glimpse: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> None:  # fmt: skip
+        """`glimpse`: of an object in JSON form what is kept beside its bytes, for those who look at thousands."""
+        self._glimpse = glimpse
         self._model = model
         self._functions = dict(indexes or {})
         self._entries: dict[K, Entry] = {}
         # Per index: value -> keys. dicts serve as sets that keep their order, for results that don't jump about.
         self._index: dict[str, dict[str, dict[K, None]]] = {name: {} for name in self._functions}
-        self._parsed: OrderedDict[tuple[K, str], T] = OrderedDict()
-        self._parsed_limit = parsed_limit
+        self._parsed, self._mark = parsed, object()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,23 +117,25 @@ class Cache(Generic[T, K]):
     def by_index(self, index: str, value: str) -> list[T]:
         return [self.parse(key, self._entries[key]) for key in self._index[index].get(value, ())]
 
+    def glimpses(self, index: str, value: str) -> list[Any]:
+        return [self._entries[key].glimpse for key in self._index[index].get(value, ())]
+
     def parse(self, key: K, entry: Entry) -> T:
-        mark = (key, entry.resource_version)
-        found = self._parsed.get(mark)
+        mark = (self._mark, key, entry.resource_version)
+        found: T | None = self._parsed.get(mark)
         if found is None:
-            found = self._parsed[mark] = self._model.from_json(entry.data)
-            if len(self._parsed) > self._parsed_limit:
-                self._parsed.popitem(last=False)
-        else:
-            self._parsed.move_to_end(mark)
+            found = self._model.from_json(entry.data)
+            self._parsed.put(mark, found, len(entry.data))
         return found
 
     def forget(self, key: K, entry: Entry) -> None:
         """Of a version that nobody will ask for any more: its parsed form is worth more room than most."""
-        self._parsed.pop((key, entry.resource_version), None)
+        self._parsed.forget((self._mark, key, entry.resource_version))
 
-    def put(self, key: K, data: bytes, resource_version: str) -> Change[K] | None:
-        """None where this very version is known already.
+    def put(
+        self, key: K, data: bytes, resource_version: str, fields: Mapping[str, Any] | None = None
+    ) -> Change[K] | None:
+        """`fields`: the same as `data`, where it is there anyway. None where this very version is known already.
 
         An object that the model can't read is left out, and gone if it was there: whatever somebody has got into one
         object must not end a process that works for all tenants.
@@ -110,7 +152,8 @@ class Cache(Generic[T, K]):
                 return self.remove(key)
             # Interned: thousands of objects have the same values.
             indexed = tuple(tuple(map(sys.intern, function(obj))) for function in self._functions.values())
-            entry = Entry(data, resource_version, indexed)
+            glimpse = None if self._glimpse is None else self._glimpse(fields or orjson.loads(data))
+            entry = Entry(data, resource_version, indexed, glimpse)
         self._unindex(key, old)
         self._entries[key] = entry
         for buckets, values in zip(self._index.values(), entry.indexed, strict=False):
@@ -125,11 +168,26 @@ class Cache(Generic[T, K]):
         self._unindex(key, old)
         return Change(key, old, None)
 
-    def replace(self, objects: Mapping[K, tuple[bytes, str]]) -> list[Change[K]]:
-        """Makes this (data and resource version per key) the whole content. What is gone is told first."""
-        removed = [self.remove(key) for key in self._entries.keys() - objects.keys()]
-        changed = [self.put(key, data, version) for key, (data, version) in objects.items()]
-        return [change for change in (*removed, *changed) if change is not None]
+    def replace(self, objects: dict[K, tuple[bytes, str]]) -> Iterator[Change[K] | None]:
+        """Makes this (data and resource version per key) the whole content, an object at each step, so that whoever
+        goes through them may rest in between. What is gone is told first. Uses `objects` up."""
+        for key in self._entries.keys() - objects.keys():
+            yield self.remove(key)
+        for key in list(objects):
+            data, version = objects.pop(key)
+            yield self.put(key, data, version)
+
+    def as_new(self, concerned: Callable[[K], bool]) -> Iterator[Change[K]]:
+        """What is there, as if it had just come."""
+        for key in [key for key in self._entries if concerned(key)]:
+            entry = self._entries.get(key)
+            if entry is not None:
+                yield Change(key, None, entry)
+
+    def keep(self, accepted: Callable[[K], bool]) -> None:
+        """Drops all else."""
+        for key in [key for key in self._entries if not accepted(key)]:
+            self.remove(key)
 
     def _unindex(self, key: K, entry: Entry | None) -> None:
         if entry is None:

@@ -7,11 +7,13 @@
 No event is lost, since a watch resumes after the last revision that was applied; none is told twice, since a version
 that is known already is no change. What happened while a revision was too old to resume from shows as the difference
 between the cache and the new list.
+
+An informer may be for some keys only (`accepts`): what else comes is not kept. Which ones may change: `refocus`.
 """
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -30,9 +32,11 @@ from hypernetes.client.watching import BOOKMARK, RawEvent
 
 T = TypeVar("T", bound=Object)
 K = TypeVar("K", bound=Hashable)
+_Item = TypeVar("_Item")
 
 _BACKOFF = Backoff(first=0.2, longest=5.0)  # seconds
 _LONGEST_RETRY_AFTER = 60.0  # seconds; an informer comes back sooner than a server may ask it to
+_TURN = 64  # objects of a list that are taken in before others have a turn: some 20 ms
 _HEALTHY_AFTER = 5.0  # seconds: a watch that lasted as long ends a series of failures
 _log = structlog.get_logger(__name__)
 
@@ -46,14 +50,21 @@ class Following(Generic[T, K]):
 
     def __init__(
         self, client: Client, selection: Selection | AllMetadata, model: type[T],
-        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None,
+        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None, accepts: Callable[[K], bool] | None = None,
+        glimpse: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> None:  # fmt: skip
         self._client, self._selection = client, selection
-        self._cache: Cache[T, K] = Cache(model, indexes)
+        self._accepts = accepts or _everything
+        self._cache: Cache[T, K] = Cache(model, indexes, glimpse=glimpse)
         self._change_handlers: list[Callable[[K, T | None, T | None], None]] = []
         self._key_handlers: list[Callable[[K], None]] = []
         self._synced = asyncio.Event()
         self._revision = ""  # up to which every change is in the cache
+        self._stale = True  # a list is needed
+        self._asked, self._listed = 0, asyncio.Condition()  # how often a new list was wanted
+        self._answered = 0  # of these, how many a list has come after
+        self._again: Callable[[K], bool] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @abstractmethod
     def _key(self, fields: Mapping[str, Any]) -> K:
@@ -89,6 +100,10 @@ class Following(Generic[T, K]):
         """KeyError for an index the informer wasn't made with."""
         return self._cache.by_index(index, value)
 
+    def glimpses(self, index: str, value: str) -> list[Any]:
+        """As `by_index`, of an informer that was made with `glimpse`: what that keeps of each object."""
+        return self._cache.glimpses(index, value)
+
     def index_keys(self, index: str, value: str) -> list[K]:
         """As `by_index`, without parsing the objects."""
         return self._cache.index_keys(index, value)
@@ -110,6 +125,21 @@ class Following(Generic[T, K]):
         """Calls handler(key) for each change; the objects aren't parsed for it."""
         self._key_handlers.append(handler)
 
+    def narrow(self) -> None:
+        """Drops what is accepted no longer; handlers aren't told: it isn't gone, only somebody else's."""
+        self._cache.keep(self._accepts)
+
+    async def widen(self, again: Callable[[K], bool]) -> None:
+        """More is accepted than before: waits until it is in the cache, by a list that begins now, and handlers have
+        been told. They are told as new of those that are `again` new to them, too. `run` must be running."""
+        self._again = again
+        self._asked += 1
+        asked = self._asked
+        if self._following is not None:
+            self._following.cancel()
+        async with self._listed:
+            await self._listed.wait_for(lambda: self._answered >= asked)
+
     async def run(self) -> None:
         """Until cancelled. The server's absence, restart or refusal is waited out with back-off."""
         failures = 0
@@ -117,30 +147,69 @@ class Following(Generic[T, K]):
         while True:
             started = loop.time()
             try:
-                if not self._revision:
-                    await self._list()
-                await self._watch()
+                await self._follow()
                 failures = 0
             except (StatusError, TransportError) as error:
                 if is_reason(error, "Expired", "Gone") or (isinstance(error, StatusError) and error.code == 410):
-                    self._revision = ""
+                    self._stale = True
                 elif loop.time() - started >= _HEALTHY_AFTER:
                     failures = 0
                 _log.info("watch interrupted", path=self._selection.path(), error=str(error), failures=failures)
                 await asyncio.sleep(min(retry_after(error), _LONGEST_RETRY_AFTER) + _BACKOFF.delay(failures))
                 failures += 1
 
+    async def _follow(self) -> None:
+        """A list where one is needed, and a watch for as long as it lasts and no other list is asked for."""
+        self._following = asyncio.ensure_future(self._list_and_watch())
+        try:
+            await asyncio.wait({self._following})
+            if not (self._following.cancelled() and self._answered < self._asked):
+                self._following.result()
+        finally:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
+
+    async def _list_and_watch(self) -> None:
+        if self._stale or self._answered < self._asked:
+            await self._list()
+        await self._watch()
+
     async def _list(self) -> None:
-        listing = await self._client.list_raw(self._selection)
-        objects = {}
-        for item in listing.items:
-            whole = self._whole(item)
-            objects[self._key(whole)] = (orjson.dumps(whole), item["metadata"]["resourceVersion"])
-        changes = self._cache.replace(objects)
-        self._revision = listing.resource_version
-        for change in changes:
+        asked = self._asked
+        objects: dict[K, tuple[bytes, str]] = {}
+        revision = ""
+        async for page in self._client.pages(self._selection):
+            if page.first:
+                objects.clear()
+            revision = page.resource_version
+            for item in page.items:
+                whole = self._whole(item)
+                key = self._key(whole)
+                if self._accepts(key):
+                    objects[key] = orjson.dumps(whole), item["metadata"]["resourceVersion"]
+        first, changes = not self.synced, []
+        async for change in _in_turns(self._cache.replace(objects)):
+            if change is None:
+                continue
+            if first:
+                self._tell(change)  # while it is parsed; nobody works yet
+            else:
+                changes.append(change)
+        # Before the handlers, as with events: whoever waits for a revision looks again when told, and not later.
+        self._revision, self._stale = revision, False
+        async for change in _in_turns(changes):
             self._tell(change)
+        if (again := self._again) is not None:
+            known = {change.key for change in changes}
+            async for change in _in_turns(self._cache.as_new(lambda key: key not in known and again(key))):
+                self._tell(change)
         self._synced.set()
+        async with self._listed:
+            if asked == self._asked:
+                self._again = None
+            self._answered = asked
+            self._listed.notify_all()
 
     async def _watch(self) -> None:
         async for event in self._client.watch_raw(self._selection, self._revision):
@@ -149,10 +218,10 @@ class Following(Generic[T, K]):
     def _apply(self, event: RawEvent) -> None:
         if event.type != BOOKMARK:
             key = self._key(event.fields)
-            if event.type == "DELETED":
+            if event.type == "DELETED" or not self._accepts(key):
                 change = self._cache.remove(key)
             else:
-                change = self._cache.put(key, event.data, event.resource_version)
+                change = self._cache.put(key, event.data, event.resource_version, event.fields)
             # Before the handlers: they may ask how far the cache is.
             self._revision = event.resource_version
             if change is not None:
@@ -192,10 +261,12 @@ class Informer(Following[T, Key]):
         label_selector: str | None = None,
         field_selector: str | None = None,
         indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
+        accepts: Callable[[Key], bool] | None = None,
+        glimpse: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> None:
         self.resource = resource_of(model)
         selection = Selection(self.resource, tenant, namespace, label_selector, field_selector)
-        super().__init__(client, selection, model, indexes)
+        super().__init__(client, selection, model, indexes, accepts, glimpse)
         self._tenant = "" if tenant in (None, "*") else str(tenant)
 
     def _key(self, fields: Mapping[str, Any]) -> Key:
@@ -203,3 +274,15 @@ class Informer(Following[T, Key]):
 
     def _whole(self, item: dict[str, Any]) -> dict[str, Any]:
         return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, **item}
+
+
+def _everything(key: Any) -> bool:
+    return True
+
+
+async def _in_turns(items: Iterable[_Item]) -> AsyncIterator[_Item]:
+    """With turns for everybody else in between."""
+    for number, item in enumerate(items):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
+        yield item

@@ -3,13 +3,16 @@
 A holder renews every `retry_period`. If it couldn't for `renew_deadline`, it stops its work; others take the Lease only
 when it stood unchanged for `lease_duration`, which is longer, so that two never work at once. Others' clocks don't
 matter: how long a Lease stood unchanged is measured from when we saw it change.
+
+Renewals want a Client of their own: where they share one with the work, they wait for connections behind it. The holder
+writes at once, without reading first, so that a slow server is waited for once and not twice.
 """
 
 import asyncio
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +25,8 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.client.errors import REQUEST_ERRORS, TransportError, is_reason
 from hypernetes.client.rest import Client
 
+_AGAIN_SECONDS = 0.2  # after a refusal: the Lease is read, and written again if it is ours
+_STANDSTILL_SECONDS = 1.0  # that a timer comes too late, and worth a word
 _log = structlog.get_logger(__name__)
 
 
@@ -79,14 +84,35 @@ def next_lease(
 
 
 class LeaderElector:
+    """`labels` are those of a Lease that is made here. `removes`: nobody else is meant to hold the Lease, so a clean
+    end deletes it, and when somebody else deletes it, it is lost. `annotated` is called when other annotations are
+    seen."""
+
     def __init__(
         self, client: Client, name: str, *, identity: str | None = None, namespace: str = "kube-system",
-        tenant: str = SYSTEM_TENANT, timing: Timing | None = None,
+        tenant: str = SYSTEM_TENANT, timing: Timing | None = None, labels: Mapping[str, str] | None = None,
+        removes: bool = False, annotated: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._client, self._name, self._namespace, self._tenant = client, name, namespace, tenant
         self.identity = identity or f"{socket.gethostname()}_{uuid.uuid4()}"
         self._timing = timing or Timing()
+        self._labels, self._removes = dict(labels or {}), removes
+        self._annotations: dict[str, str] = {}
+        self._annotated = annotated
         self._seen: Observation | None = None
+        self._hurry = asyncio.Event()
+        self._outdated = False  # the last attempt failed since the Lease isn't what we took it for
+        self._trouble = ""  # why the Lease isn't renewed, if it isn't
+
+    @property
+    def lease(self) -> Lease | None:
+        """As last seen; None where there is none, or none was seen yet."""
+        return None if self._seen is None else self._seen.lease
+
+    def annotate(self, name: str, value: str) -> None:
+        """The Lease says so from its next renewal on, which comes at once. Only the holder writes it."""
+        self._annotations[name] = value
+        self._hurry.set()
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Waits for the Lease, then runs `work` for as long as it is held. Returns when `work` does.
@@ -108,7 +134,10 @@ class LeaderElector:
             await _stop(renewing)
             if held:
                 await self._release()
-        raise LeadershipLost(f"lease {self._name} not renewed within {self._timing.renew_deadline:g} s")
+        renewing.result()
+        raise LeadershipLost(
+            f"lease {self._name} not renewed within {self._timing.renew_deadline:g} s: {self._trouble}"
+        )
 
     async def _acquire(self) -> None:
         while True:
@@ -119,43 +148,76 @@ class LeaderElector:
     async def _renew(self) -> None:
         """Returns when the Lease is lost."""
         loop = asyncio.get_running_loop()
-        renewed = loop.time()
+        renewed, sure = loop.time(), True
         while True:
             deadline = renewed + self._timing.renew_deadline
-            await asyncio.sleep(min(self._timing.retry_period, deadline - loop.time()))
+            pause = _AGAIN_SECONDS if self._outdated else self._timing.retry_period
+            await self._rest(min(pause, deadline - loop.time()))
             started = loop.time()
             if started >= deadline:
                 return
             try:
                 # Counts from before the write: others measure from when it arrived.
                 async with asyncio.timeout_at(deadline):
-                    if await self._try():
-                        renewed = started
-                        continue
+                    held = await self._try(read=not sure, create=not self._removes)
             except TimeoutError:
+                self._trouble = f"no answer within {loop.time() - started:.1f} s"
                 return
-            if self._seen is not None and (self._seen.lease.spec.holder_identity or "") != self.identity:
+            if held:
+                renewed, sure, self._trouble = started, True, ""
+                continue
+            sure = False
+            if self._seen is None and self._removes:
+                self._trouble = "it was deleted"
+                return
+            holder = "" if self._seen is None else self._seen.lease.spec.holder_identity or ""
+            if holder != self.identity and self._seen is not None:
+                self._trouble = f"it is held by {holder or 'nobody'}"
                 return
 
-    async def _try(self) -> bool:
+    async def _rest(self, seconds: float) -> None:
+        """Less where there is something to tell."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            late = loop.time() - due
+            if late >= _STANDSTILL_SECONDS:
+                self._trouble = f"this process stood still for {late:.1f} s"
+                _log.warning("the process stood still", lease=self._name, seconds=round(late, 1))
+        self._hurry.clear()
+
+    async def _try(self, read: bool = True, create: bool = True) -> bool:
         """One attempt to hold the Lease; False where it is another's or the server didn't let us."""
         loop = asyncio.get_running_loop()
+        self._outdated = False
         try:
-            self._observe(await self._read(), loop.time())
+            if read:
+                self._observe(await self._read(), loop.time())
             stamp = times.format_micro_time(times.now())
             wanted = next_lease(
                 self._seen, self.identity, loop.time(), stamp, self._name, self._namespace, self._timing.lease_duration
             )
-            if wanted is None:
+            if wanted is None or (self._seen is None and not create):
                 return False
             write = self._client.create if self._seen is None else self._client.update
-            written = await write(wanted, tenant=self._tenant, timeout=self._timing.renew_deadline)
+            written = await write(self._told(wanted), tenant=self._tenant, timeout=self._timing.renew_deadline)
         except (StatusError, TransportError) as error:
-            if not is_reason(error, "Conflict", "AlreadyExists"):
+            self._trouble = str(error)
+            self._outdated = is_reason(error, "Conflict", "AlreadyExists", "NotFound")
+            if not self._outdated:
                 _log.warning("leader election failed", lease=self._name, error=str(error))
             return False
         self._observe(written, loop.time())
         return True
+
+    def _told(self, lease: Lease) -> Lease:
+        metadata = lease.metadata
+        labels, annotations = {**metadata.labels, **self._labels}, {**metadata.annotations, **self._annotations}
+        return lease.model_copy(
+            update={"metadata": metadata.model_copy(update={"labels": labels, "annotations": annotations})}
+        )
 
     async def _read(self) -> Lease | None:
         try:
@@ -168,6 +230,9 @@ class LeaderElector:
             raise
 
     def _observe(self, lease: Lease | None, now: float) -> None:
+        former = None if self._seen is None else self._seen.lease.metadata.annotations
+        if lease is not None and lease.metadata.annotations != (former or {}) and self._annotated is not None:
+            asyncio.get_running_loop().call_soon(self._annotated)
         if lease is None:
             self._seen = None
         elif self._seen is None or lease.spec != self._seen.lease.spec:
@@ -178,13 +243,18 @@ class LeaderElector:
     async def _release(self) -> None:
         if self._seen is None:
             return
-        spec = self._seen.lease.spec.model_copy(update={"holder_identity": "", "lease_duration_seconds": 1})
+        lease, seconds = self._seen.lease, self._timing.retry_period
         try:
-            await self._client.update(
-                self._seen.lease.model_copy(update={"spec": spec}),
-                tenant=self._tenant,
-                timeout=self._timing.retry_period,
-            )
+            if self._removes:
+                await self._client.delete(
+                    Lease, self._name, namespace=self._namespace, tenant=self._tenant, uid=lease.metadata.uid,
+                    timeout=seconds,
+                )  # fmt: skip
+            else:
+                spec = lease.spec.model_copy(update={"holder_identity": "", "lease_duration_seconds": 1})
+                await self._client.update(
+                    lease.model_copy(update={"spec": spec}), tenant=self._tenant, timeout=seconds
+                )  # fmt: skip
         except REQUEST_ERRORS as error:
             # It expires by itself; the next holder waits a little longer.
             _log.info("lease not released", lease=self._name, error=str(error))

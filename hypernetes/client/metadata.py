@@ -36,8 +36,11 @@ class Item(NamedTuple):
 class MetadataInformer(Following[PartialObject, Item]):
     """Labels and annotations are left out."""
 
-    def __init__(self, client: Client, indexes: Mapping[str, Callable[[Any], Iterable[str]]]) -> None:
-        super().__init__(client, AllMetadata(), PartialObject, indexes)
+    def __init__(
+        self, client: Client, indexes: Mapping[str, Callable[[Any], Iterable[str]]],
+        accepts: Callable[[Item], bool] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(client, AllMetadata(), PartialObject, indexes, accepts)
         self._kinds: dict[tuple[str, str], Resource] = {}
 
     def kind(self, api_version: str, kind: str) -> Resource | None:

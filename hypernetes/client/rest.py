@@ -48,6 +48,15 @@ class RawListing:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of a RawListing. `first`: what earlier pages said no longer counts; the list has begun anew."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which objects of a resource a list or watch is about."""
 
@@ -123,8 +132,20 @@ class Client:
         return Listing([model.from_dict(item) for item in raw.items], raw.resource_version)
 
     async def list_raw(self, selection: Selection | AllMetadata, *, timeout: float | None = None) -> RawListing:
-        params = {**selection.params(), "limit": str(_PAGE)}
         items: list[dict[str, Any]] = []
+        revision = ""
+        async for page in self.pages(selection, timeout=timeout):
+            if page.first:
+                items = []
+            items += page.items
+            revision = page.resource_version
+        return RawListing(items, revision)
+
+    async def pages(
+        self, selection: Selection | AllMetadata, *, timeout: float | None = None
+    ) -> AsyncIterator[Page]:  # fmt: skip
+        """A list piece by piece, for who wouldn't have all of it in memory at once; `timeout` is for each piece."""
+        params, first = {**selection.params(), "limit": str(_PAGE)}, True
         while True:
             try:
                 answer = await self._transport.send(
@@ -133,15 +154,15 @@ class Client:
             except Exception as error:
                 if "continue" in params and is_reason(error, "Expired", "Gone"):
                     # The first pages' revision is no longer kept: once more, all of it in one answer.
-                    params, items = selection.params(), []
+                    params, first = selection.params(), True
                     continue
                 raise
             page = orjson.loads(answer.body)
-            items += page["items"] or ()
             metadata = page["metadata"]
+            yield Page(page["items"] or [], metadata["resourceVersion"], first)
             if not metadata.get("continue"):
-                return RawListing(items, metadata["resourceVersion"])
-            params = {**params, "continue": metadata["continue"]}
+                return
+            params, first = {**params, "continue": metadata["continue"]}, False
 
     async def create(
         self, obj: T, *, tenant: str | None = None, namespace: str | None = None, timeout: float | None = None

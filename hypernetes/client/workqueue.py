@@ -12,7 +12,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -61,6 +61,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._resting: dict[K, asyncio.TimerHandle] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
+        self._watching: list[asyncio.Future[None]] = []  # who waits for the end of what is under way
         self.counts = Counts()
 
     def under_way(self) -> list[float]:
@@ -145,6 +146,17 @@ class WorkQueue(Generic[K]):
             self._resting[key] = asyncio.get_running_loop().call_later(rest, self._rested, key)
         elif key in self._dirty:
             self._enqueue(key)
+        watching, self._watching = self._watching, []
+        for each in watching:
+            if not each.done():
+                each.set_result(None)
+
+    async def wait_done(self, concerned: Callable[[K], bool]) -> None:
+        """Until no key is being worked on that is `concerned`."""
+        while any(concerned(key) for key in self._processing):
+            waiting = asyncio.get_running_loop().create_future()
+            self._watching.append(waiting)
+            await waiting
 
     def _rested(self, key: K) -> None:
         del self._resting[key]

@@ -37,6 +37,8 @@ only bridges the moment between a write and its return through the cache; after 
     clusterroleaggregation.py     ClusterRoles that are made up of others
     tokencleaner.py, csrcleaner.py    bootstrap tokens and signing requests that are over
     podgarbage.py                 pods that ended and that nobody cleans up
-    manager.py, main.py           runs them in the process that holds the Lease: those that selection.py chooses
+    manager.py, main.py           runs them for the tenants of this process: those that selection.py chooses
+    assignment.py, membership.py, shard.py    which tenants those are, of several processes
+    glimpses.py, memory.py        what is kept of each pod; the garbage collector
     observing.py                  health and metrics
 """

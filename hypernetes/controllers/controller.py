@@ -8,6 +8,7 @@ import structlog
 
 from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, WorkQueue, has_cause, is_reason
 from hypernetes.client.informer import Following
+from hypernetes.client.metadata import Item
 from hypernetes.controllers.informers import Informers
 
 # The cause by which the server refuses to create anything in a namespace that is being deleted.
@@ -32,6 +33,10 @@ def is_failure(error: BaseException) -> bool:
     return not any(has_cause(error, cause) for cause in _NO_FAILURES)
 
 
+def tenant_of_key(key: Key | Item) -> str:
+    return key.key.tenant if isinstance(key, Item) else key.tenant
+
+
 class Controller(ABC):
     """One kind of work. `reconcile` is never called twice at once for one key."""
 
@@ -41,6 +46,7 @@ class Controller(ABC):
     def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
         self.client, self.informers, self.recorder = client, informers, recorder
         self.queue: WorkQueue[Key] = WorkQueue(self.name)
+        self._parked: set[Key] = set()  # keys of tenants that will be ours in a moment
 
     @abstractmethod
     async def reconcile(self, key: Key) -> float | None:
@@ -66,10 +72,28 @@ class Controller(ABC):
         finally:
             self.queue.close()
 
+    def resharded(self) -> None:
+        """The shard has changed: what was kept for tenants that are ours now is done, others' is forgotten."""
+        parked, self._parked = self._parked, set()
+        for key in parked:
+            if self.informers.expects(tenant_of_key(key)):
+                self.queue.add(key)
+
+    async def drained(self) -> None:
+        """Until nothing is being done for tenants that are others'."""
+        await self.queue.wait_done(lambda key: not self.informers.acts_on(tenant_of_key(key)))
+
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             key = await self.queue.get()
+            tenant = tenant_of_key(key)
+            if not self.informers.acts_on(tenant):
+                if self.informers.expects(tenant):
+                    self._parked.add(key)
+                self.queue.forget(key)
+                self.queue.done(key)
+                continue
             began = loop.time()
             try:
                 await self._reconcile(key)

@@ -34,10 +34,12 @@ from hypernetes.api.object import Object, tenant_of
 from hypernetes.api.scheme import Resource
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.api.volumes import names
-from hypernetes.client import Client, Informer
+from hypernetes.client import Client, Informer, Key
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import MetadataInformer
 from hypernetes.controllers.addresses import SERVICE_NAME_LABEL
+from hypernetes.controllers.glimpses import PodGlimpse
+from hypernetes.controllers.shard import Shard
 
 BOOTSTRAP_TOKEN = "bootstrap.kubernetes.io/token"  # a type of Secrets
 
@@ -165,27 +167,56 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     VolumeSnapshotContent: {},
 }  # fmt: skip
 
+_GLIMPSES: dict[type[Object], Callable[[Mapping[str, Any]], Any]] = {Pod: PodGlimpse}
+
 
 class Informers:
-    """Made by `of` and `metadata` while controllers are constructed, then run together."""
+    """Made by `of` and `metadata` while controllers are constructed, then run together.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    They keep what the shard of this process needs. Controllers that work on the cluster as a whole get theirs from
+    `elected`: what those ask for is kept of all tenants, in the process that is elected.
+    """
+
+    def __init__(self, client: Client, shard: Shard | None = None) -> None:
+        self._client, self.shard = client, shard or Shard.of_everything()
         self._informers: dict[Resource, Informer[Any]] = {}
         self._metadata: MetadataInformer | None = None
         self._bootstrap_tokens: Informer[Secret] | None = None
+        self._of_all_tenants: set[Resource] = set()
+
+    @property
+    def elected(self) -> "Informers":
+        return _Elected(self)
+
+    def acts_on(self, tenant: str) -> bool:
+        """Whether a controller with these informers works for a tenant now."""
+        return self.shard.acts_on(tenant)
+
+    def expects(self, tenant: str) -> bool:
+        """Whether it does, or soon will."""
+        return self.shard.expects(tenant)
 
     def of(self, model: type[T]) -> Informer[T]:
         resource = scheme.by_kind(model.API_VERSION, model.KIND)
         if resource not in self._informers:
             indexes = {**_COMMON, **_MODELS[model]}
-            self._informers[resource] = Informer(self._client, model, indexes=indexes)
+
+            def accepts(key: Key) -> bool:
+                if self.shard.elected and resource in self._of_all_tenants:
+                    return True
+                return self.shard.accepts(key.tenant, key.namespace)
+
+            self._informers[resource] = Informer(
+                self._client, model, indexes=indexes, accepts=accepts, glimpse=_GLIMPSES.get(model)
+            )
         return self._informers[resource]
 
     def metadata(self) -> MetadataInformer:
         """Of all objects of all kinds."""
         if self._metadata is None:
-            self._metadata = MetadataInformer(self._client, _COMMON)
+            self._metadata = MetadataInformer(
+                self._client, _COMMON, lambda item: self.shard.accepts(item.key.tenant, item.key.namespace)
+            )
         return self._metadata
 
     def bootstrap_tokens(self) -> Informer[Secret]:
@@ -201,8 +232,59 @@ class Informers:
         single = (self._metadata, self._bootstrap_tokens)
         return [*self._informers.values(), *(each for each in single if each is not None)]
 
+    def narrow(self) -> None:
+        """Drops what the shard needs no longer."""
+        for informer in self.used():
+            informer.narrow()
+
+    async def widen(self, *, tenants: bool, elected: bool) -> None:
+        """Until all that the shard needs is there, read from now on, and controllers have been told what is new to
+        them: the tenants that are given to it, and what the elected process has of all tenants."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers.values():
+                of_all = elected and informer.resource in self._of_all_tenants
+                if tenants or of_all:
+                    group.create_task(informer.widen(_everything if of_all else self._is_given))
+            if self._metadata is not None and tenants:
+                group.create_task(self._metadata.widen(lambda item: self._is_given(item.key)))
+
+    def _is_given(self, key: Key) -> bool:
+        """Objects that this process had anyway, and whose tenant it hasn't worked for so far."""
+        return not self.shard.acts_on(key.tenant)
+
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.used():
                 group.create_task(informer.run())
+
+
+class _Elected(Informers):
+    """The same informers, as those see them that work on the cluster as a whole."""
+
+    def __init__(self, base: Informers) -> None:
+        self._base, self.shard = base, base.shard
+
+    def acts_on(self, tenant: str) -> bool:
+        return self.shard.elected_open
+
+    def expects(self, tenant: str) -> bool:
+        return self.shard.elected
+
+    def of(self, model: type[T]) -> Informer[T]:
+        informer = self._base.of(model)
+        self._base._of_all_tenants.add(informer.resource)
+        return informer
+
+    def bootstrap_tokens(self) -> Informer[Secret]:
+        return self._base.bootstrap_tokens()
+
+    def metadata(self) -> MetadataInformer:
+        raise NotImplementedError("all metadata of all tenants are too much for one process")
+
+    def used(self) -> list[Following[Any, Any]]:
+        return self._base.used()
+
+
+def _everything(key: Key) -> bool:
+    return True

@@ -14,7 +14,8 @@ from cryptography import x509
 from hypernetes.api.tenancy import TenantSAN
 from hypernetes.client import Client, ClientConfig, LeadershipLost
 from hypernetes.client.kubeconfig import KubeconfigError
-from hypernetes.controllers import manager
+from hypernetes.client.leaderelection import Timing
+from hypernetes.controllers import manager, memory
 from hypernetes.controllers.manager import Settings
 from hypernetes.controllers.nodelifecycle import NodeTiming
 from hypernetes.controllers.observing import Observed, serving
@@ -69,6 +70,19 @@ _log = structlog.get_logger(__name__)
     help="A zone of more nodes is large.",
 )
 @click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
+@click.option(
+    "--active",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes that share the tenants between them, at most; further ones stand by. All by default.",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.FloatRange(min=3),
+    default=15.0,
+    show_default=True,
+    help="Until a process that ended without a word is replaced.",
+)
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Where health and metrics are told.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="For /healthz and /metrics; 0 for none.")
 @click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
@@ -76,10 +90,11 @@ def main(
     kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
     project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, node_eviction_rate: float,
     secondary_node_eviction_rate: float, unhealthy_zone_threshold: float, large_cluster_size_threshold: int,
-    controllers: str, bind: str, port: int, log_level: str,
+    controllers: str, active: int | None, lease_seconds: float, bind: str, port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
+    memory.tune()
     try:
         rates = Rates(
             node_eviction_rate, secondary_node_eviction_rate, large_cluster_size_threshold, unhealthy_zone_threshold
@@ -87,7 +102,7 @@ def main(
         settings = Settings(
             NodeTiming(grace=node_grace_seconds, rates=rates), eviction_seconds, controllers=controllers,
             projects=_identity_provider(identity_provider) if identity_provider else None,
-            project_grace=project_grace_seconds,
+            project_grace=project_grace_seconds, election=_timing(lease_seconds), active=active,
         )  # fmt: skip
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
@@ -110,12 +125,13 @@ async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Sett
     observed = Observed()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(config))
+        elections = await stack.enter_async_context(Client(config))
         if settings.projects is not None:
             stack.push_async_callback(settings.projects.close)
             await settings.projects.open()
         if port:
             await stack.enter_async_context(serving(observed, bind, port))
-        working = asyncio.ensure_future(manager.run(client, provider, settings, observed))
+        working = asyncio.ensure_future(manager.run(client, elections, provider, settings, observed))
         stopping = asyncio.ensure_future(stopped.wait())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -130,6 +146,11 @@ async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Sett
         finally:
             await provider.close(remove=False)
     return 0
+
+
+def _timing(lease_seconds: float) -> Timing:
+    """In upstream's proportions."""
+    return Timing(lease_seconds, lease_seconds * 2 / 3, lease_seconds * 2 / 15)
 
 
 def _provider(name: str, config: ClientConfig, state_dir: Path) -> NetworkProvider:

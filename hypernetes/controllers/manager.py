@@ -1,11 +1,12 @@
-"""Runs all controllers in one process, while it holds the Lease."""
+"""Runs all controllers in one process, for the tenants that are this process's."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hypernetes.client import Client, EventRecorder, LeaderElector
+from hypernetes.client import Client, EventRecorder
+from hypernetes.client.leaderelection import Timing
 from hypernetes.controllers import selection
 from hypernetes.controllers.autoscaling import HorizontalPodAutoscalers
 from hypernetes.controllers.clusterroleaggregation import ClusterRoleAggregation
@@ -22,6 +23,7 @@ from hypernetes.controllers.evictions import Evictions
 from hypernetes.controllers.garbagecollector import GarbageCollector
 from hypernetes.controllers.informers import Informers
 from hypernetes.controllers.jobs import Jobs
+from hypernetes.controllers.membership import Membership, new_identity
 from hypernetes.controllers.namespaces import Namespaces
 from hypernetes.controllers.networks import Networks
 from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
@@ -34,6 +36,7 @@ from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.resourcequotas import ResourceQuotas
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
 from hypernetes.controllers.servicecidrs import ServiceCIDRs
+from hypernetes.controllers.shard import Shard
 from hypernetes.controllers.statefulsets import StatefulSets
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.taints import DEFAULT_TOLERATION
@@ -67,12 +70,15 @@ class Settings:
     projects: IdentityProvider | None = None  # whose projects are tenants, opened
     project_grace: float = DEFAULT_GRACE_SECONDS
     volumes: tuple[VolumeProvider, ...] = ()  # the drivers that claims may ask for
+    election: Timing = field(default_factory=Timing)
+    active: int | None = None  # processes that share the tenants between them, at most; None: all that there are
 
 
 def controllers(
     client: Client, informers: Informers, recorder: EventRecorder, provider: NetworkProvider, settings: Settings
 ) -> list[Controller]:
     shared = (client, informers, recorder)
+    elected = (client, informers.elected, recorder)  # those that work on the cluster as a whole
     return [
         Deployments(*shared),
         ReplicaSets(*shared),
@@ -95,15 +101,15 @@ def controllers(
         ServiceAccounts(*shared),
         ClusterRoleAggregation(*shared),
         GarbageCollector(*shared),
-        NodeLifecycle(*shared, settings.node),
-        Evictions(*shared, settings.default_toleration),
+        NodeLifecycle(*elected, settings.node),
+        Evictions(*elected, settings.default_toleration),
         Networks(*shared, provider),
         Ports(*shared, settings.port_grace),
         PodGarbage(*shared),
         *_of_volumes(Providers(settings.volumes), *shared),
-        TokenCleaner(*shared),
+        TokenCleaner(*elected),
         CSRCleaner(*shared),
-        *_following(settings, *shared),
+        *_following(settings, *elected),
     ]
 
 
@@ -123,29 +129,66 @@ def _following(
         yield Projects(client, informers, recorder, settings.projects, timedelta(seconds=settings.project_grace))
 
 
-async def run_controllers(
-    client: Client, provider: NetworkProvider, settings: Settings, observed: Observed | None = None
-) -> None:
-    """Until cancelled. Everything is made anew: a process that leads again starts from fresh caches."""
-    informers, recorder = Informers(client), EventRecorder(client, COMPONENT)
-    known = controllers(client, informers, recorder, provider, settings)
-    selected = selection.select([each.name for each in known], settings.controllers)
-    running = [each for each in known if each.name in selected]
-    observed = observed or Observed()
-    observed.controllers = running
-    try:
+class Controllers:
+    """The controllers of one process. They begin with the first `widen`: who only stands by keeps nothing."""
+
+    def __init__(self, client: Client, provider: NetworkProvider, settings: Settings, observed: Observed, name: str):
+        """Raises ValueError for a selection of controllers that names one that isn't there."""
+        self._shard, self._observed = Shard(name), observed
+        self._informers, self._recorder = Informers(client, self._shard), EventRecorder(client, COMPONENT)
+        known = controllers(client, self._informers, self._recorder, provider, settings)
+        selected = selection.select([each.name for each in known], settings.controllers)
+        self._running = [each for each in known if each.name in selected]
+        self._started = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._started.wait()
+        self._observed.controllers = self._running
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._recorder.run())
+                group.create_task(self._informers.run())
+                for controller in self._running:
+                    group.create_task(controller.run())
+        finally:
+            self._observed.controllers = ()
+
+    async def narrow(self, members: tuple[str, ...]) -> bool:
+        gains = self._shard.narrow(members)
         async with asyncio.TaskGroup() as group:
-            group.create_task(recorder.run())
-            group.create_task(informers.run())
-            for controller in running:
-                group.create_task(controller.run())
-    finally:
-        observed.controllers = ()
+            for controller in self._running:
+                group.create_task(controller.drained())
+        self._informers.narrow()
+        self._resharded()
+        return gains
+
+    async def widen(self, *, tenants: bool, elected: bool) -> None:
+        self._shard.elected = self._shard.elected or elected
+        if self._started.is_set():
+            await self._informers.widen(tenants=tenants, elected=elected)
+        else:
+            self._started.set()
+            for informer in self._informers.used():
+                await informer.wait_synced()
+        if tenants:
+            self._shard.open()
+        self._shard.elected_open = self._shard.elected
+        self._resharded()
+
+    def _resharded(self) -> None:
+        for controller in self._running:
+            controller.resharded()
 
 
-async def run(client: Client, provider: NetworkProvider, settings: Settings, observed: Observed) -> None:
-    """Waits for the Lease, then works. Raises LeadershipLost, upon which the process should start again, and ValueError
-    for a selection of controllers that names one that isn't there."""
-    known = controllers(client, Informers(client), EventRecorder(client, COMPONENT), provider, settings)
-    selection.select([each.name for each in known], settings.controllers)  # told now, and not once it leads
-    await LeaderElector(client, COMPONENT).run(lambda: run_controllers(client, provider, settings, observed))
+async def run(
+    client: Client, elections: Client, provider: NetworkProvider, settings: Settings, observed: Observed
+) -> None:
+    """Until cancelled. `elections` is a client of its own, so that the renewal of Leases never waits for connections
+    behind the work. Raises LeadershipLost, upon which the process should start again, and ValueError for a selection
+    of controllers that names one that isn't there."""
+    name = new_identity()
+    work = Controllers(client, provider, settings, observed, name)
+    membership = Membership(elections, COMPONENT, work, identity=name, timing=settings.election, active=settings.active)
+    observed.membership = membership
+    await membership.run()

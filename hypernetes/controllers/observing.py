@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from hypernetes.client.workqueue import DURATIONS, Durations, WorkQueue
 from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.membership import Membership
 
 # A reconcile makes some requests, each with a deadline; one that takes this long hangs.
 HANGING_SECONDS = 600.0
@@ -26,10 +27,11 @@ _LABELS = ["name"]
 
 
 class Observed:
-    """The controllers of this process: none while another one leads."""
+    """The controllers of this process: none while it stands by."""
 
     def __init__(self) -> None:
         self.controllers: Sequence[Controller] = ()
+        self.membership: Membership | None = None
 
     def healthy(self) -> dict[str, bool]:
         """Whether each controller gets on with its work."""
@@ -40,7 +42,10 @@ class Observed:
 
 def application(observed: Observed) -> web.Application:
     async def health(request: web.Request) -> web.Response:
-        found = {"leader-election" if observed.controllers else "standby": True, **observed.healthy()}
+        membership = observed.membership
+        leads = membership is not None and membership.leads
+        role = "standby" if not observed.controllers else "leader" if leads else "member"
+        found = {role: True, **observed.healthy()}
         well = all(found.values())
         if well and "verbose" not in request.query:
             return web.Response(text="ok")
@@ -51,6 +56,8 @@ def application(observed: Observed) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        if observed.membership is not None:
+            registry.register(_Shares(observed.membership))
         registry.register(_Queues([each.queue for each in observed.controllers]))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
@@ -72,6 +79,21 @@ async def serving(observed: Observed, host: str, port: int) -> AsyncIterator[int
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+class _Shares(Collector):
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+
+    def collect(self) -> Iterator[Metric]:
+        membership, assignment = self._membership, self._membership.assignment
+        for name, text, value in (
+            ("leader", "Whether this process leads.", float(membership.leads)),
+            ("members", "Processes that have a Lease.", float(membership.members)),
+            ("active_members", "Those that have tenants.", float(len(assignment.members) if assignment else 0)),
+            ("assignment_generation", "Of the confirmed one.", float(assignment.generation if assignment else 0)),
+        ):
+            yield GaugeMetricFamily(f"hypernetes_controllers_{name}", text, value=value)
 
 
 class _Queues(Collector):

@@ -34,6 +34,12 @@ def pods_of(informer: Informer[Pod], owner: Any) -> list[Pod]:
     return [pod for pod in found if pod.metadata.namespace == owner.metadata.namespace]
 
 
+def glimpses_of(informer: Informer[Pod], owner: Any) -> list[Any]:
+    """The same as glimpses: for owners of thousands."""
+    found = informer.glimpses("controller", uid_index(tenant_of(owner), owner.metadata.uid))
+    return [pod for pod in found if pod.metadata.namespace == owner.metadata.namespace]
+
+
 class PodController(Controller, Generic[T]):
     """A controller of one kind of owner. Its keys are those of the owners; their pods' events lead to them."""
 
@@ -65,14 +71,21 @@ class PodController(Controller, Generic[T]):
                 if owner is not None and self.selects(owner)(new.metadata.labels):
                     self.queue.add(candidate)
 
-    def may_adopt(self, owner: Any, pod: Pod) -> bool:
+    def may_adopt(self, owner: Any, pod: Any) -> bool:
         """Whether a pod without a controller that its selector fits may become the owner's."""
         return True
 
-    async def claim(self, key: Key, owner: Any) -> list[Pod]:
+    def known_pods(self, owner: Any) -> list[Any]:
+        """What the cache has of its pods: those themselves, or as much of each as the controller needs."""
+        return pods_of(self.pods, owner)
+
+    def orphans(self, key: Key) -> list[Any]:
+        return self.pods.by_index("orphan", namespace_index(key.tenant, key.namespace))
+
+    async def claim(self, key: Key, owner: Any) -> list[Any]:
         """The owner's pods, with those it adopts now and without those it releases."""
-        orphans = self.pods.by_index("orphan", namespace_index(key.tenant, key.namespace))
-        candidates = [*pods_of(self.pods, owner), *(pod for pod in orphans if self.may_adopt(owner, pod))]
+        orphans = [pod for pod in self.orphans(key) if self.may_adopt(owner, pod)]
+        candidates = [*self.known_pods(owner), *orphans]
         claimed = ownership.claim(owner, self.selects(owner), candidates)
         if claimed.adopt and await self._still_there(key, owner):
             for pod in claimed.adopt:
@@ -97,7 +110,7 @@ class PodController(Controller, Generic[T]):
             raise
         return live.metadata.uid == owner.metadata.uid and live.metadata.deletion_timestamp is None
 
-    async def change_pods(self, key: Key, owner: Any, delete: Sequence[Pod], create: Sequence[Pod]) -> Exception | None:
+    async def change_pods(self, key: Key, owner: Any, delete: Sequence[Any], create: Sequence[Pod]) -> Exception | None:
         """Deletions, then creations, in batches that double while all goes well. Gives the first failure, after which
         nothing more was begun."""
         writes: list[Write] = [*map(Delete, delete), *map(Create, create)]

@@ -7,23 +7,25 @@ from typing import Any
 
 from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Pod, PodCondition
+from hypernetes.controllers.annotations import DELETION_COST_ANNOTATION
+from hypernetes.controllers.glimpses import Condition, PodGlimpse
 
-DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
+AnyPod = Pod | PodGlimpse
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
-def is_finished(pod: Pod) -> bool:
+def is_finished(pod: AnyPod) -> bool:
     """Its containers have ended for good."""
     return pod.status.phase in _FINISHED
 
 
-def is_active(pod: Pod) -> bool:
+def is_active(pod: AnyPod) -> bool:
     """Counts as a replica: neither finished nor on its way out."""
     return not is_finished(pod) and pod.metadata.deletion_timestamp is None
 
 
-def condition(pod: Pod, type: str) -> PodCondition | None:
+def condition(pod: AnyPod, type: str) -> PodCondition | Condition | None:
     for entry in pod.status.conditions:  # asked for each pod again and again: a generator costs twice as much
         if entry.type == type:
             return entry
@@ -36,12 +38,12 @@ def with_condition(pod: Pod, told: PodCondition) -> Pod:
     return pod.model_copy(update={"status": pod.status.model_copy(update={"conditions": conditions})})
 
 
-def is_ready(pod: Pod) -> bool:
+def is_ready(pod: AnyPod) -> bool:
     ready = condition(pod, "Ready")
     return ready is not None and ready.status == "True"
 
 
-def available_in(pod: Pod, min_ready_seconds: int, now: datetime) -> float | None:
+def available_in(pod: AnyPod, min_ready_seconds: int, now: datetime) -> float | None:
     """Seconds until the pod is available: 0 if it is, None while it isn't even ready."""
     ready = condition(pod, "Ready")
     if ready is None or ready.status != "True":
@@ -54,7 +56,7 @@ def available_in(pod: Pod, min_ready_seconds: int, now: datetime) -> float | Non
     return max(0.0, (since + timedelta(seconds=min_ready_seconds) - now).total_seconds())
 
 
-def deletion_order(pod: Pod, neighbours: Mapping[str, int], now: datetime) -> tuple[Any, ...]:
+def deletion_order(pod: AnyPod, neighbours: Mapping[str, int], now: datetime) -> tuple[Any, ...]:
     """A sort key: what does least harm when deleted comes first, as upstream ranks them.
 
     Not yet on a node before those that are; Pending, Unknown, Running; not ready; cheap by its annotation; with many of
@@ -78,7 +80,7 @@ def deletion_order(pod: Pod, neighbours: Mapping[str, int], now: datetime) -> tu
     )
 
 
-def _deletion_cost(pod: Pod) -> int:
+def _deletion_cost(pod: AnyPod) -> int:
     try:
         return int(pod.metadata.annotations.get(DELETION_COST_ANNOTATION, "0"))
     except ValueError:

@@ -118,6 +118,9 @@ class Projects(Controller):
         """Until cancelled."""
         pause = _POLL_SECONDS
         while True:
+            if not self.informers.acts_on(SYSTEM_TENANT):
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
             try:
                 listed = {each.id: each for each in await self._provider.tenants()}
             except ProviderUnavailable as error:

@@ -17,7 +17,9 @@ from hypernetes.api.object import Object
 from hypernetes.api.selectors import Selector
 from hypernetes.client import Key
 from hypernetes.controllers import ownership, pods
-from hypernetes.controllers.podcontroller import PodController
+from hypernetes.controllers.informers import namespace_index
+from hypernetes.controllers.podcontroller import PodController, glimpses_of
+from hypernetes.controllers.pods import AnyPod
 
 T = TypeVar("T", bound=Object)
 
@@ -48,10 +50,10 @@ class ReplicaCounts:
 @dataclass(slots=True)
 class Plan:
     create: int = 0
-    delete: list[Pod] = field(default_factory=list)
+    delete: list[AnyPod] = field(default_factory=list)
 
 
-def plan(spec: ReplicaSpec, owned: Sequence[Pod], related: Sequence[Pod], now: datetime) -> Plan:
+def plan(spec: ReplicaSpec, owned: Sequence[AnyPod], related: Sequence[AnyPod], now: datetime) -> Plan:
     """How many pods to create, or which to delete. `related`: all active pods of the same application, by which it is
     told where many of them share a node."""
     active = [pod for pod in owned if pods.is_active(pod)]
@@ -63,7 +65,7 @@ def plan(spec: ReplicaSpec, owned: Sequence[Pod], related: Sequence[Pod], now: d
     return Plan(delete=ranked[: min(-missing, _BURST)])
 
 
-def count(spec: ReplicaSpec, owned: Sequence[Pod], now: datetime) -> ReplicaCounts:
+def count(spec: ReplicaSpec, owned: Sequence[AnyPod], now: datetime) -> ReplicaCounts:
     active = [pod for pod in owned if pods.is_active(pod)]
     wanted = spec.template.metadata.labels.items()
     return ReplicaCounts(
@@ -75,7 +77,7 @@ def count(spec: ReplicaSpec, owned: Sequence[Pod], now: datetime) -> ReplicaCoun
     )
 
 
-def next_available(spec: ReplicaSpec, owned: Sequence[Pod], now: datetime) -> float | None:
+def next_available(spec: ReplicaSpec, owned: Sequence[AnyPod], now: datetime) -> float | None:
     """Seconds until a ready pod becomes available, which no event will tell."""
     waits = [pods.available_in(pod, spec.min_ready_seconds, now) for pod in owned if pods.is_active(pod)]
     return min((wait for wait in waits if wait), default=None)
@@ -106,7 +108,13 @@ class ReplicaController(PodController[T]):
     def with_status(self, owner: Any, counts: ReplicaCounts, failure: str | None) -> T:
         """The owner with this status; `failure` is why pods couldn't be created or deleted."""
 
-    def related_pods(self, owner: Any, owned: Sequence[Pod]) -> Sequence[Pod]:
+    def known_pods(self, owner: Any) -> list[Any]:
+        return glimpses_of(self.pods, owner)
+
+    def orphans(self, key: Key) -> list[Any]:
+        return self.pods.glimpses("orphan", namespace_index(key.tenant, key.namespace))
+
+    def related_pods(self, owner: Any, owned: Sequence[AnyPod]) -> Sequence[AnyPod]:
         return owned
 
     def selects(self, owner: Any) -> Selector:

@@ -5,11 +5,11 @@ from typing import Any
 
 from hypernetes.api import selectors, times
 from hypernetes.api.models.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
-from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.object import tenant_of
 from hypernetes.controllers import ownership
 from hypernetes.controllers.informers import uid_index
-from hypernetes.controllers.podcontroller import pods_of
+from hypernetes.controllers.podcontroller import glimpses_of
+from hypernetes.controllers.pods import AnyPod
 from hypernetes.controllers.replicas import ReplicaController, ReplicaCounts, ReplicaSpec
 
 
@@ -29,13 +29,13 @@ class ReplicaSets(ReplicaController[ReplicaSet]):
     def with_status(self, owner: Any, counts: ReplicaCounts, failure: str | None) -> ReplicaSet:
         return with_status(owner, counts, failure)
 
-    def related_pods(self, owner: Any, owned: Sequence[Pod]) -> Sequence[Pod]:
+    def related_pods(self, owner: Any, owned: Sequence[AnyPod]) -> Sequence[AnyPod]:
         """A Deployment's ReplicaSets are one application: all their pods count as neighbours."""
         parent = ownership.controller_of(owner)
         if parent is None:
             return owned
         siblings = self.owners.by_index("controller", uid_index(tenant_of(owner), parent.uid))
-        return [pod for sibling in siblings for pod in pods_of(self.pods, sibling)]
+        return [pod for sibling in siblings for pod in glimpses_of(self.pods, sibling)]
 
 
 def with_status(owner: ReplicaSet, counts: ReplicaCounts, failure: str | None) -> ReplicaSet:

@@ -59,7 +59,9 @@ def size(replica_set: ReplicaSet) -> int:
 
 def initial_size(deployment: Deployment, old: Sequence[ReplicaSet]) -> int:
     """Of a new ReplicaSet that doesn't exist yet."""
-    return _grown(deployment, 0, sum(map(size, old)))
+    if is_rolling(deployment) and not all(map(_is_known, old)):
+        return 0
+    return _grown(deployment, 0, sum(map(pods_left, old)))
 
 
 def _grown(deployment: Deployment, new_size: int, total: int) -> int:
@@ -88,7 +90,23 @@ def _step_new(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]
     wished, current = desired(deployment), size(new)
     if current >= wished:
         return wished
-    return _grown(deployment, current, current + sum(map(size, old)))
+    if not all(map(_is_known, [*old, new])):
+        return current
+    return _grown(deployment, current, sum(map(pods_left, [*old, new])))
+
+
+def _is_known(replica_set: ReplicaSet) -> bool:
+    """Whether its status is about the size it has now."""
+    return (replica_set.status.observed_generation or 0) >= (replica_set.metadata.generation or 0)
+
+
+def pods_left(replica_set: ReplicaSet) -> int:
+    """How many active pods it may have: those that it is to delete are there until its status says otherwise.
+
+    Upstream goes by the sizes alone, so that there are more pods than maxSurge allows until the old ReplicaSet's
+    controller has come round.
+    """
+    return max(size(replica_set), replica_set.status.replicas or 0)
 
 
 def _step_old(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) -> Sizes:
@@ -170,7 +188,8 @@ def _share(deployment: Deployment, entry: ReplicaSet) -> int:
 
 
 def _available(replica_set: ReplicaSet) -> int:
-    return replica_set.status.available_replicas or 0
+    """Those that stay: a status counts pods that went as it was written, which upstream takes for available ones."""
+    return min(replica_set.status.available_replicas or 0, size(replica_set))
 
 
 def _annotated(replica_set: ReplicaSet, name: str) -> int | None:

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from hypernetes.api import times
@@ -38,21 +38,25 @@ class ControlPlane:
         credentials.ensure(self.layout, cluster, [], times.now())
 
     async def start(self, name: str, *options: str) -> None:
-        """`name` is apiserver or controllers."""
+        """`name` is apiserver, scheduler or controllers; of several, `controllers-…`."""
+        component = name.partition("-")[0]
         if name == "apiserver":
             arguments = ["--dir", str(self.layout.root), "--port", str(self.port)]
         else:
-            arguments = ["--kubeconfig", str(self.layout.kubeconfig(name))]
+            arguments = ["--kubeconfig", str(self.layout.kubeconfig(component))]
         log = os.open(self.layout.log(name), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         try:
             self._processes[name] = await asyncio.create_subprocess_exec(
-                _BIN / f"hn-{name}", *arguments, *options, stdout=log, stderr=log
+                _BIN / f"hn-{component}", *arguments, *options, stdout=log, stderr=log
             )
         finally:
             os.close(log)
 
     def pid(self, name: str) -> int:
         return self._processes[name].pid
+
+    def has_ended(self, name: str) -> bool:
+        return self._processes[name].returncode is not None
 
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         process = self._processes.pop(name)
@@ -96,6 +100,13 @@ class ControlPlane:
 
 
 @asynccontextmanager
+async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
+    """What `running` starts as hn-controllers; tests may want it otherwise."""
+    await plane.start("controllers")
+    yield
+
+
+@asynccontextmanager
 async def running(
     directory: Path, *names: str, tenant: str | None = None, options: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[ControlPlane, Client]]:
@@ -111,8 +122,12 @@ async def running(
             await plane.wait_ready(client)
             if tenant is not None:
                 await tenants.create(client, plane.layout, tenant, None)
-            for name in names:
-                await plane.start(name)
-            yield plane, client
+            async with AsyncExitStack() as stack:
+                for name in names:
+                    if name == "controllers":
+                        await stack.enter_async_context(controllers(plane))
+                    else:
+                        await plane.start(name)
+                yield plane, client
     finally:
         await plane.stop_all()

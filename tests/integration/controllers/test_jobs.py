@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hypernetes.api.models.batch_v1 import Job
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import Client
@@ -32,6 +34,7 @@ def ended(found: Job) -> bool:
     return any(entry.type in ("Complete", "Failed") and entry.status == "True" for entry in found.status.conditions)
 
 
+@pytest.mark.killed
 async def test_jobs_of_every_form_come_to_their_end(tmp_path: Path) -> None:
     async with hollow_cluster(tmp_path) as (plane, client):
         fail_index = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [3]}}

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hypernetes.client import Client
 from tests.integration.control_plane import ControlPlane, running
 from tests.integration.hollow_kubelet import HollowKubelet
@@ -47,6 +49,7 @@ class Cluster:
         return sorted(pod["spec"]["containers"][0]["image"] for pod in await self.get("pods"))
 
 
+@pytest.mark.killed
 async def test_a_deployment_is_created_scaled_rolled_out_and_undone(tmp_path: Path) -> None:
     async with cluster(tmp_path) as it:
         await it.kubectl("create", "deployment", "web", "--image=web:1", "--replicas=3")
@@ -128,6 +131,7 @@ async def test_a_networks_life(tmp_path: Path) -> None:
         await it.until("networks", lambda found: len(found) == 1)
 
 
+@pytest.mark.kills
 async def test_killed_again_and_again_the_controllers_bring_a_rollout_to_its_end(tmp_path: Path) -> None:
     async with cluster(tmp_path) as it:
         await it.kubectl("create", "deployment", "web", "--image=web:1", "--replicas=6")

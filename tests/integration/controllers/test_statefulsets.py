@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.integration.controllers.hollow_cluster import TENANT, hollow_cluster
 
 SET = {
@@ -21,6 +23,7 @@ SET = {
 }  # fmt: skip
 
 
+@pytest.mark.killed
 async def test_a_set_is_rolled_out_undone_and_scaled(tmp_path: Path) -> None:
     async with hollow_cluster(tmp_path) as (plane, _):
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from hypernetes.api.scheme import Resource
-from hypernetes.client.rest import RawListing, Selection
+from hypernetes.client.rest import Page, RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
 
 
@@ -48,6 +48,10 @@ class FakeApi:
             raise answer
         version, items = answer
         return RawListing(items, str(version))
+
+    async def pages(self, selection: Selection, *, timeout: float | None = None) -> AsyncIterator[Page]:
+        listing = await self.list_raw(selection)
+        yield Page(listing.items, listing.resource_version, first=True)
 
     async def watch_raw(self, selection: Selection, resource_version: str) -> AsyncIterator[RawEvent]:
         self.watched_from.append(resource_version)

@@ -153,3 +153,68 @@ async def test_an_object_that_cannot_be_read_is_left_out_and_the_rest_goes_on(in
         if indexes:
             assert story.informer.keys() == [B]
             assert [obj.metadata.name for obj in story.informer.by_index("name", "b")] == ["b"]
+
+
+async def test_others_have_turns_while_a_long_list_is_taken_in() -> None:
+    api = FakeApi([(5, [config_map(f"c{number}", 3) for number in range(1000)])], [])
+    informer: Informer[ConfigMap] = Informer(api, ConfigMap)  # type: ignore[arg-type]
+    task = asyncio.create_task(informer.run())
+    turns = 0
+    while not informer.synced:
+        await asyncio.sleep(0)
+        turns += 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(informer) == 1000
+    assert turns > 10, "1,000 objects in one go keep a Lease from being renewed"
+
+
+class TestSharded:
+    """An informer that is for some tenants only, and then for others."""
+
+    LISTS = (
+        (5, [config_map("a", 3, "acme"), config_map("b", 4, "globex")]),
+        (9, [config_map("a", 3, "acme"), config_map("b", 8, "globex")]),
+    )
+
+    async def test_what_isnt_accepted_isnt_kept_and_not_told(self) -> None:
+        events = [line("ADDED", config_map("b", 6, "globex")), line("MODIFIED", config_map("a", 7))]
+        api = FakeApi([self.LISTS[0]], [events])
+        async with running(api, accepts=lambda key: key.tenant == "acme") as story:
+            assert story.informer.keys() == [A]
+            assert story.told == [("a", None, "3"), ("a", "3", "7")]
+            assert story.informer.resource_version == "7"
+
+    async def test_more_is_accepted_once_a_new_list_has_come(self) -> None:
+        tenants = {"acme"}
+        api = FakeApi([*self.LISTS], [])
+        async with running(api, accepts=lambda key: key.tenant in tenants) as story:
+            tenants.add("globex")
+            await asyncio.wait_for(story.informer.widen(lambda key: False), 5)
+            assert story.told == [("a", None, "3"), ("b", None, "8")]
+            assert story.informer.resource_version == "9"
+            await asyncio.sleep(1)
+            assert api.watched_from == ["5", "9"]
+
+    async def test_what_was_there_and_is_new_to_those_who_work_is_told_again(self) -> None:
+        api = FakeApi([*self.LISTS], [])
+        async with running(api) as story:
+            await asyncio.wait_for(story.informer.widen(lambda key: key.tenant == "acme"), 5)
+            assert story.told == [("a", None, "3"), ("b", None, "4"), ("b", "4", "8"), ("a", None, "3")]
+
+    async def test_less_is_accepted_and_it_isnt_told_as_gone(self) -> None:
+        tenants = {"acme", "globex"}
+        api = FakeApi([self.LISTS[0]], [])
+        async with running(api, accepts=lambda key: key.tenant in tenants) as story:
+            tenants.remove("globex")
+            story.informer.narrow()
+            assert story.informer.keys() == [A]
+            assert len(story.told) == 2
+
+    async def test_widening_waits_for_a_server_that_is_away(self) -> None:
+        tenants = {"acme"}
+        api = FakeApi([self.LISTS[0], Unreachable("refused"), self.LISTS[1]], [])
+        async with running(api, accepts=lambda key: key.tenant in tenants) as story:
+            tenants.add("globex")
+            await asyncio.wait_for(story.informer.widen(lambda key: False), 60)
+            assert len(story.informer) == 2

@@ -17,10 +17,12 @@ class Leases:
     def __init__(self) -> None:
         self.lease: Lease | None = None
         self.away = False
+        self.reads = 0
         self._version = 0
 
     async def get(self, model: type[Lease], name: str, **_: Any) -> Lease:
         self._check()
+        self.reads += 1
         if self.lease is None:
             raise not_found("leases.coordination.k8s.io", name)
         return self.lease
@@ -31,7 +33,8 @@ class Leases:
 
     async def update(self, lease: Lease, **_: Any) -> Lease:
         self._check()
-        assert self.lease is not None
+        if self.lease is None:
+            raise not_found("leases.coordination.k8s.io", "work")
         if lease.metadata.resource_version != self.lease.metadata.resource_version:
             raise conflict("leases.coordination.k8s.io", "work", "modified")
         return self._store(lease)
@@ -132,6 +135,70 @@ async def test_work_that_fails_gives_the_lease_up_and_tells_why() -> None:
     with pytest.raises(RuntimeError, match="broken"):
         await LeaderElector(leases, "work", identity="first").run(work)  # type: ignore[arg-type]
     assert leases.holder == ""
+
+
+async def test_a_holder_writes_without_reading_first() -> None:
+    leases = Leases()
+    first = Candidate(leases, "first")
+    await asyncio.sleep(60)
+    assert leases.reads == 1
+    assert leases.lease is not None
+    leases.lease = leases._store(leases.lease)  # somebody has touched it
+    await asyncio.sleep(60)
+    assert (first.working, leases.reads) == (True, 2)
+    await first.stop()
+
+
+async def test_why_a_lease_was_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = Leases()
+    first = Candidate(leases, "first")
+    await asyncio.sleep(5)
+    leases.away = True
+    with pytest.raises(LeadershipLost, match="not renewed within 10 s: refused"):
+        await first.task
+    leases.away = False
+    second = Candidate(leases, "second")
+    await second.started.wait()
+    loop = asyncio.get_running_loop()
+    true, late = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: true() + late)
+    await asyncio.sleep(1)
+    late = 30.0  # as if a callback had taken as long
+    with pytest.raises(LeadershipLost, match="this process stood still for"):
+        await second.task
+
+
+async def test_what_is_annotated_is_written_at_once_and_stays_with_the_next_holder() -> None:
+    leases, seen = Leases(), []
+    first = LeaderElector(leases, "work", identity="first")  # type: ignore[arg-type]
+    task = asyncio.create_task(first.run(asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    first.annotate("who", "acme")
+    await asyncio.sleep(0.1)
+    assert leases.lease is not None
+    assert leases.lease.metadata.annotations == {"who": "acme"}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    second = LeaderElector(
+        leases, "work", identity="second", annotated=lambda: seen.append(second.lease)  # type: ignore[arg-type]
+    )  # fmt: skip
+    task = asyncio.create_task(second.run(asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(30)
+    assert (leases.holder, leases.lease.metadata.annotations) == ("second", {"who": "acme"})
+    assert len(seen) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_lease_of_ones_own_that_was_deleted_is_lost_and_not_made_again() -> None:
+    leases = Leases()
+    own = LeaderElector(leases, "work", identity="first", removes=True)  # type: ignore[arg-type]
+    task = asyncio.create_task(own.run(asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    leases.lease = None
+    with pytest.raises(LeadershipLost, match="it was deleted"):
+        await task
+    assert leases.lease is None
 
 
 def test_timing_in_which_two_could_work_at_once_is_refused() -> None:

@@ -19,7 +19,7 @@ from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.scheme import Resource
 from hypernetes.api.status import already_exists, conflict, not_found
 from hypernetes.client import ClientConfig, EventRecorder, Interrupted, Key
-from hypernetes.client.rest import AllMetadata, RawListing, Selection
+from hypernetes.client.rest import AllMetadata, Page, RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.daemonsets import placement
@@ -90,6 +90,10 @@ class FakeCluster:
             and selection.namespace in (None, key.namespace)
         ]  # fmt: skip
         return RawListing(items, str(len(self.history)))
+
+    async def pages(self, selection: Selection | AllMetadata, *, timeout: float | None = None) -> AsyncIterator[Page]:
+        listing = await self.list_raw(selection)
+        yield Page(listing.items, listing.resource_version, first=True)
 
     async def watch_raw(self, selection: Selection | AllMetadata, resource_version: str) -> AsyncIterator[RawEvent]:
         position, connection = int(resource_version), self.connection

@@ -122,7 +122,7 @@ class Trial:
     cluster: FaultyCluster = field(init=False)
 
     def run(self, at_end: Callable[[FaultyCluster], None]) -> None:
-        with asyncio.Runner(loop_factory=_virtual_loop) as runner:
+        with asyncio.Runner(loop_factory=virtual_loop) as runner:
             runner.run(self._run(at_end))
 
     async def _run(self, at_end: Callable[[FaultyCluster], None]) -> None:
@@ -153,7 +153,7 @@ class _VirtualLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
     """Time passes when nothing is left to do."""
 
 
-def _virtual_loop() -> asyncio.AbstractEventLoop:
+def virtual_loop() -> asyncio.AbstractEventLoop:
     loop = _VirtualLoop()
     loop.setup_looptime(start=0, end=None)
     return loop

@@ -91,7 +91,7 @@ async def test_health_names_the_controller_that_hangs(monkeypatch: pytest.Monkey
     await asyncio.sleep(0.01)
     status, text = await ask(observed, "/healthz")
     assert status == 500
-    assert {"[+]leader-election ok", "[-]cronjob failed"} <= set(text.splitlines())
+    assert {"[+]member ok", "[-]cronjob failed"} <= set(text.splitlines())
 
 
 def finished(name: str, tenant_age: int) -> dict[str, Any]:

@@ -82,9 +82,11 @@ class TestDeployments:
 
     def check(self, cluster: FaultyCluster, kind: str, place: Place, before: Json | None) -> None:
         if place[0].kind == "ReplicaSet":
-            # What pods there may be: those that are one too many when an old ReplicaSet shrinks are on their way out.
             asked = sum(each["spec"]["replicas"] for each in cluster.all("ReplicaSet"))
             assert asked <= self.REPLICAS + self.SURGE, f"{asked} pods asked for"
+        if kind == "ADDED":
+            active = sum(map(is_active, own(cluster)))
+            assert active <= self.REPLICAS + self.SURGE, f"{active} pods at once"
         if place[0].kind != "Pod":
             return
         assert "stranger" in cluster.names("Pod") or len(cluster.history) < 3, "what isn't ours was deleted"

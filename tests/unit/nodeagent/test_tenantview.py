@@ -16,10 +16,10 @@ class Api:
     def __init__(self) -> None:
         self.watching: set[tuple[str, str]] = set()
 
-    async def list_raw(self, selection: Any) -> Any:
+    async def pages(self, selection: Any) -> AsyncIterator[Any]:
         metadata = {"name": f"of-{selection.tenant}", "namespace": "web", "resourceVersion": "1"}
         items = [{"metadata": metadata}] if selection.resource.name == "services" else []
-        return SimpleNamespace(items=items, resource_version="1")
+        yield SimpleNamespace(items=items, resource_version="1", first=True)
 
     async def watch_raw(self, selection: Any, revision: str) -> AsyncIterator[Any]:
         followed = (selection.tenant, selection.resource.name)

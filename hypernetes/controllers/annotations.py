@@ -1,0 +1,3 @@
+"""Annotations that people steer controllers with."""
+
+DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
