@@ -163,6 +163,22 @@ async def test_a_revision_of_another_tenant_opens_no_watch_on_it(admin: User) ->
             assert await watch.names(1) == [("ADDED", "mine")]
 
 
+async def test_a_bookmark_of_another_tenants_watch_opens_no_watch_on_it(admin: User) -> None:
+    async with neighbours(admin) as (acme, globex):
+        told = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+        async with globex.watch(CONFIG_MAPS, **told) as watch:
+            while (event := await watch.next())["type"] != "BOOKMARK":
+                assert event["type"] == "ADDED"
+        mark = event["object"]["metadata"]["resourceVersion"]
+        assert (await globex("POST", CONFIG_MAPS, {"metadata": {"name": f"{SECRET}-after"}})).status == 201
+        async with globex.watch(CONFIG_MAPS, resourceVersion=mark) as theirs, acme.watch(
+            "/api/v1/configmaps", resourceVersion=mark, allowWatchBookmarks="true"
+        ) as mine:  # fmt: skip
+            assert await theirs.names(1) == [("ADDED", f"{SECRET}-after")]
+            await acme("POST", CONFIG_MAPS, {"metadata": {"name": "mine"}})
+            assert await mine.names(1) == [("ADDED", "mine")]
+
+
 async def test_remaining_counts_are_of_the_own_tenant(admin: User) -> None:
     async with neighbours(admin) as (acme, _):
         everything = len((await acme("GET", "/api/v1/configmaps")).json["items"])

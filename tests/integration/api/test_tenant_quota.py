@@ -2,7 +2,10 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from hypernetes.apiserver.storage.opening import open_store
 from tests.integration.api.servers import User, serving
@@ -133,6 +136,66 @@ async def test_two_servers_and_many_writers_never_pass_the_quota_of_a_tenant(etc
             maps = "/tenants/acme/api/v1/namespaces/one/configmaps"
             answers = [(await first("POST", maps, config_map(100 + n, 10))).status for n in range(11 - len(there))]
             assert answers == [201] * (10 - len(there)) + [403]
+    finally:
+        for store in stores:
+            await store.close()
+
+
+def claim(number: int) -> dict[str, object]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"metadata": {"name": f"m{number}"}, "spec": spec}
+
+
+def balanced(number: int) -> dict[str, object]:
+    spec = {"type": "LoadBalancer", "ports": [{"port": 80}], "allocateLoadBalancerNodePorts": False}
+    return {"metadata": {"name": f"m{number}"}, "spec": spec}
+
+
+def network(number: int) -> dict[str, object]:
+    return {"metadata": {"name": f"m{number}"}, "spec": {"subnets": {"default": {"cidr": "10.1.0.0/24"}}}}
+
+
+@pytest.mark.parametrize(
+    ("bound", "path", "made"),
+    [
+        ({"pods": "5"}, "/api/v1/namespaces/{}/pods", lambda n: pod(f"m{n}")),
+        ({"requests.cpu": "5"}, "/api/v1/namespaces/{}/pods", lambda n: running_pod(f"m{n}", cpu="1")),
+        ({"storage": "5Gi"}, "/api/v1/namespaces/{}/persistentvolumeclaims", claim),
+        ({"volumes": "5"}, "/api/v1/namespaces/{}/persistentvolumeclaims", claim),
+        ({"loadBalancers": "5"}, "/api/v1/namespaces/{}/services", balanced),
+        ({"floatingIPs": "5"}, "/api/v1/namespaces/{}/services", balanced),
+        ({"count/networks.hypernetes.io": "6"}, "/apis/hypernetes.io/v1/networks", network),  # one is there already
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_two_servers_never_pass_a_bound_whatever_it_counts(
+    etcd: EtcdProcess, tmp_path: Path, bound: dict[str, str], path: str, made: Callable[[int], dict[str, object]]
+) -> None:
+    cluster_id = f"t{secrets.token_hex(3)}"
+    stores = [await open_store(etcd.location) for _ in range(2)]
+    try:
+        async with (
+            serving(stores[0], tmp_path, cluster_id) as first, serving(stores[1], tmp_path, cluster_id) as second,
+            await first.tenant("acme") as acme,
+        ):  # fmt: skip
+            account = {"metadata": {"name": "default"}}
+            for namespace in ("one", "two"):
+                await acme("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+                await acme("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+            await set_spec(first, "acme", quota=bound)
+            assert (await second("GET", f"{TENANTS}/acme")).json["spec"]["quota"]  # from now on it knows the quota, too
+
+            async def write(number: int) -> int:
+                server, where = (first, second)[number % 2], path.format(("one", "two")[number // 2 % 2])
+                while (answer := await server("POST", f"/tenants/acme{where}", made(number))).status == 409:
+                    pass  # the other server was faster each time
+                return answer.status
+
+            answers = await asyncio.gather(*map(write, range(16)))
+            assert sorted(answers) == [201] * 5 + [403] * 11
+            others = f"/tenants/acme{path.replace('/namespaces/{}', '')}"
+            everything = (await second("GET", others)).json["items"]
+            assert len([each for each in everything if each["metadata"]["name"].startswith("m")]) == 5
     finally:
         for store in stores:
             await store.close()
