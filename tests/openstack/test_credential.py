@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -79,6 +80,24 @@ def test_each_kind_of_credential_gives_a_token_of_the_project(keystone: Keystone
         described = shell.described(shell.token(**settings))
         assert (described["project"]["id"], described["user"]["id"]) == (project, user), settings
     assert shell.described(shell.token(**by_passcode))["methods"] == ["totp"]
+
+
+def test_a_password_and_a_passcode_together_where_keystone_wants_both(keystone: Keystone, tmp_path: Path) -> None:
+    shell, project = Shell(keystone, tmp_path), keystone.project("factors", otto="member")
+    own = keystone.as_user("otto", "factors")
+    user = shell.described(shell.token(**own))["user"]["id"]
+    blob = base64.b32encode(_SECRET).decode()
+    keystone.rest.post("/credentials", json={"credential": {"type": "totp", "user_id": user, "blob": blob}})
+    both = {"multi_factor_auth_enabled": True, "multi_factor_auth_rules": [["password", "totp"]]}
+    keystone.rest.patch(f"/users/{user}", json={"user": {"options": both}})
+    shutil.rmtree(shell.home / ".cache")  # the token by password alone
+    assert "OS_AUTH_METHODS=v3password,v3totp" in shell.run(**own).stderr
+    together = {**own, "OS_AUTH_TYPE": "v3multifactor", "OS_AUTH_METHODS": "v3password,v3totp"}
+    wrong = f"{(int(passcode()) + 1) % 1_000_000:06d}"
+    assert "refuses" in shell.run(**together, OS_PASSCODE=wrong).stderr
+    described = shell.described(shell.token(**together, OS_PASSCODE=passcode()))
+    assert (described["project"]["id"], described["user"]["id"]) == (project, user)
+    assert {"password", "totp"} <= set(described["methods"])
 
 
 def test_an_entry_of_clouds_yaml_is_used_by_its_name(keystone: Keystone, shell: Shell, project: str) -> None:

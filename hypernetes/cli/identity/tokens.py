@@ -83,6 +83,11 @@ def _made(settings: Settings, now: datetime) -> Token:
         access = plugin.get_access(asking)
     except exceptions.MissingRequiredOptions as error:
         raise CommandError(f"{error}; set OS_CLOUD or the other variables OS_…, or give --os-cloud") from error
+    except exceptions.MissingAuthMethods as error:
+        ways = " or ".join(",".join(f"v3{method}" for method in rule) for rule in error.required_auth_methods)
+        raise CommandError(
+            f"Keystone wants more than one credential: set OS_AUTH_TYPE=v3multifactor and OS_AUTH_METHODS={ways}"
+        ) from error
     except exceptions.Unauthorized as error:
         raise CommandError("Keystone refuses this credential: is it right, and may it use this project?") from error
     except (exceptions.ConnectFailure, exceptions.ConnectTimeout, exceptions.DiscoveryFailure) as error:
