@@ -214,7 +214,7 @@ class HollowNode:
         if self._tls is None:
             await self._live(0)
             return
-        runner = await server.serve(self.agent, self._sampler, self._tls, _ADDRESS, 0)
+        runner = await server.serve(self.agent, self._sampler, self._tls, _ADDRESS, 0, self.name)
         try:
             await self._live(runner.addresses[0][1])
         finally:

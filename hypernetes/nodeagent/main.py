@@ -143,7 +143,7 @@ async def _serve(
         parts.client, identity, lambda: node.read_facts(options.directory), store.images, lambda: _problem(agent)
     )
     try:
-        runner = await server.serve(agent, sampler, context.context, options.node_ip, options.port)
+        runner = await server.serve(agent, sampler, context.context, options.node_ip, options.port, options.node_name)
     except OSError as error:
         raise StartError(f"cannot listen on {options.node_ip}:{options.port}: {error.strerror or error}") from error
     try:

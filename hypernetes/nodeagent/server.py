@@ -1,4 +1,5 @@
-"""The agent's own port: logs, exec, attach, connections to pods' ports and what pods use, for hn-apiserver alone.
+"""The agent's own port: logs, exec, attach, connections to pods' ports, what pods use and metrics, for hn-apiserver
+alone.
 
 TLS asks for a certificate of the cluster's authority; here its name is looked at. What the caller may do was decided
 by hn-apiserver.
@@ -8,6 +9,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -16,7 +18,7 @@ from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Container
 from hypernetes.api.status import StatusError
 from hypernetes.client import Key
-from hypernetes.nodeagent import channels, forwards, logs
+from hypernetes.nodeagent import channels, forwards, logs, node, reports
 from hypernetes.nodeagent.agent import Agent
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.podworker import PodWorker
@@ -37,8 +39,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class AgentServer:
     """Routes and their handlers over the agent's workers."""
 
-    def __init__(self, agent: Agent, sampler: Sampler) -> None:
-        self._agent, self._sampler = agent, sampler
+    def __init__(self, agent: Agent, sampler: Sampler, node_name: str) -> None:
+        self._agent, self._sampler, self._node_name = agent, sampler, node_name
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_errors, _caller])
@@ -47,11 +49,42 @@ class AgentServer:
         app.router.add_get("/exec" + _TARGET, self._exec)
         app.router.add_get("/attach" + _TARGET, self._attach)
         app.router.add_get("/stats/pods", self._stats)
+        app.router.add_get("/pods", self._pods)
+        app.router.add_get("/stats/summary", self._summary)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics/resource", self._resource_metrics)
+        app.router.add_get("/metrics/cadvisor", self._cadvisor_metrics)
+        app.router.add_get("/configz", self._configuration)
         app.router.add_get("/forward/{tenant}/{namespace}/{pod}/{port}", self._forward)
         return app
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response(self._sampler.told())
+
+    def _reports(self) -> list[reports.PodReport]:
+        return [
+            reports.PodReport(worker.pod, worker.record, self._sampler.counters(worker.record.uid))
+            for worker in self._agent.workers()
+        ]
+
+    async def _pods(self, request: web.Request) -> web.Response:
+        return web.json_response(reports.pod_list(self._reports()))
+
+    async def _summary(self, request: web.Request) -> web.Response:
+        return web.json_response(reports.summary(self._sampler.told(), self._node_name))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return _exposed(reports.agent_metrics(self._reports(), self._node_name))
+
+    async def _resource_metrics(self, request: web.Request) -> web.Response:
+        return _exposed(reports.resource_metrics(self._reports(), self._sampler.metered()))
+
+    async def _cadvisor_metrics(self, request: web.Request) -> web.Response:
+        facts = await asyncio.to_thread(node.read_facts, Path("/"))
+        return _exposed(reports.cadvisor_metrics(self._reports(), facts))
+
+    async def _configuration(self, request: web.Request) -> web.Response:
+        return web.json_response(reports.configuration(self._node_name))
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         worker, container, record = self._find(request)
@@ -194,6 +227,10 @@ def log_options(request: web.Request) -> logs.LogOptions:
     )
 
 
+def _exposed(text: bytes) -> web.Response:
+    return web.Response(body=text, headers={"Content-Type": reports.CONTENT_TYPE})
+
+
 async def _healthz(_: web.Request) -> web.Response:
     return web.Response(text="ok")
 
@@ -224,10 +261,15 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 MAX_LINE_BYTES = 64 * 1024  # an exec's command is in its URL; more than hn-apiserver takes, so that it refuses first
 
 
-async def serve(agent: Agent, sampler: Sampler, context: ssl.SSLContext, host: str, port: int) -> web.AppRunner:
+async def serve(
+    agent: Agent, sampler: Sampler, context: ssl.SSLContext, host: str, port: int, node_name: str
+) -> web.AppRunner:
     """Listens; the caller cleans the runner up. Raises OSError for a port that is taken."""
     runner = web.AppRunner(
-        AgentServer(agent, sampler).application(), access_log=None, shutdown_timeout=2.0, max_line_size=MAX_LINE_BYTES
+        AgentServer(agent, sampler, node_name).application(),
+        access_log=None,
+        shutdown_timeout=2.0,
+        max_line_size=MAX_LINE_BYTES,
     )
     await runner.setup()
     try:

@@ -168,6 +168,22 @@ class Sampler:
             rate = _rate(before[1], cpu_seconds, window, memory)
             self._node = {"timestamp": now, "window": window, **_told(rate)}
 
+    def counters(self, pod_uid: str) -> Mapping[str, ContainerUsage]:
+        """What a pod's containers have used since they began, as its machine told last, by their ids."""
+        _, counters = self._counters.get(pod_uid, (0.0, {}))
+        return {
+            id_: ContainerUsage(min(usage.cpu_seconds, float(_MAX)), min(usage.memory_bytes, _MAX))
+            for id_, usage in counters.items()
+        }
+
+    def metered(self) -> tuple[float, int] | None:
+        """The node's own counters now; None where it can't be measured, or has no machine of its own."""
+        try:
+            return None if self._meter is None else self._meter()
+        except OSError as error:
+            log.warning("node.usage.unknown", error=str(error))
+            return None
+
     def told(self) -> dict[str, Any]:
         """For hn-apiserver: CPU in billionths of a core, memory in bytes; `node` is null until it is known."""
         return {"node": self._node, "pods": [pod.told() for pod in self._pods.values()]}

@@ -191,6 +191,26 @@ def test_top_tells_what_a_pod_uses(kubectl: Kubectl, talker: str):
     assert int(memory[1]) < 64
 
 
+def test_a_node_tells_its_provider_what_kubelets_tell(kubectl: Kubectl, talker: str):
+    cluster = kubectl.cluster
+    (node,) = cluster.get("system", "nodes")["items"]
+    base = f"/api/v1/nodes/{node['metadata']['name']}/proxy"
+
+    def raw(path: str) -> str:
+        return cluster.kubectl("system", "get", "--raw", base + path)
+
+    pod = f'tenant="{TENANT}"'
+    eventually(lambda: pod in raw("/metrics/resource"), within=POD_SECONDS, why="its metrics", every=1.0)
+    series = next(line for line in raw("/metrics/resource").splitlines() if pod in line)
+    assert 'container="main"' in series
+    assert pod in raw("/metrics/cadvisor")
+    assert "kubelet_running_pods" in raw("/metrics")
+    assert talker in [each["metadata"]["name"] for each in json.loads(raw("/pods"))["items"]]
+    assert json.loads(raw("/configz"))["kubeletconfig"]["maxPods"] > 0
+    eventually(lambda: f'"{talker}"' in raw("/stats/summary"), within=POD_SECONDS, why="its summary", every=1.0)
+    assert kubectl.fails("get", "--raw", f"{base}/pods")  # a tenant
+
+
 def test_exec_gives_output_and_exit_code(kubectl: Kubectl, talker: str):
     assert kubectl("exec", talker, "--", "sh", "-c", "echo $WORD; hostname") == "hello\ntalker\n"
     assert "exit code 7" in kubectl.fails("exec", talker, "--", "sh", "-c", "exit 7")

@@ -61,7 +61,7 @@ async def a_node(admin: User, name: str = "n1") -> AsyncIterator[Node]:
     node = Node(Machine())
     context = server_context(pki.certificate(role), pki.key(role), pki.ca_certificate, require_client=True)
     agent: Any = node
-    runner = await agent_server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0)
+    runner = await agent_server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0, "n1")
     try:
         port = runner.addresses[0][1]
         status = {

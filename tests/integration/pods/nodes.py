@@ -6,11 +6,9 @@ pod before the worker sees it (`drop`), which shows whether a test would notice 
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +20,7 @@ from hypernetes.api.models.core_v1 import ContainerStatus, Namespace, NamespaceS
 from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkStatus, Subnet, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.nodeagent.addresses import Addresses
-from hypernetes.nodeagent.containers import Phase
+from hypernetes.nodeagent.containers import ContainerRecord, Phase
 from hypernetes.nodeagent.forwarding import Forwarder
 from hypernetes.nodeagent.hosts import NodeResolver
 from hypernetes.nodeagent.images.manifests import ImageConfig, ImageError
@@ -208,6 +206,11 @@ class RunningPod:
         assert made is not None, f"no status of {name}"
         return made
 
+    def record(self, name: str = "main") -> ContainerRecord:
+        """What the agent knows of a container."""
+        assert name in self.worker.record.containers, f"no container {name}"
+        return self.worker.record.containers[name]
+
     def waiting(self, name: str = "main") -> str | None:
         """Why it isn't started."""
         state = self.container(name).state
@@ -244,9 +247,7 @@ class RunningPod:
     async def runs(self, *names: str) -> None:
         """Until these containers run (`main`, where none is named)."""
         for name in names or ("main",):
-            await self.until(
-                lambda name=name: self.worker.record.containers[name].phase is Phase.RUNNING, f"{name} doesn't run"
-            )
+            await self.until(lambda name=name: self.record(name).phase is Phase.RUNNING, f"{name} doesn't run")
 
     async def ready(self) -> None:
         await self.until(lambda: self.condition("Ready") == "True", "the pod isn't ready")
@@ -270,14 +271,14 @@ class RunningPod:
         machine = self.worker.machine
         assert machine is not None
         try:
-            process = await machine.exec(self.worker.record.containers[container].id, ["sh", "-c", script], tty=tty)
+            process = await machine.exec(self.record(container).id, ["sh", "-c", script], tty=tty)
             return await asyncio.wait_for(_output(process), PATIENCE_SECONDS)
         except MachineError as error:
             raise AssertionError(f"{script}: {error.message}") from error
 
     def log(self, container: str = "main", attempt: int | None = None) -> str:
         """What a container has said so far."""
-        number = self.worker.record.containers[container].attempt if attempt is None else attempt
+        number = self.record(container).attempt if attempt is None else attempt
         path = self.worker.logs.path(f"{container}.{number}")
         lines = path.read_text().splitlines() if path.exists() else []
         return "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
@@ -307,10 +308,3 @@ def pod_of(container: Mapping[str, Any] | None = None, **spec: Any) -> dict[str,
 
 def scripted(script: str, name: str = "main", **more: Any) -> dict[str, Any]:
     return {"name": name, "image": IMAGE, "command": ["sh", "-c", script], **more}
-
-
-async def open_node(directory: Path, runtime: QemuRuntime, disk: Path, drop: str | None) -> Node:
-    return Node(directory, runtime, disk, drop)
-
-
-__all__ = ["IMAGE", "Node", "RunningPod", "os", "pod_of", "replace", "scripted"]

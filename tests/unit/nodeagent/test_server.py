@@ -16,6 +16,9 @@ from hypernetes.pki.roles import node_role
 
 
 class NoPods:
+    def workers(self) -> list[Any]:
+        return []
+
     def worker(self, key: Any, uid: str | None = None) -> None:
         return None
 
@@ -33,7 +36,7 @@ async def status(pki: PkiDirectory, role: str | None, path: str = "containerLogs
     own = node_role("n1")
     context = server_context(pki.certificate(own), pki.key(own), pki.ca_certificate, require_client=True)
     agent: Any = NoPods()
-    runner = await server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0)
+    runner = await server.serve(agent, Sampler(list, None), context, "127.0.0.1", 0, "n1")
     try:
         url = f"https://127.0.0.1:{runner.addresses[0][1]}/{path}"
         shown = (pki.certificate(role), pki.key(role)) if role else (None, None)
@@ -49,9 +52,13 @@ async def test_hn_apiserver_is_answered(pki: PkiDirectory) -> None:
     assert await status(pki, "apiserver-kubelet-client") == 404
 
 
-async def test_what_pods_use_is_told_to_hn_apiserver_alone(pki: PkiDirectory) -> None:
-    assert await status(pki, "apiserver-kubelet-client", "stats/pods") == 200
-    assert await status(pki, node_role("n1"), "stats/pods") == 403
+PATHS = ("stats/pods", "stats/summary", "pods", "metrics", "metrics/resource", "metrics/cadvisor", "configz", "healthz")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_pods_use_is_told_to_hn_apiserver_alone(pki: PkiDirectory, path: str) -> None:
+    assert await status(pki, "apiserver-kubelet-client", path) == 200
+    assert await status(pki, node_role("n1"), path) == 403
 
 
 async def test_another_certificate_of_the_cluster_is_forbidden(pki: PkiDirectory) -> None:
