@@ -1,6 +1,7 @@
 """A pod's running machine as its worker sees it: output goes to the logs, exits go to the records."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -10,8 +11,10 @@ from hypernetes.nodeagent.runtime.base import ContainerStatus, Exited, Machine, 
 
 log = structlog.get_logger()
 
-# Output is acknowledged together, so that a chatty container costs few messages.
+# Output is acknowledged together, so that a chatty container costs few messages: after this time, or when it is this
+# much, a part of what the guest may have under way (protocol.SPOOL_WINDOW).
 ACKNOWLEDGE_SECONDS = 0.2
+ACKNOWLEDGE_BYTES = 256 * 1024
 
 
 class Session:
@@ -23,6 +26,8 @@ class Session:
         self.ended = asyncio.Event()
         self._written = 0
         self._unacknowledged = asyncio.Event()
+        self._waiting_bytes = 0
+        self._much = asyncio.Event()
 
     async def run(self) -> None:
         """Until the machine's last event, or cancelled."""
@@ -52,14 +57,21 @@ class Session:
             log.warning("log.write.failed", container=output.container_id, error=str(error))
         self._written = max(self._written, output.sequence)
         self._unacknowledged.set()
+        self._waiting_bytes += len(output.data)
+        if self._waiting_bytes >= ACKNOWLEDGE_BYTES:
+            self._much.set()
 
     async def _acknowledge(self) -> None:
         while True:
             await self._unacknowledged.wait()
             self._unacknowledged.clear()
+            self._much.clear()
+            self._waiting_bytes = 0
             try:
                 await self.machine.acknowledge(self._written)
             except MachineError as error:
                 log.debug("acknowledge.failed", machine=self.machine.id, error=error.message)
                 return
-            await asyncio.sleep(ACKNOWLEDGE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+                    await self._much.wait()

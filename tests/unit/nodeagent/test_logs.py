@@ -68,14 +68,39 @@ def test_old_files_are_dropped_by_size(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-@given(pieces=st.lists(st.binary(min_size=1, max_size=20), max_size=10))
-def test_what_was_said_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=20) | st.just(b"a\r\nb\n"), max_size=10), block=st.integers(1, 300)
+)
+def test_what_was_said_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], block: int
+) -> None:
     directory = tmp_path_factory.mktemp("logs")
     written = PodLogs(directory)
     for second, data in enumerate(pieces):
         written.write(said(data, 1000.0 + second))
     written.close()
     assert text(directory) == b"".join(pieces)
+    assert text(directory, tail=1000) == b"".join(pieces)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(logs, "_READ_BYTES", block)
+        assert asyncio.run(followed(written, follow=False)) == b"".join(pieces)
+        timed = asyncio.run(followed(written, follow=False, timestamps=True))
+    assert timed == text(directory, timestamps=True)
+
+
+async def followed(written: PodLogs, **options: object) -> bytes:
+    asked = LogOptions(**options)  # type: ignore[arg-type]
+    return b"".join([piece async for piece in logs.stream(written, ID, asked, lambda _: False)])
+
+
+def test_streams_that_mix_in_the_middle_of_lines_are_shown_as_they_came(tmp_path: Path) -> None:
+    written = PodLogs(tmp_path)
+    for second, (stream, data) in enumerate(
+        [("stdout", b"out"), ("stderr", b"err\nor"), ("stdout", b"put\nx\n"), ("stderr", b"!\n")]
+    ):
+        written.write(said(data, 1000.0 + second, stream))
+    written.close()
+    assert asyncio.run(followed(written)) == b"outerr\norput\nx\n!\n" == text(tmp_path)
 
 
 async def test_following_ends_when_the_container_has(tmp_path: Path) -> None:
