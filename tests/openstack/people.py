@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from tests.e2e.clusters import Cluster
 from tests.integration.clients.commands import Command, Kubectl
 from tests.integration.control_plane import ControlPlane
 from tests.openstack.keystones import Keystone
@@ -11,7 +12,7 @@ _HN = str(Path(sys.executable).with_name("hn"))
 
 
 class Person:
-    def __init__(self, keystone: Keystone, plane: ControlPlane, name: str, project: str) -> None:
+    def __init__(self, keystone: Keystone, plane: ControlPlane | Cluster, name: str, project: str) -> None:
         self.settings = keystone.as_user(name, project)
         self.kubeconfig = plane.layout.root / f"{name}.kubeconfig"
         self.hn, self.kubectl = Command(_HN, self.kubeconfig), Kubectl(self.kubeconfig)
