@@ -112,3 +112,50 @@ async def test_killed_at_any_moment_it_goes_on_without_overcommitting(tmp_path: 
         pods = (await client.list(Pod, tenant="acme", namespace="default")).items
         nodes = [pod.spec.node_name for pod in pods if pod.spec.node_name]
         assert sorted(nodes) == sorted(["n0", "n1", "n2"] * 4)
+
+
+async def texts(client: Client, round_: str) -> dict[str, str]:
+    """What acme is told of pods that only its own pods, or no node at all, could suit."""
+    near = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "secret-of-globex"}}}
+    wanted: dict[str, dict[str, Any]] = {
+        "picky": {"nodeSelector": {"disk": "none"}},
+        "huge": {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "50"}}}]},
+        "near": {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [near]}}},
+        "far": {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [near]}}},
+    }
+    found = {}
+    for name, spec in wanted.items():
+        container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "10m"}}}
+        value = {
+            "metadata": {"name": f"{name}-{round_}", "namespace": "default"},
+            "spec": {"containers": [container], "automountServiceAccountToken": False, **spec},
+        }
+        await client.create(Pod.from_dict(value), tenant="acme")
+
+        async def told(name: str = name) -> str | None:
+            pod = await client.get(Pod, f"{name}-{round_}", namespace="default", tenant="acme")
+            condition = pod.status.conditions[0] if pod.status.conditions else None
+            return None if condition is None else f"{condition.reason}: {condition.message}"
+
+        found[name] = await eventually(told)
+        await client.delete(Pod, f"{name}-{round_}", namespace="default", tenant="acme", grace_seconds=0)
+    return found
+
+
+async def test_what_a_tenant_is_told_is_the_same_whether_another_has_nothing_or_much(tmp_path: Path) -> None:
+    async with running(tmp_path / "c", "scheduler", tenant="acme") as (plane, client):
+        await tenants.create(client, plane.layout, "globex", None)
+        await add_node(client, "n1")
+        empty = await texts(client, "empty")
+        for number in range(3):
+            container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}}
+            value = {
+                "metadata": {"name": f"p{number}", "namespace": "default", "labels": {"app": "secret-of-globex"}},
+                "spec": {"containers": [container], "automountServiceAccountToken": False},
+            }
+            await client.create(Pod.from_dict(value), tenant="globex")
+            assert await bound(client, f"p{number}", "globex") == "n1"
+        assert await texts(client, "full") == empty
+        assert empty["picky"].startswith("Unschedulable: 0/1 nodes are available: 1 node(s) didn't match")
+        assert empty["huge"] == "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."
+        assert not empty["far"].startswith("Unschedulable")
