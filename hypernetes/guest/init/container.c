@@ -288,7 +288,7 @@ static void output_ended(struct container *c)
 
 static void on_output(struct source *s, uint32_t events)
 {
-	static uint8_t buffer[16384];
+	static uint8_t buffer[FRAME_MAX - 512]; /* a frame's, beside what it says of it */
 	struct container *c = s->owner;
 	int channel = s == &c->out[0] ? 1 : 2;
 	ssize_t n;

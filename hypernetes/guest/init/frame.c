@@ -15,21 +15,39 @@ static void put32(uint8_t *p, uint32_t v)
 		p[i] = v >> (8 * i);
 }
 
+/* table[n][b]: what byte b does to the crc n bytes later, so that eight bytes are one step. */
+static uint32_t table[8][256];
+
+static void make_table(void)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c = i;
+		for (int k = 0; k < 8; k++)
+			c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
+		table[0][i] = c;
+	}
+	for (uint32_t i = 0; i < 256; i++)
+		for (int n = 1; n < 8; n++)
+			table[n][i] = table[0][table[n - 1][i] & 0xff] ^ table[n - 1][i] >> 8;
+}
+
 uint32_t crc32_update(uint32_t crc, const void *data, size_t length)
 {
-	static uint32_t table[256];
 	const uint8_t *p = data;
 
-	if (!table[1])
-		for (uint32_t i = 0; i < 256; i++) {
-			uint32_t c = i;
-			for (int k = 0; k < 8; k++)
-				c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
-			table[i] = c;
-		}
+	if (!table[0][1])
+		make_table();
 	crc = ~crc;
+	for (; length >= 8; length -= 8, p += 8) {
+		uint32_t low, high; /* of a little-endian machine */
+		memcpy(&low, p, 4);
+		memcpy(&high, p + 4, 4);
+		low ^= crc;
+		crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^ table[4][low >> 24] ^
+		      table[3][high & 0xff] ^ table[2][high >> 8 & 0xff] ^ table[1][high >> 16 & 0xff] ^ table[0][high >> 24];
+	}
 	while (length--)
-		crc = table[(crc ^ *p++) & 0xff] ^ crc >> 8;
+		crc = table[0][(crc ^ *p++) & 0xff] ^ crc >> 8;
 	return ~crc;
 }
 

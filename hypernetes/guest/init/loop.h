@@ -34,5 +34,6 @@ void loop_after(unsigned milliseconds, void (*due)(void));
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *allocate(size_t);
 int64_t now_ns(void);
+int64_t monotonic_ms(void);
 
 #endif

@@ -13,6 +13,7 @@
 
 #define SPOOL_FILE "/run/scratch/spool"
 #define FILE_MAX (64 << 20)
+#define PATIENCE_MS 1000 /* so long a host that is behind is waited for; one that says nothing is away */
 
 struct record {
 	struct record *next;
@@ -27,6 +28,7 @@ static size_t memory_bytes, in_flight;
 static uint64_t next_sequence = 1;
 static int file = -1;
 static off_t file_read, file_end;
+static int64_t heard_ms; /* when the host last acknowledged, or connected */
 
 static void put64(uint8_t *p, uint64_t v)
 {
@@ -45,7 +47,14 @@ static uint64_t sequence_of(const struct record *r)
 
 bool spool_has_room(void)
 {
-	return !refused_first && (memory_bytes < SPOOL_WINDOW || file_end < FILE_MAX);
+	if (refused_first)
+		return false;
+	if (memory_bytes < SPOOL_WINDOW)
+		return true;
+	if (monotonic_ms() - heard_ms >= PATIENCE_MS)
+		return file_end < FILE_MAX;
+	loop_after(PATIENCE_MS, containers_resume_output);
+	return false;
 }
 
 static void to_memory(struct record *r)
@@ -109,7 +118,7 @@ static void from_file(void)
 
 static void append(struct record *r)
 {
-	bool full = memory_bytes + r->length > SPOOL_WINDOW && r->type == M_OUTPUT;
+	bool full = memory_bytes >= SPOOL_WINDOW && r->type == M_OUTPUT;
 
 	put64(r->payload, next_sequence++);
 	if (!refused_first && file_read == file_end && !full) {
@@ -166,6 +175,7 @@ void spool_pump(void)
 
 void spool_acknowledge(uint64_t sequence)
 {
+	heard_ms = monotonic_ms();
 	while (first && first != unsent && sequence_of(first) <= sequence) {
 		struct record *r = first;
 
@@ -183,6 +193,7 @@ void spool_acknowledge(uint64_t sequence)
 
 void spool_rewind(void)
 {
+	heard_ms = monotonic_ms();
 	unsent = first;
 	in_flight = 0;
 }

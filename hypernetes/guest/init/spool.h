@@ -1,7 +1,8 @@
 /* Containers' output and exits, in order, until the host acknowledges them.
  *
- * The oldest records are in memory (at most SPOOL_WINDOW bytes, which is also what may be on its way unacknowledged),
- * the rest in a file on the scratch disk. When that is full too the containers wait in write(2): nothing is lost. */
+ * The oldest records are in memory (some SPOOL_WINDOW bytes, which is also what may be on its way unacknowledged). When
+ * that is full the containers wait in write(2) for a host that is behind; while it is away, the rest goes to a file on the
+ * scratch disk, and when that is full too they wait. Nothing is lost. */
 #ifndef HN_SPOOL_H
 #define HN_SPOOL_H
 
