@@ -19,6 +19,7 @@ from hypernetes.guest import initramfs, kernel, toolbox
 from hypernetes.guest.commands import BuildError, find, run
 
 SOURCES = Path(__file__).parent / "init"
+EXTRA = "extra-modules"  # in the output: those that the toolbox has
 BUILDER_SOURCES = ("kernel.py", "initramfs.py", "toolbox.py")
 
 
@@ -46,14 +47,15 @@ class GuestBuild:
         package = kernel.current_package()
         with tempfile.TemporaryDirectory(prefix="hn-guest-") as directory:
             self._kernel_and_initramfs(package, Path(directory))
-            self._toolbox(Path(directory))
+            self._toolbox(package, Path(directory))
         self._write_manifest()
 
     def _kernel_and_initramfs(self, package: kernel.KernelPackage, work: Path) -> None:
         recipe = [package.name.encode(), package.version.encode(), *self._builders()]
         kernel_inputs = digest(recipe)
         modules_dir = self.output / "modules"
-        if not self._fresh("vmlinux", kernel_inputs) or not (modules_dir / "list").exists():
+        kept = all((path / name).exists() for path, name in ((modules_dir, "list"), (self.output / EXTRA, "nfs")))
+        if not self._fresh("vmlinux", kernel_inputs) or not kept:
             self.progress(f"downloading {package.name} {package.version}")
             root = kernel.download(package, work)
             self.progress("unpacking the kernel")
@@ -67,15 +69,16 @@ class GuestBuild:
             modules = [modules_dir / name for name in (modules_dir / "list").read_text().split()]
             self._store("initramfs", init_inputs, initramfs.build((work / "init" / "hn-init").read_bytes(), modules))
 
-    def _toolbox(self, work: Path) -> None:
+    def _toolbox(self, package: kernel.KernelPackage, work: Path) -> None:
         programs = [*map(find, toolbox.PROGRAMS), toolbox.compile_own(work)]
         libraries = {path for program in programs for path in toolbox.libraries_of(program).values()}
-        inputs = digest([*self._builders(), *(path.read_bytes() for path in [*programs, *sorted(libraries)])])
+        recipe = [package.name.encode(), package.version.encode(), *self._builders()]
+        inputs = digest([*recipe, *(path.read_bytes() for path in [*programs, *sorted(libraries)])])
         if self._fresh("toolbox.squashfs", inputs):
             return
         self.progress("packing the toolbox")
         made = work / "toolbox.squashfs"
-        toolbox.build(programs, work, made)
+        toolbox.build(programs, self.output / EXTRA, work, made)
         version = run(["haproxy", "-v"]).decode().split("\n", 1)[0]
         self._store("toolbox.squashfs", inputs, made.read_bytes(), haproxy=version)
 
@@ -87,6 +90,17 @@ class GuestBuild:
         for path in order:
             shutil.copy(tree / path, target)
         (target / "list").write_text("".join(f"{Path(path).name}\n" for path in order))
+        extra = self.output / EXTRA
+        shutil.rmtree(extra, ignore_errors=True)
+        extra.mkdir()
+        for name, wanted in kernel.EXTRA_MODULES.items():
+            needed = kernel.modules_in_load_order(
+                (tree / "modules.dep").read_text(), (tree / "modules.builtin").read_text(), wanted
+            )
+            own = [path for path in needed if path not in order]
+            for path in own:
+                shutil.copy(tree / path, extra)
+            (extra / name).write_text("".join(f"{Path(path).name}\n" for path in own))
 
     def _builders(self) -> list[bytes]:
         return [(Path(__file__).parent / name).read_bytes() for name in BUILDER_SOURCES]

@@ -36,6 +36,9 @@ MODULES = (
     "nft_limit",
 )
 
+# What few pods need, by the name of the list that hn-init loads them by from the toolbox.
+EXTRA_MODULES = {"xfs": ("xfs",), "nfs": ("nfs", "nfsv3", "nfsv4")}
+
 
 @dataclass(frozen=True, slots=True)
 class KernelPackage:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypernetes.guest.commands import BuildError, run
 
-PROGRAMS = ("haproxy", "mke2fs")
+PROGRAMS = ("haproxy", "mke2fs", "e2fsck", "mkfs.xfs")
 OWN_SOURCE = Path(__file__).parent / "tables" / "hn-tables.c"
 OWN_PROGRAM = "hn-tables"
 MOUNT_POINTS = ("dev", "proc", "run", "services", "tmp")
@@ -32,8 +32,10 @@ def compile_own(directory: Path) -> Path:
     return program
 
 
-def copy_tree(root: Path, programs: Iterable[Path]) -> None:
-    """Fills `root` with the programs, flat: bin/, lib/ and the loader where ELF files expect it."""
+def copy_tree(root: Path, programs: Iterable[Path], modules: Path) -> None:
+    """Fills `root` with the programs, flat (bin/, lib/ and the loader where ELF files expect it), and with kernel
+    modules."""
+    shutil.copytree(modules, root / "modules")
     for name in ("bin", "lib", "lib64", "etc", *MOUNT_POINTS):
         (root / name).mkdir()
     libraries: dict[str, Path] = {}
@@ -50,10 +52,10 @@ def copy_tree(root: Path, programs: Iterable[Path]) -> None:
         run(["strip", "--strip-unneeded", path])
 
 
-def build(programs: Iterable[Path], work: Path, output: Path) -> None:
+def build(programs: Iterable[Path], modules: Path, work: Path, output: Path) -> None:
     root = work / "toolbox"
     root.mkdir()
-    copy_tree(root, programs)
+    copy_tree(root, programs, modules)
     # lz4: the guest's processor is emulated at worst, so unpacking must be cheap.
     options = ("-comp", "lz4", "-all-root", "-noappend", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0")
     run(["mksquashfs", root, output, *options])

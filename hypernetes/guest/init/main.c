@@ -10,11 +10,13 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "container.h"
 #include "exec.h"
+#include "filesystem.h"
 #include "link.h"
 #include "listen.h"
 #include "loop.h"
@@ -111,6 +113,9 @@ static void power_off(struct request *r)
 {
 	reply_ok(r->id);
 	kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0) /* their mount namespaces hold volumes until they are gone */
+		;
+	filesystem_unmount_all();
 	sync();
 	reboot(RB_AUTOBOOT); /* with QEMU's -no-reboot that is the end of the process */
 }
@@ -136,6 +141,10 @@ void dispatch_request(struct request *r)
 	case M_LIST: container_list(r); break;
 	case M_STAT: answer_stat(r); break;
 	case M_CLOCK: clock_request(r); break;
+	case M_ATTACH_VOLUME: filesystem_attach(r); break;
+	case M_DETACH_VOLUME: filesystem_detach(r); break;
+	case M_GROW_VOLUME: filesystem_grow(r); break;
+	case M_MOUNT_NFS: filesystem_mount_nfs(r); break;
 	case M_READ_FILE: volume_read(r); break;
 	case M_LIMIT: container_limit(r); break;
 	case M_POWEROFF: power_off(r); break;

@@ -30,6 +30,10 @@ enum frame_type {
 	M_STAT = 17,
 	M_CLOCK = 18,
 	M_POWEROFF = 19,
+	M_ATTACH_VOLUME = 20,
+	M_DETACH_VOLUME = 21,
+	M_GROW_VOLUME = 22,
+	M_MOUNT_NFS = 23,
 	M_READ_FILE = 24,
 	M_LIMIT = 25,
 	M_WAIT_DISK = 26,
@@ -107,6 +111,7 @@ enum tag {
 	T_CONFIGURED = 52,
 	T_CPU_TIME = 53, /* microseconds used since the start */
 	T_COMMAND = 54, /* a line of HAProxy's runtime commands */
+	T_FILE_SYSTEM = 55, /* its type */
 	T_MESSAGE_PATH = 60, /* where a container leaves its last words */
 	T_SECCOMP = 61,	     /* a BPF program */
 	T_FS_GROUP = 62,     /* owner of a volume's files */
@@ -122,6 +127,8 @@ enum option {
 	O_NO_NEW_PRIVILEGES = 16,
 	O_SHARE_PIDS = 32,
 	O_MEMORY = 64, /* a volume in memory */
+	O_BLOCK = 128, /* a volume that is a device */
+	O_ON_ROOT_MISMATCH = 256, /* a volume whose files are given to the group only if its root isn't the group's */
 	O_STDIN_ONCE = 65536,
 	O_UNMASKED = 131072, /* /proc as it is */
 	/* Of a mount. */

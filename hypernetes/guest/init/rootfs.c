@@ -122,9 +122,15 @@ static void place(int tree, int target, const char *name)
 static int take_volume(int volumes, const struct plan_mount *m)
 {
 	int volume, source, tree;
+	char device[256];
 	struct stat st;
 
-	volume = source = openat(volumes, m->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (m->options & O_BLOCK) {
+		snprintf(device, sizeof device, "../devices/%s", m->source);
+		volume = source = openat(volumes, device, O_PATH | O_CLOEXEC);
+	} else {
+		volume = source = openat(volumes, m->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (volume < 0 || fstat(volume, &st))
 		setup_fail("NoSuchVolume", "the machine has no volume %s", m->source);
 	/* A sub-path must stay in its volume whatever links a container left there. Made, it is as open as the volume. */

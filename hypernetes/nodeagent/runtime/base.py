@@ -69,8 +69,8 @@ class Propagation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container. `source` is a volume's name: one of `attach_disk(volume=…)`, `write_volume` or
-    `make_volume`."""
+    """A mount of a container. `source` is a volume's name: one of `attach_disk(volume=…)`, `write_volume`,
+    `make_volume`, `mount_nfs` or `attach_volume`; with `block` one of the latter's devices."""
 
     source: str
     target: str
@@ -78,6 +78,31 @@ class Mount:
     sub_path: str = ""
     recursive: bool = False  # read-only with all that is mounted below
     propagation: Propagation = Propagation.NONE
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeDisk:
+    """A persistent volume, exported by a storage process on a socket that the machine's uid reaches."""
+
+    name: str  # of the volume in the pod
+    socket: Path
+    export: str
+    read_only: bool = False
+    block: bool = False  # a device for containers, with nothing mounted
+    file_system: str = "ext4"  # made where the volume is blank
+    mount_options: Sequence[str] = ()
+    group: int | None = None  # that all files are given to
+    group_on_root_mismatch: bool = False  # … only where the root isn't the group's yet
+
+
+@dataclass(frozen=True, slots=True)
+class NfsVolume:
+    name: str
+    source: str  # server:/path
+    address: str  # the server's
+    read_only: bool = False
+    mount_options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +234,7 @@ class Machine(Protocol):
     id: str
     pid: int  # of the hypervisor
     boot_id: str
+    uid: int  # under which the hypervisor runs
     services_idle: bool  # `services.IDLE` is in force, as in the template that the machine is a clone of
 
     async def configure(self, config: GuestConfig) -> None:
@@ -218,6 +244,19 @@ class Machine(Protocol):
         """Gives the guest a disk: an image (squashfs) or, with `volume`, a file system to mount under that name."""
 
     async def detach_disk(self, disk_id: str) -> None: ...
+
+    async def attach_volume(self, disk: VolumeDisk) -> None:
+        """Plugs a persistent volume, and makes, checks, grows and mounts its file system. One that is attached already
+        is no error. Raises MachineError (`ForeignContent`, `WrongFileSystem`, `FsckFailed`, `MountFailed`)."""
+
+    async def detach_volume(self, name: str) -> None:
+        """Unmounts and unplugs it. One that isn't attached is no error. Raises MachineError (`DiskBusy`)."""
+
+    async def grow_volume(self, name: str, size_bytes: int) -> None:
+        """The volume's export has grown to this size: the device in the guest and its file system follow."""
+
+    async def mount_nfs(self, volume: NfsVolume) -> None:
+        """Raises MachineError (`MountFailed`)."""
 
     async def make_volume(
         self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,

@@ -40,10 +40,22 @@ async def plug_empty(monitor: Monitor, lun: int) -> None:
     await monitor.run("device_add", device)
 
 
-async def unplug(monitor: Monitor, lun: int, fd_set: int) -> None:
-    """Takes a disk out that the guest has let go. Raises MachineError."""
+async def plug_export(monitor: Monitor, socket: Path, export: str, lun: int, *, read_only: bool) -> None:
+    """Plugs in what a storage process exports. Raises MachineError."""
+    block, device = qemu.export_arguments(node_of(lun), str(socket), export, lun, read_only=read_only)
+    await monitor.run("blockdev-add", block)
+    try:
+        await monitor.run("device_add", device)
+    except MachineError:
+        await monitor.run("blockdev-del", {"node-name": node_of(lun)})
+        raise
+
+
+async def unplug(monitor: Monitor, lun: int, fd_set: int | None) -> None:
+    """Takes a disk out that the guest has let go; without a set of descriptors an export. Raises MachineError."""
     node = node_of(lun)
     await monitor.run("device_del", {"id": f"disk-{node}"})
     await monitor.wait_event("DEVICE_DELETED", device=f"disk-{node}")
     await monitor.run("blockdev-del", {"node-name": node})
-    await monitor.run("remove-fd", {"fdset-id": fd_set})
+    if fd_set is not None:
+        await monitor.run("remove-fd", {"fdset-id": fd_set})

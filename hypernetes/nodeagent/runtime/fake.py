@@ -6,6 +6,7 @@ an agent: open another `FakeRuntime` on it and adopt.
 
 import asyncio
 import itertools
+import os
 import time
 import uuid
 from collections import deque
@@ -27,7 +28,9 @@ from hypernetes.nodeagent.runtime.base import (
     MachineGone,
     MachineSpec,
     MachineUsage,
+    NfsVolume,
     Output,
+    VolumeDisk,
 )
 
 PIPE_BYTES = 65536
@@ -227,6 +230,7 @@ class FakeGuest:
         self.boot_id = str(uuid.uuid4())
         self.config: GuestConfig | None = None
         self.disks: dict[str, Path] = {}
+        self.sizes: dict[str, int] = {}  # of volumes that have grown
         self.volumes: dict[str, dict[str, bytes]] = {}
         self.services: tuple[bytes, dict[str, bytes], bytes] | None = None
         self.containers: dict[str, FakeContainer] = {}
@@ -285,6 +289,7 @@ class FakeMachine:
     def __init__(self, host: "FakeHost", guest: FakeGuest, services: GuestServices) -> None:
         self.id, self.pid, self.boot_id = guest.spec.id, guest.pid, guest.boot_id
         self.services_idle = False
+        self.uid = os.getuid()
         self.guest = guest
         self.services = services
         self._host = host
@@ -303,6 +308,24 @@ class FakeMachine:
 
     async def detach_disk(self, disk_id: str) -> None:
         self._alive().disks.pop(disk_id, None)
+
+    async def attach_volume(self, disk: VolumeDisk) -> None:
+        guest = self._alive()
+        guest.disks[disk.name] = disk.socket
+        guest.volumes.setdefault(disk.name, {})
+
+    async def detach_volume(self, name: str) -> None:
+        guest = self._alive()
+        guest.disks.pop(name, None)
+        guest.volumes.pop(name, None)
+
+    async def grow_volume(self, name: str, size_bytes: int) -> None:
+        if name not in self._alive().disks:
+            raise MachineError("DiskMissing", f"the machine has no volume {name}")
+        self._alive().sizes[name] = size_bytes
+
+    async def mount_nfs(self, volume: NfsVolume) -> None:
+        self._alive().volumes.setdefault(volume.name, {})
 
     async def make_volume(
         self, name: str, *, memory: bool = False, size_bytes: int | None = None, fs_group: int | None = None,

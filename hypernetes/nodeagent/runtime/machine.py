@@ -21,6 +21,8 @@ from hypernetes.nodeagent.runtime.base import (
     MachineError,
     MachineGone,
     MachineUsage,
+    NfsVolume,
+    VolumeDisk,
 )
 from hypernetes.nodeagent.runtime.boot import Connections
 from hypernetes.nodeagent.runtime.clock import ClockKeeper, wall_clock_ns
@@ -29,7 +31,7 @@ from hypernetes.nodeagent.runtime.guestservices import GuestServer
 from hypernetes.nodeagent.runtime.link import EVENT_BYTES_MAX, GuestLink
 from hypernetes.nodeagent.runtime.processes import WatchedProcess
 from hypernetes.nodeagent.runtime.protocol import FrameType, Option, Tag
-from hypernetes.nodeagent.runtime.qmp import Monitor
+from hypernetes.nodeagent.runtime.qmp import Monitor, QmpError
 from hypernetes.nodeagent.runtime.state import Disk, MachineRecord, MachineState
 from hypernetes.nodeagent.runtime.streams import LinkProcess, LinkStream
 
@@ -41,6 +43,9 @@ SERVICES_SECONDS = 60.0
 POWEROFF_SECONDS = 5.0
 KILL_SECONDS = 10.0
 RECONNECT_SECONDS = 20.0
+RESIZE_SECONDS = 30.0
+# A file system of terabytes is checked or made in this time; what storage that is away takes is beyond any bound.
+VOLUME_SECONDS = 600.0
 RECONNECT_PAUSE_SECONDS = 0.2
 TIME_MAX_NS = (1 << 63) - 1  # Linux's ktime_t
 START_FAILURES = frozenset({"NoSuchCommand", "NotExecutable", "StartFailed"})
@@ -114,6 +119,7 @@ class QemuMachine:
         self.id = record.id
         self.pid = record.process.pid
         self.boot_id = record.boot_id
+        self.uid = record.uid
         self.services_idle = services_idle
         self.plugged: dict[str, Disk] = {}  # images that the guest hasn't mounted
         self._state = state
@@ -232,6 +238,41 @@ class QemuMachine:
             await asyncio.to_thread(self._state.save, self._record)
         await self._request(FrameType.CONFIGURE, messages.configure_message(config, self._record.mac_address))
         await self._clock.check()
+
+    async def attach_volume(self, disk: VolumeDisk) -> None:
+        name = _volume_disk(disk.name)
+        async with self._disk_lock:
+            present = self._record.disks.get(name)
+            if present is None:
+                present = Disk(self._free_lun(), None, disk.name, disk.block)
+                await disks.plug_export(
+                    self._monitor, disk.socket, disk.export, present.lun, read_only=disk.read_only
+                )  # fmt: skip
+                self._record.disks[name] = present
+                await asyncio.to_thread(self._state.save, self._record)
+            lun = present.lun
+        await self._request(FrameType.ATTACH_VOLUME, messages.attach_message(disk, lun), seconds=VOLUME_SECONDS)
+
+    async def detach_volume(self, name: str) -> None:
+        async with self._disk_lock:
+            disk = self._record.disks.get(_volume_disk(name))
+            if disk is None:
+                return
+            message = messages.attached_message(name, disk.lun, block=disk.block)
+            await self._request(FrameType.DETACH_VOLUME, message, seconds=VOLUME_SECONDS)
+            await self._unplug(_volume_disk(name))
+
+    async def grow_volume(self, name: str, size_bytes: int) -> None:
+        async with self._disk_lock:
+            disk = self._record.disks.get(_volume_disk(name))
+            if disk is None:
+                raise MachineError("DiskMissing", f"the machine has no volume {name}")
+            await self._resize(disks.node_of(disk.lun), size_bytes)
+            message = messages.attached_message(name, disk.lun, block=disk.block)
+        await self._request(FrameType.GROW_VOLUME, message, seconds=VOLUME_SECONDS)
+
+    async def mount_nfs(self, volume: NfsVolume) -> None:
+        await self._request(FrameType.MOUNT_NFS, messages.nfs_message(volume), seconds=VOLUME_SECONDS)
 
     async def attach_disk(self, disk_id: str, path: Path, *, read_only: bool, volume: str | None = None) -> None:
         async with self._disk_lock:
@@ -392,10 +433,25 @@ class QemuMachine:
             raise ProtocolError("a time beyond what a clock can show")
         return now
 
-    async def _plug(self, path: Path, *, read_only: bool, volume: str | None) -> Disk:
+    def _free_lun(self) -> int:
         used = {disk.lun for disk in self._record.disks.values()}
         candidates = range(qemu.FIRST_FREE_LUN, qemu.FIRST_FREE_LUN + len(used) + 1)
-        lun = next(lun for lun in candidates if lun not in used)
+        return next(lun for lun in candidates if lun not in used)
+
+    async def _resize(self, node: str, size_bytes: int) -> None:
+        """QEMU learns the new size when it has connected again to the export, which the first command may not find."""
+        deadline = time.monotonic() + RESIZE_SECONDS
+        while True:
+            try:
+                await self._monitor.run("block_resize", {"node-name": node, "size": size_bytes})
+                return
+            except QmpError as error:
+                if error.reason != "HypervisorRefused" or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
+
+    async def _plug(self, path: Path, *, read_only: bool, volume: str | None) -> Disk:
+        lun = self._free_lun()
         return Disk(lun, await disks.plug(self._monitor, path, lun, read_only=read_only), volume)
 
     async def _unplug(self, disk_id: str) -> None:
@@ -409,6 +465,10 @@ class _Over(Exception):
     def __init__(self, event: MachineGone) -> None:
         super().__init__(event.message)
         self.event = event
+
+
+def _volume_disk(name: str) -> str:
+    return f"volume-{name}"
 
 
 def _disk_message(disk_id: str, disk: Disk, *, read_only: bool) -> bytes:

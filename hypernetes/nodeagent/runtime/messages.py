@@ -13,8 +13,10 @@ from hypernetes.nodeagent.runtime.base import (
     MachineError,
     MachineUsage,
     Mount,
+    NfsVolume,
     Output,
     Propagation,
+    VolumeDisk,
 )
 from hypernetes.nodeagent.runtime.frames import Fields, MessageBuilder, ProtocolError
 from hypernetes.nodeagent.runtime.protocol import Option, Tag
@@ -126,7 +128,7 @@ def container_message(spec: ContainerSpec) -> bytes:
 
 
 def _mount_options(mount: Mount) -> Option:
-    options = _PROPAGATION[mount.propagation]
+    options = _PROPAGATION[mount.propagation] | (Option.BLOCK if mount.block else Option(0))
     if mount.read_only:
         options |= Option.READ_ONLY | (Option.RECURSIVE if mount.recursive else Option(0))
     return options
@@ -162,6 +164,35 @@ def configure_message(config: GuestConfig, mac_address: str | None) -> bytes:
     for name, value in config.sysctls.items():
         message.text(Tag.SYSCTL, f"{name}={value}")
     return message.number(Tag.OPTIONS, Option.SHARE_PIDS if config.share_process_namespace else 0).build()
+
+
+def attach_message(disk: VolumeDisk, lun: int) -> bytes:
+    message = MessageBuilder().text(Tag.NAME, disk.name).number(Tag.LUN, lun).text(Tag.FILE_SYSTEM, disk.file_system)
+    for text in disk.mount_options:
+        message.text(Tag.ARG, text)
+    if disk.group is not None:
+        message.number(Tag.GID, disk.group)
+    options = Option(0)
+    for wanted, option in (
+        (disk.read_only, Option.READ_ONLY), (disk.block, Option.BLOCK),
+        (disk.group_on_root_mismatch, Option.ON_ROOT_MISMATCH),
+    ):  # fmt: skip
+        options |= option if wanted else Option(0)
+    return message.number(Tag.OPTIONS, options).build()
+
+
+def attached_message(name: str, lun: int, *, block: bool) -> bytes:
+    """About a volume that is attached: to let go of it, or to grow it."""
+    message = MessageBuilder().text(Tag.NAME, name).number(Tag.LUN, lun)
+    return message.number(Tag.OPTIONS, Option.BLOCK if block else 0).build()
+
+
+def nfs_message(volume: NfsVolume) -> bytes:
+    message = MessageBuilder().text(Tag.NAME, volume.name).text(Tag.SOURCE, volume.source)
+    message.text(Tag.ADDRESS, volume.address)
+    for option in volume.mount_options:
+        message.text(Tag.ARG, option)
+    return message.number(Tag.OPTIONS, Option.READ_ONLY if volume.read_only else 0).build()
 
 
 def volume_message(name: str, files: Mapping[str, tuple[bytes, int]], fs_group: int | None) -> bytes:

@@ -31,6 +31,10 @@ class FrameType(IntEnum):
     STAT = 17
     CLOCK = 18
     POWEROFF = 19
+    ATTACH_VOLUME = 20
+    DETACH_VOLUME = 21
+    GROW_VOLUME = 22
+    MOUNT_NFS = 23
     READ_FILE = 24
     LIMIT = 25
     WAIT_DISK = 26
@@ -105,6 +109,7 @@ class Tag(IntEnum):
     CONFIGURED = 52
     CPU_TIME = 53  # microseconds used since the start
     COMMAND = 54  # a line of HAProxy's runtime commands
+    FILE_SYSTEM = 55  # its type
     MESSAGE_PATH = 60  # where a container leaves its last words
     SECCOMP = 61  # a BPF program
     FS_GROUP = 62  # owner of a volume's files
@@ -121,6 +126,8 @@ class Option(IntFlag):
     NO_NEW_PRIVILEGES = 16
     SHARE_PIDS = 32
     MEMORY = 64
+    BLOCK = 128
+    ON_ROOT_MISMATCH = 256
     STDIN_ONCE = 65536
     UNMASKED = 131072  # /proc as it is
     # Of a mount.

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from hypernetes.nodeagent.runtime.protocol import PORT_NAME
 
+# hn-agent starts a storage process again within seconds; it may be away itself for an upgrade, or for longer.
+RECONNECT_SECONDS = 86_400
 BINARY = "qemu-system-x86_64"
 SCSI_BUS = "scsi0.0"
 TOOLBOX_LUN, SCRATCH_LUN = 0, 1
@@ -119,6 +121,18 @@ def empty_arguments(node: str, lun: int) -> tuple[dict[str, object], dict[str, o
     """The same for a disk of which nothing is ever read."""
     block: dict[str, object] = {"driver": "null-co", "node-name": node, "size": IMAGE_LUN_BYTES, "read-zeroes": True}
     return block | {"read-only": True}, _device(node, lun)
+
+
+def export_arguments(
+    node: str, socket: str, export: str, lun: int, *, read_only: bool
+) -> tuple[dict[str, object], dict[str, object]]:
+    """The same for what a storage process exports. While it is away the guest waits."""
+    block: dict[str, object] = {
+        "driver": "nbd", "node-name": node, "read-only": read_only, "discard": "unmap", "export": export,
+        "server": {"type": "unix", "path": socket}, "reconnect-delay": RECONNECT_SECONDS,
+    }  # fmt: skip
+    # What the storage says goes to the guest, a full disk too: a machine that is stopped answers nobody.
+    return block, {**_device(node, lun), "rerror": "report", "werror": "report"}
 
 
 def _device(node: str, lun: int) -> dict[str, object]:

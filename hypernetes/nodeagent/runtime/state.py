@@ -16,8 +16,9 @@ from hypernetes.nodeagent.runtime.processes import ProcessId
 @dataclass(slots=True)
 class Disk:
     lun: int
-    fd_set: int
+    fd_set: int | None  # None: of a storage process's export
     volume: str | None
+    block: bool = False
 
 
 @dataclass(slots=True)
