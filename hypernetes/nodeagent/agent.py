@@ -16,6 +16,7 @@ from hypernetes.nodeagent.podrecord import PodRecord, Step
 from hypernetes.nodeagent.podworker import PodWorker
 from hypernetes.nodeagent.runtime.base import GuestServices, Machine, MachineError
 from hypernetes.providers.network.base import NetworkError
+from hypernetes.providers.volume.base import VolumeError
 
 log = structlog.get_logger()
 
@@ -59,8 +60,11 @@ class Agent:
         pods = {pod.metadata.uid or "": (key, pod) for key, pod in self._pods.items()}
         machines = await self._adopt(records, pods)
         await self._sweep(records)
+        await self._parts.storage.adopt()
         async with asyncio.TaskGroup() as tasks:
             self._group = tasks
+            for uid in self._parts.storage.pods() - records.keys():
+                tasks.create_task(self._clear_storage(uid))
             for uid, record in records.items():
                 if uid in pods:
                     self._begin(pods[uid][1], record, machines.get(uid))
@@ -100,6 +104,7 @@ class Agent:
 
     async def _clear(self, record: PodRecord) -> None:
         """What is left of a pod that the API doesn't have any more. Its machine is gone by adoption."""
+        await self._clear_storage(record.uid)
         while True:
             try:
                 await self._parts.network.unplug(record.uid)
@@ -110,6 +115,16 @@ class Agent:
                 log.warning("pod.clear.failed", pod=record.uid, error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
         self._parts.records.remove(record.uid)
+
+    async def _clear_storage(self, pod_uid: str) -> None:
+        """Of a pod whose machine is gone."""
+        while True:
+            try:
+                await self._parts.storage.give_back(pod_uid)
+                return
+            except (VolumeError, OSError, *REQUEST_ERRORS) as error:
+                log.warning("pod.clear.failed", pod=pod_uid, error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _changed(self, key: Key, old: Pod | None, new: Pod | None) -> None:
         """Of the informer. A pod deleted and made again under its name has another UID, and a worker of its own."""

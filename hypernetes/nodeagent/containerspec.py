@@ -104,6 +104,7 @@ def mounts(container: Container, variables: Mapping[str, str]) -> tuple[Mount, .
                 propagation=Propagation(mount.mount_propagation or "None"),
             )
         )
+    result += [Mount(device.name, device.device_path, block=True) for device in container.volume_devices]
     return tuple(sorted(result, key=lambda each: (each.target.count("/"), each.target)))
 
 

@@ -41,6 +41,7 @@ from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
+from hypernetes.nodeagent.runtime.base import Machine
 from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeRuntime
 from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
@@ -92,6 +93,33 @@ class Images:
 
     async def pull(self, tenant: str, name: str, credential: Credential | None = None) -> Pulled:
         return self.present(tenant, name)
+
+
+class PodStorage:
+    """Every claim is there."""
+
+    async def open(self, pod: Pod) -> None:
+        """Nothing is to be opened."""
+
+    async def mount(self, pod: Pod, machine: Machine) -> None:
+        """Nothing is to be mounted."""
+
+    async def follow(self, pod: Pod, machine: Machine) -> None:
+        """Nothing grows."""
+
+
+class Storage:
+    async def adopt(self) -> None:
+        """Nothing was left."""
+
+    def of_pod(self, record: PodRecord) -> PodStorage:
+        return PodStorage()
+
+    async def give_back(self, pod_uid: str) -> None:
+        """Nothing was taken."""
+
+    def pods(self) -> frozenset[str]:
+        return frozenset()
 
 
 class Network:
@@ -200,7 +228,7 @@ class HollowNode:
         resolver, network = NodeResolver((), ()), Network()
         parts = Parts(
             host_ip=_ADDRESS, client=client, events=self._events, runtime=FakeRuntime(FakeHost(program)),
-            network=network, puller=Images(), addresses=addresses, records=records, views=views,
+            network=network, puller=Images(), addresses=addresses, storage=Storage(), records=records, views=views,
             peers=NetworkPeers(views, network, name), resolver=resolver,
             forwarder=Forwarder(()), seccomp=Profiles(Path("/nonexistent")), api_address=("127.0.0.1", 1),
             longest_restart_delay=300.0, clock=time.time,

@@ -5,18 +5,22 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import click
 import structlog
 import uvloop
+import yaml
 
 from hypernetes import dialing
 from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.models.hypernetes_v1 import NodeVolume
+from hypernetes.api.models.storage_v1 import VolumeAttachment
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer
 from hypernetes.client.kubeconfig import KubeconfigError
 from hypernetes.nodeagent import forwarding, hollow, node, restarts, server, sizing
@@ -28,18 +32,26 @@ from hypernetes.nodeagent.images.garbage import remove_unused
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.store import ImageStore
 from hypernetes.nodeagent.networkpeers import NetworkPeers
+from hypernetes.nodeagent.nodevolumes import NodeVolumeKeeper
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.runtime.base import MachineError
-from hypernetes.nodeagent.runtime.qemu_runtime import open_runtime
+from hypernetes.nodeagent.runtime.cgroup import Cgroups, host_hierarchy
+from hypernetes.nodeagent.runtime.qemu_runtime import RUN_DIRECTORY, open_runtime
 from hypernetes.nodeagent.seccomp import Profiles
+from hypernetes.nodeagent.storage.nodestorage import NodeStorage
+from hypernetes.nodeagent.storage.processes import StorageProcesses
+from hypernetes.nodeagent.storage.storage import Storage
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler, read_meter
 from hypernetes.pki.contexts import HotContext, server_context
 from hypernetes.providers.network.base import NetworkProvider
+from hypernetes.providers.volume.base import FileKeeper, NodeContext, NodeVolumes
 
 log = structlog.get_logger()
 
+VOLUME_PROVIDERS = "hypernetes.providers.volume"
+LOCAL_DRIVER = "local.hypernetes.io"
 NETWORK_PROVIDERS = "hypernetes.providers.network"
 GARBAGE_SECONDS = 60.0
 
@@ -61,6 +73,7 @@ class Options:
     accel: str
     network: str
     max_restart_seconds: float
+    volume_configuration: Path | None = None
 
 
 class StartError(Exception):
@@ -101,12 +114,19 @@ async def run(options: Options) -> None:
     except MachineError as error:
         raise StartError(error.message) from error
     network = network_provider(options.network, options)
+    drivers = await asyncio.to_thread(volume_drivers, options)
     refused = dialing.own_addresses({*own, options.node_ip})
     policy = DialPolicy(frozenset(options.insecure_registries), refused)
     resolver = forwarding.read_resolv_conf()
     api = urlsplit(config.server)
     async with Client(config) as client, image_session(policy) as session:
         views = TenantViews(client)
+        attachments = Informer(client, VolumeAttachment, field_selector=f"spec.nodeName={options.node_name}")
+        processes = StorageProcesses(
+            options.directory / "storage", RUN_DIRECTORY / f"hn{options.cluster_id}", options.cluster_id,
+            Cgroups(await asyncio.to_thread(host_hierarchy), f"hn{options.cluster_id}"), drivers,
+        )  # fmt: skip
+        storage = Storage(client, NodeStorage(client, options.node_name, processes, attachments))
         parts = Parts(
             host_ip=options.node_ip,
             client=client,
@@ -115,6 +135,7 @@ async def run(options: Options) -> None:
             network=network,
             puller=Puller(store, session, policy, options.mirrors),
             addresses=Addresses(client, views, options.node_name, options.node_ip),
+            storage=storage,
             records=records,
             views=views,
             peers=NetworkPeers(views, network, options.node_name),
@@ -126,15 +147,58 @@ async def run(options: Options) -> None:
             clock=time.time,
         )
         try:
-            await _serve(options, parts, store, HotContext(context, options.certificate, options.key), stopping)
+            keeping = _keeping(options, client, storage.node, drivers)
+            hot = HotContext(context, options.certificate, options.key)
+            await _serve(options, parts, store, hot, stopping, [processes.run, attachments.run, *keeping])
         finally:
             await runtime.close()
             await network.close(remove=False)
 
 
+def _keeping(
+    options: Options, client: Client, storage: NodeStorage, drivers: Mapping[str, NodeVolumes]
+) -> Iterator[Callable[[], Coroutine[None, None, None]]]:
+    """What makes this node's NodeVolumes true, if it keeps volumes itself."""
+    keeper = drivers.get(LOCAL_DRIVER)
+    if keeper is not None:
+        volumes = Informer(client, NodeVolume, field_selector=f"spec.nodeName={options.node_name}")
+        yield volumes.run
+        made = NodeVolumeKeeper(
+            client, volumes, cast(FileKeeper, keeper), storage.processes.frozen, storage.processes.in_use,
+            storage.has_grown, options.node_name,
+        )  # fmt: skip
+        yield made.run
+
+
+def volume_drivers(options: Options) -> dict[str, NodeVolumes]:
+    """All that are installed, with what the operator wrote for each. Raises StartError."""
+    said: dict[str, Any] = {}
+    if options.volume_configuration is not None:
+        try:
+            said = yaml.safe_load(options.volume_configuration.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise StartError(f"the volume configuration can't be read: {error}") from error
+    if not isinstance(said, dict) or not all(isinstance(each, dict) for each in said.values()):
+        raise StartError("the volume configuration must map drivers to their sections")
+    found = {each.name: each for each in entry_points(group=VOLUME_PROVIDERS)}
+    if unknown := sorted(said.keys() - found.keys()):
+        raise StartError(f"there is no volume driver {unknown[0]!r}; installed are: {', '.join(sorted(found))}")
+    drivers = {}
+    for name in sorted({LOCAL_DRIVER, *said} & found.keys()):
+        directory = options.directory / "volumes" / name
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        context = NodeContext(options.cluster_id, options.node_name, directory, said.get(name, {}))
+        try:
+            drivers[name] = found[name].load().node(context)
+        except ValueError as error:  # ConfigurationError
+            raise StartError(str(error)) from error
+    return drivers
+
+
 async def _serve(
-    options: Options, parts: Parts, store: ImageStore, context: HotContext, stopping: asyncio.Event
-) -> None:
+    options: Options, parts: Parts, store: ImageStore, context: HotContext, stopping: asyncio.Event,
+    of_storage: Sequence[Callable[[], Coroutine[None, None, None]]],
+) -> None:  # fmt: skip
     pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
     agent = Agent(parts, pods)
     sampler = Sampler(agent.workers, read_meter)
@@ -153,7 +217,7 @@ async def _serve(
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
                     agent.run(), sampler.run(), _collect_garbage(agent, store),
-                    _prepare(agent, parts),
+                    _prepare(agent, parts), *(each() for each in of_storage),
                 )
             ]  # fmt: skip
             log.info("agent.ready", node=options.node_name, port=options.port, runtime=identity.runtime_version)
@@ -271,11 +335,16 @@ _PATH = click.Path(path_type=Path)
     help="fake: no machines; nodes named NODE-NAME-0, NODE-NAME-1, … whose containers do what their arguments say.",
 )
 @click.option("--nodes", type=click.IntRange(1, 10_000), default=1, show_default=True, help="With --runtime fake.")
+@click.option(
+    "--volume-config", "volume_configuration", type=click.Path(path_type=Path, dir_okay=False), default=None,
+    help="YAML: what each volume driver of this node has to know, by its name.",
+)  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def main(
     directory: Path, node_name: str, node_ip: str, kubeconfig: Path, certificate: Path, key: Path, client_ca: Path,
     port: int, cluster_id: str, guest: Path, insecure_registry: tuple[str, ...], registry_mirror: tuple[str, ...],
-    accel: str, network_provider: str, max_container_restart_period: float, runtime: str, nodes: int, log_level: str,
+    accel: str, network_provider: str, max_container_restart_period: float, runtime: str, nodes: int,
+    volume_configuration: Path | None, log_level: str,
 ) -> None:  # fmt: skip
     """Runs this node's pods, each as a virtual machine."""
     configure_log(log_level)
@@ -300,6 +369,7 @@ def main(
         certificate=certificate, key=key, client_ca=client_ca, port=port, cluster_id=cluster_id, guest=guest.resolve(),
         insecure_registries=insecure_registry, mirrors=parse_mirrors(registry_mirror), accel=accel,
         network=network_provider, max_restart_seconds=max_container_restart_period,
+        volume_configuration=volume_configuration,
     )  # fmt: skip
     _until_stopped(run(options))
 

@@ -5,13 +5,15 @@ API's store. It is logged, and the operator's to remove.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import structlog
 
-from hypernetes.api import quantity, times
+from hypernetes.api import quantity, tenancy, times
+from hypernetes.api.models.core_v1 import Node
 from hypernetes.api.models.hypernetes_v1 import NodeVolume, NodeVolumeStatus
 from hypernetes.client import REQUEST_ERRORS, Client, Informer, Key, is_reason
 from hypernetes.providers.volume.base import FileKeeper, Refused, Unavailable, VolumeError
@@ -23,6 +25,9 @@ READY, FAILED, PENDING = "Ready", "Failed", "Pending"
 FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 60.0
 WORKERS = 4
+FREE_BYTES = "hypernetes.io/volume-bytes-free"  # annotation of the Node
+SPACE_SECONDS = 60.0
+SPACE_GRAIN = 64 << 20  # bytes; what changes by less isn't worth a write
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,12 @@ class NodeVolumeKeeper:
         keeper: FileKeeper,
         frozen: Callable[[str], AbstractAsyncContextManager[None]],
         in_use: Callable[[str], bool],
+        grown: Callable[[], None],
+        node: str,
     ) -> None:
         self._client, self._volumes, self._keeper = client, volumes, keeper
-        self._frozen, self._in_use = frozen, in_use
+        self._frozen, self._in_use, self._grown, self._node = frozen, in_use, grown, node
+        self._changed = asyncio.Event()
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
         self._busy: set[Key] = set()
@@ -70,6 +78,7 @@ class NodeVolumeKeeper:
         for key, _ in self._volumes.items():
             self._add(key)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell_space())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 
@@ -119,6 +128,7 @@ class NodeVolumeKeeper:
                 created = times.format_time(times.now())
             elif wanted.grow_to is not None:
                 await self._keeper.grow(uid, wanted.grow_to)
+                self._grown()
         except Unavailable:
             raise
         except VolumeError as error:
@@ -152,6 +162,7 @@ class NodeVolumeKeeper:
         if self._in_use(uid):
             raise Unavailable("InUse", "a pod of this node has it open")
         await self._keeper.remove(uid)
+        self._changed.set()
         left = [each for each in volume.metadata.finalizers if each != FINALIZER]
         body = {"metadata": {"finalizers": left, "resourceVersion": volume.metadata.resource_version}}
         await self._ignoring_gone(self._client.patch(NodeVolume, key.name, body, tenant=key.tenant))
@@ -159,6 +170,7 @@ class NodeVolumeKeeper:
     async def _tell(self, key: Key, volume: NodeVolume, status: NodeVolumeStatus) -> None:
         if status == volume.status:
             return
+        self._changed.set()
         changed = volume.model_copy(update={"status": status})
         body = {"status": {**_cleared(volume.status), **status.to_dict()}}
         await self._ignoring_gone(
@@ -172,6 +184,23 @@ class NodeVolumeKeeper:
         except Exception as error:
             if not is_reason(error, "NotFound"):
                 raise
+
+    async def _tell_space(self) -> None:
+        """What is left for volumes, in an annotation of the Node; the scheduler counts with it."""
+        told = None
+        while True:
+            free = await self._keeper.free_bytes() // SPACE_GRAIN * SPACE_GRAIN
+            if free != told:
+                body = {"metadata": {"annotations": {FREE_BYTES: str(free)}}}
+                try:
+                    await self._client.patch(Node, self._node, body, tenant=tenancy.SYSTEM_TENANT)
+                    told = free
+                except REQUEST_ERRORS as error:
+                    log.info("node_volume.space.failed", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SPACE_SECONDS):
+                    await self._changed.wait()
+            self._changed.clear()
 
     async def _tell_orphans(self) -> None:
         known = {volume.metadata.uid for _, volume in self._volumes.items()}

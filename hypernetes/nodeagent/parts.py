@@ -15,7 +15,7 @@ from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.networkpeers import NetworkPeers
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
-from hypernetes.nodeagent.runtime.base import Runtime
+from hypernetes.nodeagent.runtime.base import Machine, Runtime
 from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.providers.network.base import NetworkProvider
@@ -41,6 +41,28 @@ class Images(Protocol):
     async def pull(self, tenant: str, name: str, credential: Credential | None = None) -> Pulled: ...
 
 
+class PodVolumesOfNode(Protocol):
+    """storage.podstorage.PodStorage, or what stands in for it on a hollow node."""
+
+    async def open(self, pod: Pod) -> None: ...
+
+    async def mount(self, pod: Pod, machine: Machine) -> None: ...
+
+    async def follow(self, pod: Pod, machine: Machine) -> None: ...
+
+
+class Storage(Protocol):
+    """The persistent volumes of a node's pods (storage.storage.Storage)."""
+
+    async def adopt(self) -> None: ...
+
+    def of_pod(self, record: PodRecord) -> PodVolumesOfNode: ...
+
+    async def give_back(self, pod_uid: str) -> None: ...
+
+    def pods(self) -> frozenset[str]: ...
+
+
 @dataclass(frozen=True)
 class Parts:
     host_ip: str
@@ -50,6 +72,7 @@ class Parts:
     network: NetworkProvider
     puller: Images
     addresses: Claims
+    storage: Storage
     records: PodRecords
     views: TenantViews
     peers: NetworkPeers

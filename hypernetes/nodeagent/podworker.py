@@ -28,7 +28,7 @@ from hypernetes.nodeagent.addresses import AddressError
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import Phase, Run, all_of, attempt_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
-from hypernetes.nodeagent.parts import Parts
+from hypernetes.nodeagent.parts import Parts, PodVolumesOfNode
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
 from hypernetes.nodeagent.portkeeper import PortKeeper
@@ -47,8 +47,10 @@ from hypernetes.nodeagent.session import Session
 from hypernetes.nodeagent.sources import PodSources
 from hypernetes.nodeagent.starting import Starter, present_images
 from hypernetes.nodeagent.statuswriter import StatusWriter
+from hypernetes.nodeagent.storage.claims import is_persistent
 from hypernetes.nodeagent.volumes import PodVolumes, VolumeError
 from hypernetes.providers.network.base import NetworkError
+from hypernetes.providers.volume import base as providers_volume
 
 log = structlog.get_logger()
 
@@ -56,12 +58,19 @@ FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 # Of a machine that can't be made: what is lacking on the node seldom comes back at once.
 MAX_PREPARE_RETRY_SECONDS = 300.0
+# What a pod's volumes wait for (another pod's end, a claim) comes at any time.
+MAX_VOLUME_RETRY_SECONDS = 15.0
 SHUTDOWN_SECONDS = 5.0
+# Of a machine that has to write out what its volumes' caches hold.
+CLOSE_VOLUMES_SECONDS = 60.0
 # For a pod that has gone from the API already: nobody waits for it, and its address may be wanted.
 FORCED_GRACE_SECONDS = 1.0
 
 # What a step may fail with and be tried again, and the event's reason for it.
-_RETRIED = (Refused, AddressError, NetworkError, MachineError, VolumeError, OSError, *REQUEST_ERRORS)
+_RETRIED = (
+    Refused, AddressError, NetworkError, MachineError, VolumeError, providers_volume.VolumeError, OSError,
+    *REQUEST_ERRORS,
+)  # fmt: skip
 
 
 class PodWorker:
@@ -83,6 +92,8 @@ class PodWorker:
         self._removed_from_api = False
         self._containers: PodContainers | None = None
         self._machine_parts: _MachineParts | None = None
+        self._storage: PodVolumesOfNode | None = None
+        self._storage_task: asyncio.Task[None] | None = None
         if pod.metadata.deletion_timestamp:
             self._deletion.set()
 
@@ -218,13 +229,15 @@ class PodWorker:
                 if self.session is not None and self.session.gone is not None:
                     return
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, MAX_PREPARE_RETRY_SECONDS)
+                longest = MAX_VOLUME_RETRY_SECONDS if self.record.step is Step.VOLUMES else MAX_PREPARE_RETRY_SECONDS
+                delay = min(delay * 2, longest)
             else:
                 delay = FIRST_RETRY_SECONDS
                 self._step(following)
 
     def _complain(self, step: Step, error: Exception) -> None:
-        reason = "FailedMount" if step is Step.VOLUMES else "FailedCreatePodSandBox"
+        failed_mount = getattr(error, "event_reason", "FailedMount")
+        reason = failed_mount if step is Step.VOLUMES else "FailedCreatePodSandBox"
         message = _plain_words(error)
         log.info("pod.step.failed", pod=self.record.uid, step=step.value, error=str(error))
         text = message if step is Step.VOLUMES else f"Failed to create the pod's machine ({step.value}): {message}"
@@ -233,6 +246,7 @@ class PodWorker:
     async def _claim_address(self) -> Step:
         refusals.check(self.pod)
         self.record.claim = await self._parts.addresses.claim(self.pod, self.record.tenant)
+        self._open_storage()
         self._status.notify()
         return Step.PLUG_NETWORK
 
@@ -265,6 +279,26 @@ class PodWorker:
         await self._begin_session()
         return Step.CONFIGURE
 
+    def _open_storage(self) -> None:
+        """While the machine boots. What fails is tried again, and told, in the step that needs it."""
+
+        async def opened() -> None:
+            with contextlib.suppress(*_RETRIED):
+                await self._pod_storage().open(self.pod)
+
+        self._storage_task = self._tasks.create_task(opened())
+
+    def _pod_storage(self) -> PodVolumesOfNode:
+        if self._storage is None:
+            self._storage = self._parts.storage.of_pod(self.record)
+        return self._storage
+
+    async def _stop_opening(self) -> None:
+        task, self._storage_task = self._storage_task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
     async def _configure(self) -> Step:
         machine, claim = self.machine, self.record.claim
         assert machine is not None
@@ -292,7 +326,10 @@ class PodWorker:
         return Step.VOLUMES
 
     async def _make_volumes(self) -> Step:
-        await self._of_machine().volumes.make(self.pod)
+        made = self._of_machine()
+        assert self.machine is not None
+        await self._pod_storage().mount(self.pod, self.machine)
+        await made.volumes.make(self.pod)
         return Step.CONTAINERS
 
     def _of_machine(self) -> "_MachineParts":
@@ -311,7 +348,13 @@ class PodWorker:
             self._parts, self.record, self.session, made.starter, made.pusher, made.port, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
-        phase = await self._containers.run()
+        assert self.machine is not None
+        growing = self._tasks.create_task(self._pod_storage().follow(self.pod, self.machine))
+        try:
+            phase = await self._containers.run()
+        finally:
+            growing.cancel()
+            await asyncio.wait({growing})
         if phase is None:
             return False
         self.record.final_phase = phase
@@ -391,7 +434,9 @@ class PodWorker:
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
+                await self._stop_opening()
                 await self._end_machine()
+                await self._parts.storage.give_back(self.record.uid)
                 await self._parts.network.unplug(self.record.uid)
                 if self.record.claim is not None:
                     await self._parts.addresses.release(self.record.claim, self.record.tenant, self.record.uid)
@@ -442,7 +487,8 @@ class PodWorker:
 
     async def _end_machine(self) -> None:
         if self.machine is not None:
-            await self.machine.shutdown(SHUTDOWN_SECONDS)
+            volumes = any(is_persistent(volume) for volume in self.pod.spec.volumes)
+            await self.machine.shutdown(CLOSE_VOLUMES_SECONDS if volumes else SHUTDOWN_SECONDS)
             await self._end_session()
             self.machine = self.session = self._machine_parts = self._containers = None
 

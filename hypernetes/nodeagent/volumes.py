@@ -41,7 +41,9 @@ AttachImage = Callable[[Pod, str, str | None], Awaitable[str]]
 
 
 class VolumeError(Exception):
-    """A volume can't be set up (yet); the message is for the pod's owner (reason FailedMount)."""
+    """A volume can't be set up (yet); the message is for the pod's owner."""
+
+    event_reason = "FailedMount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def token_key(projection: ServiceAccountTokenProjection) -> TokenKey:
 def content(
     volume: Volume, pod: Pod, sources: Sources, facts: fieldrefs.PodFacts, issued: Mapping[TokenKey, str]
 ) -> Files | None:
-    """The files of a volume; None for one that holds none of ours (an empty directory). Raises VolumeError."""
+    """The files of a volume; None for one that holds none of ours (an empty directory, a persistent one). Raises
+    VolumeError."""
     if source := volume.config_map:
         mode = _mode(source.default_mode)
         return _config_map(source.name, source.items, source.optional, sources, mode)
@@ -120,7 +123,9 @@ def content(
             else:
                 raise VolumeError(f'volume "{volume.name}": this projected source is not supported')
         return files
-    if volume.empty_dir is not None or volume.image is not None:
+    persistent = (volume.persistent_volume_claim, volume.ephemeral, volume.nfs, volume.cinder)
+    plain = volume.empty_dir is not None or volume.image is not None
+    if plain or any(source is not None for source in persistent):
         return None
     raise VolumeError(f'volume "{volume.name}": this kind of volume is not supported by the node')
 

@@ -22,6 +22,7 @@ _LABELS = frozenset({
     "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "beta.kubernetes.io/os",
     "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
 })  # fmt: skip
+_FILE_SYSTEM_BYTES = "hypernetes.io/file-system-bytes"
 _LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
@@ -90,15 +91,18 @@ def _node_volume(request: Request, node: str) -> None:
         raise request.forbidden(f'node "{node}" can only update the status and finalizers of its volumes')
 
 
-def _claim(request: Request, node: str) -> None:
-    before, after = ({**obj, "status": _but_sizes(obj), "metadata": None} for obj in (request.old, request.obj))
-    if before != after or _labels(request.obj) != _labels(request.old):
-        raise request.forbidden(f'node "{node}" can only say of a claim what its size has become')
+def _attachment(request: Request, node: str) -> None:
+    """It says in an annotation how large it has made the file system."""
+    own = request.operation == UPDATE and request.old["spec"].get("nodeName") == node
+    if not own or _but_size(request.obj) != _but_size(request.old):
+        raise request.forbidden(f'node "{node}" can only say of its attachments how large the file system is')
 
 
-def _but_sizes(claim: Object) -> Object:
-    said_by_nodes = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-    return {name: value for name, value in (claim.get("status") or {}).items() if name not in said_by_nodes}
+def _but_size(attachment: Object) -> Object:
+    metadata = attachment.get("metadata") or {}
+    others = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != _FILE_SYSTEM_BYTES}
+    kept = {key: metadata.get(key) or None for key in ("labels", "finalizers", "ownerReferences")}
+    return {"spec": attachment.get("spec"), "status": attachment.get("status"), "annotations": others, **kept}
 
 
 def _event(request: Request, node: str) -> None:
@@ -131,7 +135,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Request, str], None]] = {
     ("coordination.k8s.io", "leases"): _lease,
     ("hypernetes.io", "ports"): _port,
     ("hypernetes.io", "nodevolumes"): _node_volume,
-    ("", "persistentvolumeclaims"): _claim,
+    ("storage.k8s.io", "volumeattachments"): _attachment,
     ("", "events"): _event,
 }
 _SUBRESOURCES = ("", "status", "eviction")

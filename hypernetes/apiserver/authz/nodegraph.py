@@ -24,6 +24,7 @@ _PODS = scheme.by_name("v1", "pods")
 _ACCOUNTS = scheme.by_name("v1", "serviceaccounts")
 _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
 _NODE_VOLUMES = scheme.by_name("hypernetes.io/v1", "nodevolumes")
+_ATTACHMENTS = scheme.by_name("storage.k8s.io/v1", "volumeattachments")
 _MAY_BE_GONE = {each.name: each for each in (_PODS, _PORTS, _NODE_VOLUMES)}
 _CLAIMS = scheme.by_name("v1", "persistentvolumeclaims")
 
@@ -92,6 +93,10 @@ class NodeGraph:
     def volume_node(self, tenant: str, name: str) -> str | None:
         """The node that keeps this NodeVolume; None where there is none."""
         return self._node_name(_NODE_VOLUMES, tenant, name)
+
+    def attachment_node(self, tenant: str, name: str) -> str | None:
+        """The node that this VolumeAttachment is of; None where there is none."""
+        return self._node_name(_ATTACHMENTS, tenant, name)
 
     def _node_name(self, resource: scheme.Resource, tenant: str, name: str) -> str | None:
         entry = self._mirror.object(resource, tenant, "", name)

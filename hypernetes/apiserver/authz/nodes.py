@@ -104,12 +104,10 @@ class NodeAuthorizer:
             return self.graph.port_node(asked.tenant, asked.name) == node
         return asked.verb in ("create", *_LISTS) and self._has_tenant(node, asked)
 
-    def _claim_status(self, node: str, asked: Attributes) -> bool:
-        """After it has grown a file system: how large the claim's is now."""
-        where = (asked.tenant, asked.namespace, asked.name)
-        return asked.verb in ("get", "patch") and self.graph.names_claim(node, *where)
-
     def _attachments(self, node: str, asked: Attributes) -> bool:
+        """`patch` says how large it has made the file system."""
+        if asked.verb in ("get", "patch"):
+            return self.graph.attachment_node(asked.tenant, asked.name) == node
         return asked.verb in _LISTS and _selects(asked.field_selector, "spec.nodeName", node)
 
     def _node_volumes(self, node: str, asked: Attributes) -> bool:
@@ -137,7 +135,6 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("", "secrets"): NodeAuthorizer._secrets,
     ("", "configmaps"): NodeAuthorizer._config_maps,
     ("", "persistentvolumeclaims"): NodeAuthorizer._claims,
-    ("", "persistentvolumeclaims/status"): NodeAuthorizer._claim_status,
     ("", "persistentvolumes"): NodeAuthorizer._volumes,
     ("", "serviceaccounts"): NodeAuthorizer._accounts,
     ("", "serviceaccounts/token"): NodeAuthorizer._tokens,

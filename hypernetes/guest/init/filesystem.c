@@ -36,7 +36,7 @@ struct xfs_growth {
 	uint32_t inode_percent;
 };
 #define XFS_GROW _IOW('X', 110, struct xfs_growth)
-/* struct xfs_fsop_geom_v1: blocksize at 0, imaxpct at 24 */
+/* struct xfs_fsop_geom_v1: blocksize at 0, imaxpct at 28 */
 #define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 100, 112)
 
 static const struct {
@@ -326,7 +326,7 @@ static void grow(const char *device, const char *target)
 		if (!failed) {
 			uint32_t block_size, percent;
 			memcpy(&block_size, geometry, 4);
-			memcpy(&percent, geometry + 24, 4);
+			memcpy(&percent, geometry + 28, 4);
 			xfs.blocks = size / (block_size ? block_size : 4096);
 			xfs.inode_percent = percent;
 			failed = ioctl(fd, XFS_GROW, &xfs);

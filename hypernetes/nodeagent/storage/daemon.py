@@ -14,7 +14,8 @@ from hypernetes.providers.volume.base import IO_LIMITS, BlockSource
 BINARY = "qemu-storage-daemon"
 PACKAGE = "qemu-system-common"
 EXPORT = "volume"
-_SOURCE, _TOP, _LIMITS = "source", "volume", "limits"
+TOP = "volume"
+_SOURCE, _LIMITS = "source", "limits"
 # Attachment metadata → fields of QEMU's ThrottleLimits.
 _THROTTLES = {
     "readIOPS": "iops-read", "writeIOPS": "iops-write", "totalIOPS": "iops-total",
@@ -50,7 +51,7 @@ def opening(
     opened = {**_renamed(source.blockdev, by_name), "node-name": _SOURCE, "read-only": read_only}
     commands.append(("blockdev-add", opened))
     top = {
-        "driver": "throttle", "node-name": _TOP, "throttle-group": _LIMITS, "file": _SOURCE, "discard": "unmap",
+        "driver": "throttle", "node-name": TOP, "throttle-group": _LIMITS, "file": _SOURCE, "discard": "unmap",
         "read-only": read_only,
     }  # fmt: skip
     commands.append(("blockdev-add", top))
@@ -58,7 +59,7 @@ def opening(
 
 
 def exporting(*, read_only: bool) -> list[Command]:
-    export = {"type": "nbd", "id": EXPORT, "node-name": _TOP, "name": EXPORT, "writable": not read_only}
+    export = {"type": "nbd", "id": EXPORT, "node-name": TOP, "name": EXPORT, "writable": not read_only}
     return [("block-export-add", export)]
 
 
@@ -68,7 +69,7 @@ CUTTING_OFF: Command = ("block-export-del", {"id": EXPORT, "mode": "hard"})
 
 def resizing(size_bytes: int, *, read_only: bool) -> list[Command]:
     """After `CUTTING_OFF` is through (event BLOCK_EXPORT_DELETED)."""
-    return [("block_resize", {"node-name": _TOP, "size": size_bytes}), *exporting(read_only=read_only)]
+    return [("block_resize", {"node-name": TOP, "size": size_bytes}), *exporting(read_only=read_only)]
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

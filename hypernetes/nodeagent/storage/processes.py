@@ -174,6 +174,16 @@ class StorageProcesses:
             await asyncio.to_thread(self._save, opened)
             await asyncio.to_thread(os.chown, self.socket(key), user, user)
 
+    async def size(self, key: Key) -> int:
+        """What is exported, in bytes. Raises VolumeError."""
+        async with self._lock(key):
+            try:
+                nodes = await (await self._monitor(key)).run("query-named-block-nodes", {"flat": True})
+                return next(int(node["image"]["virtual-size"]) for node in nodes if node["node-name"] == daemon.TOP)
+            except (QmpError, KeyError, TypeError, ValueError, StopIteration) as error:
+                self._drop_monitor(key)
+                raise Unavailable("StorageProcess", f"the volume's size can't be learned: {error}") from error
+
     async def resize(self, key: Key, size_bytes: int) -> None:
         """Exports the size that the volume has grown to. Raises VolumeError."""
         async with self._lock(key):
@@ -187,6 +197,8 @@ class StorageProcesses:
                 for command, arguments in daemon.resizing(size_bytes, read_only=opened.read_only):
                     await monitor.run(command, arguments)
             except QmpError as error:
+                if opened.process is not None:
+                    _signal(opened.process, signal.SIGKILL)  # it may export nothing now: it is started anew
                 raise Unavailable("StorageProcess", f"the volume can't be grown: {error.message}") from error
 
     async def close(self, key: Key) -> None:

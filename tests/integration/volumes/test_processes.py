@@ -55,19 +55,24 @@ class Node:
         await self.files.make(uid, 8 * MIB, None)
         return Opened(pod, "data", DRIVER, owner, f"pvc-{uid}", {"uid": uid, **limits})
 
+    def opened(self, uid: str, pod: str, *, read_only: bool = False) -> Opened:
+        return Opened(pod, "data", DRIVER, ACME, f"pvc-{uid}", {"uid": uid}, read_only)
+
+    async def clean(self) -> None:
+        """Whatever is open is closed; what would be left fails."""
+        async with self.agent() as processes:
+            for opened in processes.opened():
+                await processes.close(opened.key)
+        for path in (self.run_directory / "volumes", self.run_directory / "uids", self.run_directory):
+            with contextlib.suppress(FileNotFoundError):
+                path.rmdir()
+
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     node = Node(tmp_path)
     yield node
-    async with node.agent() as processes:
-        for opened in processes.opened():
-            await processes.close(opened.key)
-    with contextlib.suppress(FileNotFoundError):
-        (node.run_directory / "volumes").rmdir()
-    for path in (node.run_directory / "uids", node.run_directory):
-        with contextlib.suppress(FileNotFoundError):
-            path.rmdir()  # which fails where something is left
+    await node.clean()
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -13,6 +13,7 @@ from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkSta
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.status import StatusError, already_exists, not_found
 from hypernetes.client.errors import Interrupted
+from hypernetes.nodeagent import hollow
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.changes import Changes
 from hypernetes.nodeagent.forwarding import Forwarder
@@ -449,7 +450,8 @@ class World:
         views: Any = FakeViews(self.client)
         self.parts = Parts(
             host_ip="127.0.0.1", client=client, events=events, runtime=self.runtime, network=self.network,
-            puller=puller, addresses=Addresses(client, views, "n1", "192.0.2.1"), records=self.records, views=views,
+            puller=puller, addresses=Addresses(client, views, "n1", "192.0.2.1"), storage=hollow.Storage(),
+            records=self.records, views=views,
             peers=NetworkPeers(views, self.network, "n1"),
             resolver=NodeResolver((), ()), forwarder=Forwarder(()), seccomp=Profiles(directory / "seccomp"),
             api_address=("127.0.0.1", 6443),

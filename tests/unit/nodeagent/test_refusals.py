@@ -22,7 +22,6 @@ REFUSED = {
     "volume v: hostPath": pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
     "volume v: flexVolume": pod(volumes=[{"name": "v", "flexVolume": {"driver": "d"}}]),
     "ports.hostPort": pod({"ports": [{"containerPort": 80, "hostPort": 80}]}),
-    "volumeDevices": pod({"volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}),
     "restartPolicyRules.action": pod({"restartPolicyRules": [RULE]}),
     "securityContext.appArmorProfile": pod(securityContext=APPARMOR),
     "container main: securityContext.appArmorProfile": pod({"securityContext": APPARMOR}),

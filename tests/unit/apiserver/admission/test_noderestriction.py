@@ -34,9 +34,11 @@ def node_volume(node: str = "n1", size: str = "1Gi", **status: Any) -> Object:
     return made("NodeVolume", "v", "hypernetes.io/v1", spec=spec, status=status)
 
 
-def claim(size: str = "1Gi", **status: Any) -> Object:
-    spec = {"volumeName": "v", "resources": {"requests": {"storage": size}}}
-    return made("PersistentVolumeClaim", "c", spec=spec, status={"phase": "Bound", **status})
+def attachment(node: str = "n1", attached: bool = True, **annotations: str) -> Object:
+    spec = {"nodeName": node, "attacher": "d", "source": {"persistentVolumeName": "v"}}
+    metadata = {"annotations": {"hypernetes.io/" + key.replace("_", "-"): text for key, text in annotations.items()}}
+    status = {"attached": attached}
+    return made("VolumeAttachment", "a", "storage.k8s.io/v1", spec=spec, status=status, metadata=metadata)
 
 
 def event(about: Object) -> Object:
@@ -79,9 +81,11 @@ def allowed(operation: str, obj: Object, old: Object | None = None, user: User =
         (UPDATE, node_volume(size="2Gi"), node_volume(), "", False),
         (CREATE, node_volume(), None, "", False),
         (DELETE, node_volume(), None, "", False),
-        (UPDATE, claim(capacity={"storage": "2Gi"}), claim(), "status", True),
-        (UPDATE, claim(phase="Lost"), claim(), "status", False),
-        (UPDATE, claim("2Gi"), claim(), "status", False),
+        (UPDATE, attachment(file_system_bytes="1"), attachment(), "", True),
+        (UPDATE, attachment("n2", file_system_bytes="1"), attachment("n2"), "", False),
+        (UPDATE, attachment(volume_handle="another"), attachment(), "", False),
+        (UPDATE, attachment(attached=False), attachment(), "", False),
+        (DELETE, attachment(), attachment(), "", False),
         (CREATE, event(OWN), None, "", True),
         (CREATE, event({**OWN, "name": "other"}), None, "", False),
         (CREATE, event({"kind": "Node", "name": "n1"}), None, "", True),

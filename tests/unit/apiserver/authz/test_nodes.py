@@ -45,6 +45,10 @@ def port(name: str, node: str) -> dict[str, Any]:
     return {"apiVersion": "hypernetes.io/v1", "kind": "Port", "metadata": {"name": name}, "spec": {"nodeName": node}}
 
 
+def attachment(name: str, node: str) -> dict[str, Any]:
+    return {**port(name, node), "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment"}
+
+
 def node_volume(name: str, node: str) -> dict[str, Any]:
     return {**port(name, node), "kind": "NodeVolume"}
 
@@ -59,6 +63,7 @@ def cluster() -> Cluster:
     }  # fmt: skip
     cluster.put("acme", account, POD, pod("other", "n2"), port("mine", "n1"), port("theirs", "n2"))
     cluster.put("acme", node_volume("kept", "n1"), node_volume("elsewhere", "n2"))
+    cluster.put("acme", attachment("here", "n1"), attachment("there", "n2"))
     cluster.put("globex", pod("p", "n2"))
     return cluster
 
@@ -113,7 +118,7 @@ def test_a_secret_is_read_where_a_pod_of_the_node_names_it_and_nowhere_else(clus
         ask("system", "get", "nodes", name="n1"), ask("system", "patch", "nodes/status", name="n1"),
         ask("system", "update", "leases", group="coordination.k8s.io", namespace="kube-node-lease", name="n1"),
         ask("system", "get", "/api"),
-        ask("acme", "patch", "persistentvolumeclaims/status", namespace="web", name="disk"),
+        ask("acme", "patch", "volumeattachments", group="storage.k8s.io", name="here"),
         ask("*", "watch", "nodevolumes", group=HYPERNETES, fields=OWN),
         ask("acme", "patch", "nodevolumes", group=HYPERNETES, name="kept"),
         ask("acme", "patch", "nodevolumes/status", group=HYPERNETES, name="kept"),
@@ -156,7 +161,8 @@ def test_an_agent_may_what_its_pods_need(cluster: Cluster, asked: Any) -> None:
         ask("system", "patch", "nodes/status", name="n2"), ask("system", "delete", "nodes", name="n1"),
         ask("system", "update", "leases", group="coordination.k8s.io", namespace="kube-node-lease", name="n2"),
         ask("system", "update", "leases", group="coordination.k8s.io", namespace="kube-system", name="n1"),
-        ask("acme", "patch", "persistentvolumeclaims/status", namespace="web", name="another"),
+        ask("acme", "patch", "volumeattachments", group="storage.k8s.io", name="there"),
+        ask("acme", "patch", "persistentvolumeclaims/status", namespace="web", name="disk"),
         ask("acme", "patch", "persistentvolumeclaims", namespace="web", name="disk"),
         ask("*", "watch", "nodevolumes", group=HYPERNETES), ask("acme", "create", "nodevolumes", group=HYPERNETES),
         ask("acme", "patch", "nodevolumes/status", group=HYPERNETES, name="elsewhere"),
