@@ -4,7 +4,9 @@ import asyncio
 import signal
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import structlog
@@ -20,6 +22,7 @@ from hypernetes.controllers.manager import Settings
 from hypernetes.controllers.nodelifecycle import NodeTiming
 from hypernetes.controllers.observing import Observed, serving
 from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS
+from hypernetes.controllers.volumes import drivers
 from hypernetes.controllers.zones import Rates
 from hypernetes.providers import loading
 from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
@@ -69,6 +72,10 @@ _log = structlog.get_logger(__name__)
     show_default=True,
     help="A zone of more nodes is large.",
 )
+@click.option(
+    "--volume-config", type=click.Path(path_type=Path, dir_okay=False), default=None,
+    help="YAML: what each volume driver has to know, by its name.",
+)  # fmt: skip
 @click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
 @click.option(
     "--active",
@@ -90,7 +97,7 @@ def main(
     kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
     project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, node_eviction_rate: float,
     secondary_node_eviction_rate: float, unhealthy_zone_threshold: float, large_cluster_size_threshold: int,
-    controllers: str, active: int | None, lease_seconds: float, bind: str, port: int, log_level: str,
+    volume_config: Path | None, controllers: str, active: int | None, lease_seconds: float, bind: str, port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
@@ -106,16 +113,22 @@ def main(
         )  # fmt: skip
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
+        said = drivers.configuration(volume_config)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     except (KubeconfigError, loading.NoSuchProviderError, ConfigurationError, click.ClickException) as error:
         raise click.ClickException(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            sys.exit(runner.run(_serve(config, provider, settings, bind, port)))
+            sys.exit(runner.run(_serve(config, provider, settings, said, bind, port)))
         except (OSError, ValueError) as error:  # ConfigurationError too
             raise click.ClickException(str(error)) from error
 
 
-async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Settings, bind: str, port: int) -> int:
+async def _serve(
+    config: ClientConfig, provider: NetworkProvider, settings: Settings, volumes: dict[str, dict[str, Any]], bind: str,
+    port: int,
+) -> int:  # fmt: skip
     """The exit code: 0 after SIGTERM or SIGINT, 1 when another process has taken over. Raises OSError for a port that
     is taken, ValueError for a selection of controllers that names one that isn't there."""
     stopped = asyncio.Event()
@@ -126,6 +139,9 @@ async def _serve(config: ClientConfig, provider: NetworkProvider, settings: Sett
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(config))
         elections = await stack.enter_async_context(Client(config))
+        settings = replace(settings, volumes=drivers.load(client, _cluster_id(config), volumes))
+        for driver in settings.volumes:
+            stack.push_async_callback(driver.close)
         if settings.projects is not None:
             stack.push_async_callback(settings.projects.close)
             await settings.projects.open()

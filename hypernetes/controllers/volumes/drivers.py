@@ -1,0 +1,40 @@
+"""Finds the volume drivers: the local one is always there, others where the operator wrote what they have to know."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hypernetes.client import Client
+from hypernetes.controllers.volumes.nodevolumes import NodeVolumeObjects
+from hypernetes.providers.volume.base import ControlContext, VolumeProvider
+
+GROUP = "hypernetes.providers.volume"
+LOCAL = "local.hypernetes.io"
+
+
+def configuration(file: Path | None) -> dict[str, dict[str, Any]]:
+    """Section by driver. Raises OSError, ValueError."""
+    if file is None:
+        return {}
+    try:
+        said = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is no YAML: {error}") from error
+    if not isinstance(said, dict) or not all(isinstance(each, dict) for each in said.values()):
+        raise ValueError(f"{file} must map volume drivers to their sections")
+    known = {each.name for each in entry_points(group=GROUP)}
+    if unknown := sorted(said.keys() - known):
+        raise ValueError(f"there is no volume driver {unknown[0]!r}; installed are: {', '.join(sorted(known))}")
+    return said
+
+
+def load(client: Client, cluster_id: str, said: dict[str, dict[str, Any]]) -> tuple[VolumeProvider, ...]:
+    """Raises ValueError for a section that is wrong."""
+    objects = NodeVolumeObjects(client)
+    found = {each.name: each for each in entry_points(group=GROUP)}
+    return tuple(
+        found[name].load().control(ControlContext(cluster_id, objects, said.get(name, {})))
+        for name in sorted({LOCAL, *said} & found.keys())
+    )
