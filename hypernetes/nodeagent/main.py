@@ -45,6 +45,7 @@ from hypernetes.nodeagent.storage.storage import Storage
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler, read_meter
 from hypernetes.pki.contexts import HotContext, server_context
+from hypernetes.providers import loading
 from hypernetes.providers.network.base import NetworkProvider
 from hypernetes.providers.volume.base import FileKeeper, NodeContext, NodeVolumes
 
@@ -184,13 +185,13 @@ def volume_drivers(options: Options) -> dict[str, NodeVolumes]:
     if unknown := sorted(said.keys() - found.keys()):
         raise StartError(f"there is no volume driver {unknown[0]!r}; installed are: {', '.join(sorted(found))}")
     drivers = {}
-    for name in sorted({LOCAL_DRIVER, *said} & found.keys()):
+    for name in sorted({LOCAL_DRIVER, *said}):
         directory = options.directory / "volumes" / name
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         context = NodeContext(options.cluster_id, options.node_name, directory, said.get(name, {}))
         try:
-            drivers[name] = found[name].load().node(context)
-        except ValueError as error:  # ConfigurationError
+            drivers[name] = loading.load("volume", name).node(context)
+        except (ValueError, loading.NoSuchProviderError) as error:  # ConfigurationError
             raise StartError(str(error)) from error
     return drivers
 

@@ -29,7 +29,6 @@ def _other_than(*harmless: str) -> Callable[[Any], bool]:
     return lambda value: value not in harmless
 
 
-_CLAIM = "not supported yet; use emptyDir"
 _NO_SUCH_STORAGE = "a pod's machine has no driver for it; use emptyDir, or keep the data in a service"
 _NO_WINDOWS = "a pod's machine runs Linux"
 _NO_DEVICES = "devices of the node are not given to pods"
@@ -63,16 +62,11 @@ REFUSED: Mapping[str, Refusal] = {
     "SecurityContext.seLinuxOptions": Refusal("a pod's machine has no SELinux; its kernel is the pod's own"),
     "ContainerPort.hostPort": Refusal("a node's ports are not a tenant's; publish ports with a Service"),
     "ContainerPort.hostIP": Refusal("a node's addresses are not a tenant's; publish ports with a Service"),
-    "Container.volumeDevices": Refusal("not supported yet; use volumeMounts"),
     "ContainerRestartRule.action": Refusal("RestartAllContainers is not supported yet", _other_than("Restart")),
     "ObjectFieldSelector.apiVersion": Refusal("fields are those of v1", _other_than("v1")),
     "ResourceRequirements.claims": Refusal(_NO_DEVICES),
     "Volume.hostPath": Refusal("nothing of the host is in a pod's machine; use a claim or emptyDir"),
-    "Volume.persistentVolumeClaim": Refusal(_CLAIM),
-    "Volume.ephemeral": Refusal(_CLAIM),
-    "Volume.csi": Refusal(_CLAIM),
-    "Volume.nfs": Refusal(_CLAIM),
-    "Volume.cinder": Refusal(_CLAIM),
+    "Volume.csi": Refusal("volumes that a driver makes for a pod alone are not supported; use ephemeral"),
     "Volume.gitRepo": Refusal("cloned by nobody since Kubernetes 1.33; clone in an init container into an emptyDir"),
     **{
         f"Volume.{name}": Refusal(_NO_SUCH_STORAGE)

@@ -65,6 +65,26 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         f"{_ADMISSION}/test_classes.py::test_a_pod_has_the_number_of_its_class",
     ),
     "PodSpec.overhead": ("admission and quota", f"{_ADMISSION}/test_classes.py::test_overhead_is_compared_as_a_number"),
+    "Volume.persistentVolumeClaim": (
+        "shown on a whole cluster",
+        "tests/e2e/test_volumes.py::test_what_is_acknowledged_survives_everything_that_dies",
+    ),
+    "Container.volumeDevices": (
+        "shown on a whole cluster",
+        "tests/e2e/test_volumes.py::test_a_device_is_given_as_one",
+    ),
+    "Volume.ephemeral": (
+        "a claim of the pod's own",
+        "tests/unit/nodeagent/storage/test_claims.py::test_a_pod_s_own_claim_must_be_its_own",
+    ),
+    "Volume.nfs": (
+        "mounted in the machine",
+        "tests/unit/nodeagent/storage/test_claims.py::test_a_share_is_mounted_from_its_server",
+    ),
+    "Volume.cinder": (
+        "as a volume of the driver cinder.csi.openstack.org",
+        "tests/unit/nodeagent/storage/test_claims.py::test_what_is_named_without_a_claim_is_of_cinder",
+    ),
     "PodSpec.automountServiceAccountToken": (
         "admission",
         f"{_ADMISSION}/test_pods.py::test_the_pod_s_word_on_the_token_goes_before_the_account_s",

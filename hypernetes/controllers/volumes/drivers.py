@@ -8,6 +8,7 @@ import yaml
 
 from hypernetes.client import Client
 from hypernetes.controllers.volumes.nodevolumes import NodeVolumeObjects
+from hypernetes.providers import loading
 from hypernetes.providers.volume.base import ControlContext, VolumeProvider
 
 GROUP = "hypernetes.providers.volume"
@@ -31,10 +32,9 @@ def configuration(file: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def load(client: Client, cluster_id: str, said: dict[str, dict[str, Any]]) -> tuple[VolumeProvider, ...]:
-    """Raises ValueError for a section that is wrong."""
+    """Raises ValueError for a section that is wrong, NoSuchProviderError."""
     objects = NodeVolumeObjects(client)
-    found = {each.name: each for each in entry_points(group=GROUP)}
     return tuple(
-        found[name].load().control(ControlContext(cluster_id, objects, said.get(name, {})))
-        for name in sorted({LOCAL, *said} & found.keys())
+        loading.load("volume", name).control(ControlContext(cluster_id, objects, said.get(name, {})))
+        for name in sorted({LOCAL, *said})
     )

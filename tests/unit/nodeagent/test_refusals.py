@@ -30,9 +30,6 @@ REFUSED = {
             {"name": "init", "image": "i", "securityContext": {"windowsOptions": {"runAsUserName": "Administrator"}}}
         ]
     ),
-    "container debug: volumeDevices": pod(
-        ephemeralContainers=[{"name": "debug", "image": "i", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}]
-    ),
     "os.name": pod(os={"name": "windows"}),
 }
 
