@@ -22,6 +22,7 @@ PROCESS_STOP_SECONDS = 10.0
 NETWORK_SECONDS = 60.0
 _SCRIPTS = frozenset({"hn-apiserver", "hn-scheduler", "hn-controllers", "hn-agent"})
 _NAME_WORDS = 2
+_STORAGE = "qemu-storage-daemon"
 _PROC = Path("/proc")
 _RUN = Path("/run/hypernetes")  # where machines have their sockets
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -35,8 +36,23 @@ class HostProcess:
 
 
 def processes_of(layout: Layout, cluster: Cluster, processes: Collection[HostProcess]) -> list[HostProcess]:
-    """The cluster's own processes, by the DIR in their command lines, and its machines, by the id in their names."""
-    return [process for process in processes if _is_program(layout, process.argv) or _is_machine(cluster, process.argv)]
+    """The cluster's own processes, by the DIR in their command lines, its machines, by the id in their names, and the
+    storage processes of their volumes, by their pid files."""
+    return [
+        process
+        for process in processes
+        if _is_program(layout, process.argv) or _is_machine(cluster, process.argv) or _is_storage(cluster, process.argv)
+    ]
+
+
+def storage_processes(cluster: Cluster, processes: Collection[HostProcess]) -> list[HostProcess]:
+    return [process for process in processes if _is_storage(cluster, process.argv)]
+
+
+def _is_storage(cluster: Cluster, argv: tuple[str, ...]) -> bool:
+    """`… qemu-storage-daemon --pidfile /run/hypernetes/hn<cluster id>/volumes/… …`"""
+    below = f"{_RUN}/hn{cluster.id}/volumes/"
+    return _STORAGE in {Path(word).name for word in argv} and any(word.startswith(below) for word in argv)
 
 
 def machines(cluster: Cluster, processes: Collection[HostProcess]) -> list[HostProcess]:

@@ -185,7 +185,9 @@ def volume_drivers(options: Options) -> dict[str, NodeVolumes]:
     if unknown := sorted(said.keys() - found.keys()):
         raise StartError(f"there is no volume driver {unknown[0]!r}; installed are: {', '.join(sorted(found))}")
     drivers = {}
-    for name in sorted({LOCAL_DRIVER, *said}):
+    if LOCAL_DRIVER not in found:
+        log.error("no local volumes", why="the installed package doesn't name their driver: install it again")
+    for name in sorted({LOCAL_DRIVER} & found.keys() | said.keys()):
         directory = options.directory / "volumes" / name
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         context = NodeContext(options.cluster_id, options.node_name, directory, said.get(name, {}))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hypernetes.cli import leftovers
 from tests.e2e.clusters import POD_SECONDS, REGISTRY, Cluster, eventually
 from tests.e2e.tenants import NAMESPACE, Tenant
 
@@ -76,7 +77,7 @@ def nothing_left(tenant: Tenant) -> None:
         for kind in kinds:
             listed = cluster.kubectl("system", "get", "--raw", f"/tenants/{tenant.name}/{PATHS[kind]}")
             found += [(kind, each["metadata"]["name"]) for each in json.loads(listed)["items"]]
-        storage = list(cluster.layout.directory.glob("**/local.hypernetes.io/*.img"))
+        storage = list(cluster.directory.glob("**/local.hypernetes.io/*.img"))
         return [*found, *storage, *storage_processes(cluster)]
 
     eventually(lambda: not left(), within=POD_SECONDS, why=f"nothing of {tenant.name}'s volumes to be left")
@@ -90,12 +91,8 @@ PATHS = {
 
 
 def storage_processes(cluster: Cluster) -> list[int]:
-    mark = f"/hn{cluster.layout.load().id}/volumes/"
-    return [
-        each.pid
-        for each in cluster.processes()
-        if each.argv[0].endswith("qemu-storage-daemon") and mark in " ".join(each.argv)
-    ]
+    found = leftovers.storage_processes(cluster.layout.load(), list(leftovers.running_processes()))
+    return [process.pid for process in found]
 
 
 def running(tenant: Tenant, name: str) -> None:

@@ -4,12 +4,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import structlog
 import yaml
 
 from hypernetes.client import Client
 from hypernetes.controllers.volumes.nodevolumes import NodeVolumeObjects
 from hypernetes.providers import loading
 from hypernetes.providers.volume.base import ControlContext, VolumeProvider
+
+log = structlog.get_logger()
 
 GROUP = "hypernetes.providers.volume"
 LOCAL = "local.hypernetes.io"
@@ -34,7 +37,10 @@ def configuration(file: Path | None) -> dict[str, dict[str, Any]]:
 def load(client: Client, cluster_id: str, said: dict[str, dict[str, Any]]) -> tuple[VolumeProvider, ...]:
     """Raises ValueError for a section that is wrong, NoSuchProviderError."""
     objects = NodeVolumeObjects(client)
+    local = {each.name for each in entry_points(group=GROUP, name=LOCAL)}
+    if not local:
+        log.error("no local volumes", why="the installed package doesn't name their driver: install it again")
     return tuple(
         loading.load("volume", name).control(ControlContext(cluster_id, objects, said.get(name, {})))
-        for name in sorted({LOCAL, *said})
+        for name in sorted({*local, *said})
     )
