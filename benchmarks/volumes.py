@@ -1,4 +1,4 @@
-"""What a persistent volume adds to a pod's start, and its I/O in the guest against the same file on the host; local files.
+"""What a persistent volume adds to a pod's start; its I/O in the guest against the same on the host. Local files.
 
 python -m benchmarks.volumes [--json FILE] [--runs N] [--count N] [--guest build/guest]
 """
@@ -141,16 +141,14 @@ async def starts(bench: Bench, runs: int) -> list[Figure]:
         formatted.append(seconds)
         opening.append(opened)
         await bench.files.remove(uid)
+    took = {
+        "open a volume, while the machine boots": (opening, None),
+        "attach to mounted, formatted": (formatted, FORMATTED_GOAL),
+        "attach to mounted, with mkfs": (fresh, MKFS_GOAL),
+    }
     return [
-        Figure("open a volume, while the machine boots", 1000 * statistics.median(opening), "ms"),
-        Figure(
-            "attach to mounted, formatted",
-            1000 * statistics.median(formatted),
-            "ms",
-            FORMATTED_GOAL,
-            lower_is_better=True,
-        ),
-        Figure("attach to mounted, with mkfs", 1000 * statistics.median(fresh), "ms", MKFS_GOAL, lower_is_better=True),
+        Figure(name, 1000 * statistics.median(seconds), "ms", goal, lower_is_better=True)
+        for name, (seconds, goal) in took.items()
     ]
 
 

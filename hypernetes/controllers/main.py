@@ -97,7 +97,8 @@ def main(
     kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
     project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, node_eviction_rate: float,
     secondary_node_eviction_rate: float, unhealthy_zone_threshold: float, large_cluster_size_threshold: int,
-    volume_config: Path | None, controllers: str, active: int | None, lease_seconds: float, bind: str, port: int, log_level: str,
+    volume_config: Path | None, controllers: str, active: int | None, lease_seconds: float, bind: str, port: int,
+    log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)

@@ -97,7 +97,7 @@ class Opened:
 
 
 class StorageProcesses:
-    """`run` supervises; the other methods may be called once `adopt` is through."""
+    """`run` supervises, from before `adopt` or after it; the other methods may be called once that is through."""
 
     def __init__(
         self,
@@ -135,7 +135,9 @@ class StorageProcesses:
             if opened.process is not None and opened.process.alive():
                 _signal(opened.process, signal.SIGCONT)  # an agent may have died while it held writes up
                 if not await self._exports(opened.key):
-                    await to_the_end(functools.partial(self._end, opened))  # `run` starts it again
+                    await to_the_end(functools.partial(self._end, opened))  # and it is started again
+        for key in self._opened:
+            self._watch(key)
 
     def opened(self, pod_uid: str | None = None) -> list[Opened]:
         return [each for each in self._opened.values() if pod_uid in (None, each.pod_uid)]

@@ -40,8 +40,9 @@ class Node:
         processes = StorageProcesses(
             self.directory / "storage", self.run_directory, self.cluster_id, self.cgroups, {DRIVER: self.files}
         )
-        await processes.adopt()
         running = asyncio.create_task(processes.run())
+        await asyncio.sleep(0)  # it runs before, as in hn-agent
+        await processes.adopt()
         try:
             yield processes
         finally:
