@@ -133,7 +133,7 @@ def test_what_is_acknowledged_survives_everything_that_dies(piper: Tenant, disk:
     os.kill(agent, signal.SIGKILL)
     os.kill(storage_processes(cluster)[0], signal.SIGKILL)  # while nobody is there to start it again
     seen = more(seen + 3)
-    (machine,) = cluster.machine_pids().values()
+    machine = cluster.machine_pids()[piper.get("pod", "writer")["metadata"]["uid"]]
     os.kill(machine, signal.SIGKILL)
     eventually(lambda: said(piper, "writer") > seen, within=POD_SECONDS, why="the writer to come back")
     seen = said(piper, "writer")
