@@ -2,7 +2,8 @@
 
 python -m benchmarks.controllers [--json FILE] [--part PART]... [--scale FRACTION]
 
-rollout    a Deployment from 10 to 1,000 replicas on 100 nodes; another template; a namespace of 10,000 pods deleted
+rollout    a Deployment from 10 to 1,000 replicas on 100 nodes; another template
+namespace  a namespace of 10,000 pods, of a Deployment on 100 nodes, is filled and deleted
 services   5,000 Services with 10 endpoints each: how long one endpoint's change takes
 tenants    20,000 pods of 2,000 Deployments in one tenant, and in 2,000: processor time, memory, idle load
 
@@ -34,6 +35,8 @@ _TENANTS, _PODS_PER_TENANT = 2000, 10
 _IDLE_SECONDS = 20.0
 _SETTLED_SECONDS = 5.0  # without work on the side of the controllers
 
+_SPACE = "/tenants/acme/api/v1/namespaces/shop"
+_DEPLOYMENTS = "/tenants/acme/apis/apps/v1/namespaces/shop/deployments"
 _IMAGE = "registry.example/shop/web"
 
 Object = dict[str, Any]
@@ -71,43 +74,55 @@ class Measure:
 
 
 async def rollout(directory: Path, scale: float) -> list[Figure]:
-    replicas, many = round(_REPLICAS * scale), round(_DELETED_PODS * scale)
+    replicas = round(_REPLICAS * scale)
     async with running_cluster(directory, "scheduler", "controllers", nodes=_NODES) as cluster:
-        client = cluster.client
-        await tenants.create(client, cluster.plane.layout, "acme", None)
-        space = "/tenants/acme/api/v1/namespaces/shop"
-        path = "/tenants/acme/apis/apps/v1/namespaces/shop/deployments"
-        await client.request("POST", "/tenants/acme/api/v1/namespaces", json={"metadata": {"name": "shop"}})
-        await client.request("POST", path, json=deployment("web", _FIRST))
-        await until(lambda: _rolled_out(cluster, f"{path}/web", _FIRST))
+        await _shop(cluster)
+        await cluster.client.request("POST", _DEPLOYMENTS, json=deployment("web", _FIRST))
+        await until(lambda: _rolled_out(cluster, _FIRST))
         figures = []
         for what, body, goal in (
             (f"a Deployment from {_FIRST} to {replicas} replicas", deployment("web", replicas), 20.0),
             (f"a rolling update of {replicas}", deployment("web", replicas, "two"), 60.0),
-            (f"(the same from {replicas} to {many} replicas)", deployment("web", many, "two"), None),
         ):
             measure = Measure(cluster)
-            await _change(cluster, f"{path}/web", body)
-            await until(lambda size=body["spec"]["replicas"]: _rolled_out(cluster, f"{path}/web", size))
+            await cluster.client.request(
+                "PATCH", f"{_DEPLOYMENTS}/web", json=body, content_type="application/merge-patch+json"
+            )
+            await until(lambda: _rolled_out(cluster, replicas))
             figures += measure.figures(what, goal)
+        return figures
+
+
+async def namespace(directory: Path, scale: float) -> list[Figure]:
+    many = round(_DELETED_PODS * scale)
+    async with running_cluster(directory, "scheduler", "controllers", nodes=_NODES) as cluster:
+        await _shop(cluster)
         measure = Measure(cluster)
-        await client.request("DELETE", space)
-        await until(lambda: _gone(cluster, space))
+        await cluster.client.request("POST", _DEPLOYMENTS, json=deployment("web", many))
+        await until(lambda: _rolled_out(cluster, many))
+        figures = measure.figures(f"(a Deployment of {many} replicas)", None)
+        figures.append(Figure("  memory of hn-controllers", cluster.rss_megabytes("controllers"), "MB"))
+        measure = Measure(cluster)
+        await cluster.client.request("DELETE", _SPACE)
+        await until(lambda: _gone(cluster, _SPACE))
         return figures + measure.figures(f"a namespace of {many} pods deleted", 60.0)
 
 
-async def _change(cluster: Cluster, path: str, body: Object) -> None:
-    await cluster.client.request("PATCH", path, json=body, content_type="application/merge-patch+json")
+async def _shop(cluster: Cluster) -> None:
+    await tenants.create(cluster.client, cluster.plane.layout, "acme", None)
+    await cluster.client.request("POST", "/tenants/acme/api/v1/namespaces", json={"metadata": {"name": "shop"}})
 
 
-async def _rolled_out(cluster: Cluster, path: str, replicas: int) -> bool:
-    found = await cluster.client.request("GET", path)
+async def _rolled_out(cluster: Cluster, replicas: int) -> bool:
+    cluster.check()
+    found = await cluster.client.request("GET", f"{_DEPLOYMENTS}/web")
     status = found.get("status") or {}
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
     return counts == [replicas] * 3 and status["observedGeneration"] == found["metadata"]["generation"]
 
 
 async def _gone(cluster: Cluster, path: str) -> bool:
+    cluster.check()
     try:
         await cluster.client.request("GET", path)
     except Exception as error:
@@ -193,6 +208,7 @@ async def services(directory: Path, scale: float) -> list[Figure]:
 
 
 async def _published(cluster: Cluster, space: str, count: int) -> bool:
+    cluster.check()
     slices = space.replace("/api/v1/", "/apis/discovery.k8s.io/v1/") + "/endpointslices"
     for path in (slices, f"{space}/endpoints"):
         answer = await cluster.client.request("GET", path, params={"limit": "1"})
@@ -284,9 +300,10 @@ async def _populated(cluster: Cluster, names: list[str], count: int, title: str)
 async def _settled(cluster: Cluster) -> None:
     """Until the controllers have been doing next to nothing for a while."""
     used, since = cluster.cpu()["controllers"], time.monotonic()
-    async with asyncio.timeout(1200):
+    async with asyncio.timeout(400):
         while time.monotonic() - since < _SETTLED_SECONDS:
             await asyncio.sleep(1.0)
+            cluster.check()
             now = cluster.cpu()["controllers"]
             if now - used > 0.05:
                 since = time.monotonic()
@@ -294,7 +311,7 @@ async def _settled(cluster: Cluster) -> None:
 
 
 Part = Callable[[Path, float], Awaitable[list[Figure]]]
-PARTS: dict[str, Part] = {"rollout": rollout, "services": services, "tenants": many_tenants}
+PARTS: dict[str, Part] = {"rollout": rollout, "namespace": namespace, "services": services, "tenants": many_tenants}
 
 
 @click.command()

@@ -33,6 +33,13 @@ class Cluster:
     def rss_megabytes(self, name: str) -> float:
         return rss_bytes(self.pids[name]) / 1e6
 
+    def check(self) -> None:
+        """Raises RuntimeError for a process that has ended: nothing more is to be waited for."""
+        for name in self.pids.keys() - {"agents"}:
+            if self.plane.has_ended(name):
+                end = self.plane.layout.log(name).read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"hn-{name} has ended:\n{end}")
+
     async def start(self, name: str) -> None:
         await self.plane.start(name)
         self.pids[name] = self.plane.pid(name)
@@ -79,7 +86,7 @@ async def _all_ready(client: Client, nodes: int) -> bool:
     return len(ready) == nodes
 
 
-async def until(condition: Callable[[], Awaitable[T]], *, within: float = 1200.0, every: float = 0.1) -> T:
+async def until(condition: Callable[[], Awaitable[T]], *, within: float = 400.0, every: float = 0.1) -> T:
     """What it gives once that is true. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (result := await condition()):  # noqa: ASYNC110  what is asked about is in another process

@@ -86,6 +86,8 @@ class Controller(ABC):
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            # What waits for nothing (most keys after a start) would else be done in one go, and no Lease renewed.
+            await asyncio.sleep(0)
             key = await self.queue.get()
             tenant = tenant_of_key(key)
             if not self.informers.acts_on(tenant):

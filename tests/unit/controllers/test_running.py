@@ -7,9 +7,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hypernetes.client import WorkQueue
+from hypernetes.client import Key, WorkQueue
 from hypernetes.client.backoff import Backoff
 from hypernetes.controllers import observing
+from hypernetes.controllers.controller import Controller
+from hypernetes.controllers.informers import Informers
 from hypernetes.controllers.observing import Observed
 from hypernetes.controllers.podgarbage import PodGarbage
 from hypernetes.controllers.selection import select
@@ -92,6 +94,30 @@ async def test_health_names_the_controller_that_hangs(monkeypatch: pytest.Monkey
     status, text = await ask(observed, "/healthz")
     assert status == 500
     assert {"[+]member ok", "[-]cronjob failed"} <= set(text.splitlines())
+
+
+class Quick(Controller):
+    """Finds that nothing is to be done, without asking anybody."""
+
+    name = "quick"
+
+    async def reconcile(self, key: Key) -> float | None:
+        return None
+
+
+async def test_others_have_turns_while_thousands_of_keys_need_no_waiting() -> None:
+    nobody: Any = None
+    quick = Quick(nobody, Informers(nobody), nobody)
+    for number in range(1000):
+        quick.queue.add(Key("acme", "prod", f"pod-{number}"))
+    task = asyncio.create_task(quick.run())
+    turns = 0
+    while len(quick.queue):
+        await asyncio.sleep(0)
+        turns += 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert turns > 100, "10,000 keys in one go keep a Lease from being renewed"
 
 
 def finished(name: str, tenant_age: int) -> dict[str, Any]:
