@@ -80,19 +80,24 @@ main.add_command(credential)
 @click.option(
     "--max-container-restart-period", type=click.IntRange(1, 300), help="Seconds; as the kubelet's. [default: 300]"
 )
+@click.option(
+    "--controllers-replicas", type=click.IntRange(1, 16), default=1, show_default=True,
+    help="Processes of hn-controllers, which share the tenants between them.",
+)  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--detach", is_flag=True, help="Return when the cluster is up, and leave it running.")
 @click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
 def up(
     directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
     identity_providers: tuple[str, ...], authentication_config: Path | None, accel: str,
-    max_container_restart_period: int | None, log_level: str, detach: bool, report_to: int | None,
+    max_container_restart_period: int | None, controllers_replicas: int, log_level: str, detach: bool,
+    report_to: int | None,
 ) -> None:  # fmt: skip
     """Start the cluster in DIR, or continue it: API server, scheduler, controllers, and a node."""
     names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
     options = Options(
         tuple(names), store, guest.resolve(), insecure_registry, accel, log_level, identity_providers,
-        authentication_config, max_container_restart_period,
+        authentication_config, max_container_restart_period, controllers_replicas,
     )  # fmt: skip
     request = up_module.Request(Layout.of(directory), options, bind, port)
     if report_to is not None:

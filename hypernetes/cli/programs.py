@@ -24,6 +24,7 @@ class Options:
     identity_providers: tuple[str, ...] = ()  # NAME or NAME=FILE; tenants follow the first one's projects
     authentication_config: Path | None = None  # issuers of JWTs
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
+    controllers: int = 1  # processes that share the tenants between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options)
 def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> list[Program]:
     """What needs the API server: scheduler, controllers, and an agent per node."""
     projects = [word for each in options.identity_providers[:1] for word in ("--identity-provider", each)]
+    several = [f"hn-{CONTROLLERS}-{number}" for number in range(2, options.controllers + 1)]
+    names = ((f"hn-{SCHEDULER}", SCHEDULER, ()), *((n, CONTROLLERS, projects) for n in (f"hn-{CONTROLLERS}", *several)))
     programs = [
         _program(
-            bin_dir, f"hn-{role}", f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role), *more,
+            bin_dir, name, f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role), *more,
         )
-        for role, more in ((SCHEDULER, ()), (CONTROLLERS, projects))
+        for name, role, more in names
     ]  # fmt: skip
     for node, port in zip(options.nodes, cluster.agent_ports, strict=True):
         programs.append(_agent(bin_dir, layout, cluster, options, node, port))

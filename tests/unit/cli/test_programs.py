@@ -20,3 +20,11 @@ def test_the_server_asks_all_identity_providers_and_tenants_follow_the_first(tmp
     assert asked(server) == ["keystone=/etc/hypernetes/keystone.yaml", "other"]
     assert asked(rest["hn-controllers"]) == ["keystone=/etc/hypernetes/keystone.yaml"]
     assert asked(rest["hn-scheduler"]) == asked(rest["hn-agent-n1"]) == []
+
+
+def test_several_controllers_are_processes_alike_under_names_of_their_own(tmp_path: Path) -> None:
+    options = Options(("n1",), controllers=3)
+    layout, cluster = Layout.of(tmp_path), Cluster("abc123", agent_ports=(10250,))
+    found = {each.name: each.argv for each in programs.others(Path("/bin"), layout, cluster, options)}
+    assert list(found) == ["hn-scheduler", "hn-controllers", "hn-controllers-2", "hn-controllers-3", "hn-agent-n1"]
+    assert found["hn-controllers"] == found["hn-controllers-2"] == found["hn-controllers-3"]
