@@ -55,6 +55,34 @@ def test_broken_old_pods_go_before_working_ones() -> None:
     assert sizes == {"w1": 0, "w2": 7}
 
 
+def told(entry: ReplicaSet, *, replicas: int, available: int, generation: int = 2, observed: int = 2) -> ReplicaSet:
+    """A ReplicaSet whose status says something else than its size."""
+    status = entry.status.model_copy(
+        update={"replicas": replicas, "available_replicas": available, "observed_generation": observed}
+    )
+    metadata = entry.metadata.model_copy(update={"generation": generation})
+    return entry.model_copy(update={"status": status, "metadata": metadata})
+
+
+def test_pods_that_are_still_to_go_take_room() -> None:
+    new, old = replica_set("w2", 1), replica_set("w1", 3)
+    assert rollout.roll(deployment(4), new, [told(old, replicas=3, available=3)]) == {"w2": 2}
+    leaving = told(old, replicas=4, available=4)
+    assert rollout.roll(deployment(4), new, [leaving]) == {"w1": 2}, "five there are already; upstream makes a sixth"
+    unknown = told(old, replicas=3, available=3, observed=1)
+    assert "w2" not in rollout.roll(deployment(4), new, [unknown])
+    assert rollout.initial_size(deployment(4), [unknown]) == 0
+    assert rollout.initial_size(deployment(4), [told(old, replicas=3, available=3)]) == 2
+
+
+def test_pods_that_have_just_gone_are_not_available() -> None:
+    """A status that was written as the pods were deleted: upstream takes them for available, and two more away."""
+    gone, old, new = told(replica_set("w1", 0), replicas=1, available=1), replica_set("w2", 3), replica_set("w3", 1)
+    full = told(replica_set("w3", 2), replicas=2, available=1)
+    assert rollout.roll(deployment(4), full, [gone, old]) == {"w2": 2}
+    assert rollout.roll(deployment(4), new, [gone, old]) == {"w2": 2}
+
+
 def test_growing_in_the_middle_of_a_rollout_is_spread_in_proportion() -> None:
     # 10 wished, surge 3: 8 old and 5 new; then 15 are wished (18 at most).
     old, new = replica_set("w1", 8, desired=10, most=13), replica_set("w2", 5, desired=10, most=13)
