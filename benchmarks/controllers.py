@@ -22,7 +22,7 @@ import click
 
 from benchmarks.load.clusters import Cluster, all_of, running_cluster, until
 from benchmarks.report import Figure, report
-from hypernetes.api import scheme
+from hypernetes.api import scheme, times
 from hypernetes.cli import tenants
 from hypernetes.client import is_reason
 from hypernetes.client.keys import key_of_metadata
@@ -33,6 +33,7 @@ _FIRST, _REPLICAS, _DELETED_PODS = 10, 1000, 10_000
 _SERVICES, _ENDPOINTS, _CHANGES = 5000, 10, 200
 _TENANTS, _PODS_PER_TENANT = 2000, 10
 _IDLE_SECONDS = 20.0
+_NODE_LEASE_SECONDS = 10.0
 _SETTLED_SECONDS = 5.0  # without work on the side of the controllers
 
 _SPACE = "/tenants/acme/api/v1/namespaces/shop"
@@ -167,44 +168,67 @@ async def _say_pod_running(cluster: Cluster, pod: Object, number: int) -> None:
     await _say_running(cluster, pods, key.name, _address(number))
 
 
+async def _keep_node(cluster: Cluster) -> None:
+    """Until cancelled: the node `n1` is there and alive, or its pods would be deleted."""
+    await cluster.client.request("POST", "/api/v1/nodes", json={"metadata": {"name": "n1"}})
+    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+    await cluster.client.request(
+        "PATCH", "/api/v1/nodes/n1/status", json={"status": {"conditions": conditions}},
+        content_type="application/merge-patch+json",
+    )  # fmt: skip
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    body = {"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}
+    await cluster.client.request("POST", leases, json=body)
+    while True:
+        body = {"spec": {"renewTime": times.format_micro_time(times.now())}}
+        await cluster.client.request("PATCH", f"{leases}/n1", json=body, content_type="application/merge-patch+json")
+        await asyncio.sleep(_NODE_LEASE_SECONDS)
+
+
 async def services(directory: Path, scale: float) -> list[Figure]:
-    count = round(_SERVICES * scale)
     async with running_cluster(directory) as cluster:
-        client = cluster.client
-        await tenants.create(client, cluster.plane.layout, "acme", None)
-        space = "/tenants/acme/api/v1/namespaces/default"
+        node = asyncio.create_task(_keep_node(cluster))
+        try:
+            return await _services(cluster, round(_SERVICES * scale))
+        finally:
+            node.cancel()
+            await asyncio.gather(node, return_exceptions=True)
 
-        async def backend(service: int, number: int) -> None:
-            body = deployment(f"s{service}", 1)["spec"]["template"]
-            body["metadata"]["name"] = f"s{service}-{number}"
-            body["spec"]["nodeName"] = "n1"
-            await client.request("POST", f"{space}/pods", json=body)
-            await _say_running(
-                cluster, f"{space}/pods", f"s{service}-{number}", _address(service * _ENDPOINTS + number)
-            )
 
-        async def service(number: int) -> None:
-            ports = [{"name": "http", "port": 80, "targetPort": "http"}]
-            spec = {"selector": {"app": f"s{number}"}, "ports": ports, "clusterIP": "None"}
-            await client.request("POST", f"{space}/services", json={"metadata": {"name": f"s{number}"}, "spec": spec})
+async def _services(cluster: Cluster, count: int) -> list[Figure]:
+    client = cluster.client
+    await tenants.create(client, cluster.plane.layout, "acme", None)
+    space = "/tenants/acme/api/v1/namespaces/default"
 
-        await all_of(service(number) for number in range(count))
-        await all_of(backend(n, number) for n in range(count) for number in range(_ENDPOINTS))
-        measure = Measure(cluster)
-        await cluster.start("controllers")
-        await until(lambda: _published(cluster, space, count), every=2.0)
-        figures = measure.figures(f"endpoints of {count} Services from nothing", None)
-        await _settled(cluster)
-        measure = Measure(cluster)
-        delays = [await _endpoint_change(cluster, f"{space}/pods", n * 23 % count) for n in range(_CHANGES)]
-        delays.sort()
-        return [
-            *figures,
-            Figure(f"one endpoint's change of {count} Services, p50", statistics.median(delays) * 1e3, "ms"),
-            Figure("  p99", delays[round(len(delays) * 0.99) - 1] * 1e3, "ms", 100, True),
-            *measure.figures(f"{_CHANGES} changes", None),
-            Figure("memory of hn-controllers", cluster.rss_megabytes("controllers"), "MB"),
-        ]
+    async def backend(service: int, number: int) -> None:
+        body = deployment(f"s{service}", 1)["spec"]["template"]
+        body["metadata"]["name"] = f"s{service}-{number}"
+        body["spec"]["nodeName"] = "n1"
+        await client.request("POST", f"{space}/pods", json=body)
+        await _say_running(cluster, f"{space}/pods", f"s{service}-{number}", _address(service * _ENDPOINTS + number))
+
+    async def service(number: int) -> None:
+        ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+        spec = {"selector": {"app": f"s{number}"}, "ports": ports, "clusterIP": "None"}
+        await client.request("POST", f"{space}/services", json={"metadata": {"name": f"s{number}"}, "spec": spec})
+
+    await all_of(service(number) for number in range(count))
+    await all_of(backend(n, number) for n in range(count) for number in range(_ENDPOINTS))
+    measure = Measure(cluster)
+    await cluster.start("controllers")
+    await until(lambda: _published(cluster, space, count), every=2.0)
+    figures = measure.figures(f"endpoints of {count} Services from nothing", None)
+    await _settled(cluster)
+    measure = Measure(cluster)
+    delays = [await _endpoint_change(cluster, f"{space}/pods", n * 23 % count) for n in range(_CHANGES)]
+    delays.sort()
+    return [
+        *figures,
+        Figure(f"one endpoint's change of {count} Services, p50", statistics.median(delays) * 1e3, "ms"),
+        Figure("  p99", delays[round(len(delays) * 0.99) - 1] * 1e3, "ms", 100, True),
+        *measure.figures(f"{_CHANGES} changes", None),
+        Figure("memory of hn-controllers", cluster.rss_megabytes("controllers"), "MB"),
+    ]
 
 
 async def _published(cluster: Cluster, space: str, count: int) -> bool:

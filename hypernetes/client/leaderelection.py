@@ -180,7 +180,8 @@ class LeaderElector:
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may lose a cancellation
+                await self._hurry.wait()
         except TimeoutError:
             late = loop.time() - due
             if late >= _STANDSTILL_SECONDS:

@@ -237,7 +237,7 @@ class TestStories:
             fleet.start()
             await fleet.settled(10.0)
             assert fleet.shares()["p2"] == 0, "one that has only just come may end again"
-            await fleet.settled(20.0)
+            await fleet.settled(40.0)
             after = {tenant: fleet.owners(tenant) for tenant in TENANTS}
             moved = {tenant for tenant in TENANTS if before[tenant] != after[tenant]}
             assert all(after[tenant] == ["p2"] for tenant in moved)
@@ -253,7 +253,7 @@ class TestStories:
             await leader.kill()
             await fleet.settled(12.0)
             assert fleet.shares()["p1"] < len(TENANTS), "its Lease still stands"
-            await fleet.settled(12.0)
+            await fleet.settled(30.0)
             assert fleet.shares() == {"p1": len(TENANTS)}
             assert other.work.leads
 
@@ -265,7 +265,7 @@ class TestStories:
             other = fleet.start()
             await fleet.settled()
             await other.stop()
-            await fleet.settled(4.0)
+            await fleet.settled(8.0)
             assert fleet.shares() == {"p0": len(TENANTS)}
 
         await in_fleet(story)
@@ -276,10 +276,10 @@ class TestStories:
             cut = fleet.start()
             await fleet.settled()
             cut.link.open.clear()
-            await fleet.settled(11.0)
+            await fleet.settled(12.0)
             assert cut.task.done()
             cut.link.open.set()
-            await fleet.settled(10.0)
+            await fleet.settled(30.0)
             assert fleet.shares() == {"p0": len(TENANTS)}
 
         await in_fleet(story)
@@ -304,7 +304,7 @@ class TestStories:
             await fleet.settled()
             assert sorted(share > 0 for share in fleet.shares().values()) == [False, True, True]
             await fleet.processes["p1"].stop()
-            await fleet.settled(5.0)
+            await fleet.settled(12.0)
             assert all(share > 0 for share in fleet.shares().values())
 
         await in_fleet(story)
@@ -329,7 +329,7 @@ class TestStories:
             other = fleet.start()
             await fleet.settled()
             del fleet.server.leases["work-p1"]
-            await fleet.settled(6.0)
+            await fleet.settled(12.0)
             assert other.task.done()
             assert fleet.server.leases.keys() == {"work", "work-p0"}
             assert all(
