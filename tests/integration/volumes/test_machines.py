@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from tests.integration.runtime.conftest import guest, image  # noqa: F401 - fixt
 from tests.integration.runtime.suite import Services, container, machine_spec, output_of
 from tests.integration.runtime.test_qemu import QemuBench
 
+from .nbd import Client, Refused
 from .test_processes import MIB, Node
 
 pytestmark = pytest.mark.vm
@@ -229,3 +231,50 @@ async def test_every_acknowledged_line_survives_the_death_of_storage_process_and
         await machine.start_container(container(["sleep", "1000"], mounts=MOUNT))
         lines = [int(line) for line in (await run(machine, "cat /data/log")).split()]
         assert lines[: len(seen)] == seen
+
+
+# What one pod's QEMU could do, done from its uid and namespaces: list, read, and connect to whatever it finds.
+SEARCH = """
+import os, socket, stat, sys
+found, listed = [], [os.path.join(at, name) for top in sys.argv[2:] for at, _, names in os.walk(top) for name in names]
+for path in [*listed, *sys.argv[2:]]:
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            socket.socket(socket.AF_UNIX).connect(path)
+        elif not os.path.isdir(path):
+            open(path, "rb").close()
+        else:
+            continue
+    except OSError:
+        continue
+    found.append(path)
+try:
+    os.listdir(f"/proc/{sys.argv[1]}/fd")
+    found.append("descriptors")
+except OSError:
+    pass
+print("\\n".join(found))
+"""
+
+
+async def test_a_hypervisor_reaches_its_own_volume_and_no_other(site: Site) -> None:
+    """Whatever a tenant makes of its QEMU, another tenant's image is neither listed nor opened, nor its export."""
+    async with site.machine("m1") as mine, site.machine("m2") as theirs:
+        own = await site.give(mine, await site.blank())
+        other = await site.give(theirs, await site.blank())
+        (storage,) = site.processes.opened("m2")
+        assert storage.process is not None
+        # What lies in directories that it can't list it may know by name.
+        known = [site.processes.socket(own), site.processes.socket(other), *(site.node.directory / "volumes").iterdir()]
+        known += (site.node.run_directory / "volumes").glob("*/*")
+        places = [str(path) for path in (site.node.directory, site.node.run_directory, *known)]
+        enter = ["nsenter", "--target", str(mine.pid), "--all", "setpriv", f"--reuid={mine.uid}", f"--regid={mine.uid}"]
+        argv = [*enter, "--clear-groups", "/usr/bin/python3", "-c", SEARCH, str(storage.process.pid), *places]
+        done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True, timeout=60)
+        reached = set(done.stdout.split("\n")) - {""}
+        volumes = {path for path in reached if path.endswith((".nbd", ".qmp", ".img")) or path == "descriptors"}
+        assert volumes == {str(site.processes.socket(own))}
+        assert str(site.processes.socket(other)) not in reached
+        # The socket that it reaches has one export, and that is its own volume.
+        with pytest.raises(Refused):
+            Client(site.processes.socket(own), "another")
