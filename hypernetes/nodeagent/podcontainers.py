@@ -9,7 +9,17 @@ import structlog
 from hypernetes.api import times
 from hypernetes.api.models.core_v1 import Container, Pod, Probe
 from hypernetes.client import REQUEST_ERRORS
-from hypernetes.nodeagent import actions, containerspec, lifecycle, podstatus, probes, resizing, stopping, volumes
+from hypernetes.nodeagent import (
+    actions,
+    containerspec,
+    lifecycle,
+    podstatus,
+    probes,
+    resizing,
+    stopping,
+    storagelimits,
+    volumes,
+)
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import ContainerRecord, Phase, all_of
 from hypernetes.nodeagent.parts import Parts
@@ -46,6 +56,7 @@ class PodContainers:
         self._probing: dict[str, asyncio.Task[None]] = {}  # by container id
         self._stopping: set[str] = set()  # container ids
         self._resizing: set[str] = set()  # names
+        self._excess = ""  # which limit of its disk the pod exceeds
         self._tasks: asyncio.TaskGroup | None = None
 
     def wake(self) -> None:
@@ -61,6 +72,7 @@ class PodContainers:
                 tasks.create_task(self._port.run()),
                 tasks.create_task(self._keep_volumes()),
                 tasks.create_task(self._watch_machine()),
+                tasks.create_task(self._watch_storage()),
             ]
             try:
                 return await self._steps(tasks)
@@ -78,6 +90,10 @@ class PodContainers:
             if (deadline := self._deadline(pod)) is not None and now >= deadline:
                 self._record.reason = "DeadlineExceeded"
                 self._record.message = "Pod was active on the node longer than the specified deadline"
+                return "Failed"
+            if self._excess:
+                self._record.reason, self._record.message = "Evicted", self._excess
+                self._event("Warning", "Evicted", self._excess)
                 return "Failed"
             decision = lifecycle.decide(pod, self._record.containers, now)
             if decision.finished is not None and not self._starting:
@@ -144,6 +160,19 @@ class PodContainers:
 
     async def _watch_machine(self) -> None:
         await self._session.ended.wait()
+        self._wake.set()
+
+    async def _watch_storage(self) -> None:
+        """Until the pod is beyond a limit."""
+        while not self._excess:
+            await asyncio.sleep(storagelimits.LOOK_SECONDS)
+            pod = self._pod()
+            if not storagelimits.limits(pod).any:
+                continue
+            try:
+                self._excess = await storagelimits.first_excess(pod, self._record.containers, self._session.machine)
+            except MachineError as error:
+                log.info("pod.storage.unknown", pod=self._record.uid, error=error.message)
         self._wake.set()
 
     async def _start(self, container: Container) -> None:

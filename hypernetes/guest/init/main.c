@@ -146,6 +146,7 @@ void dispatch_request(struct request *r)
 	case M_GROW_VOLUME: filesystem_grow(r); break;
 	case M_MOUNT_NFS: filesystem_mount_nfs(r); break;
 	case M_READ_FILE: volume_read(r); break;
+	case M_MEASURE: volume_measure(r); break;
 	case M_LIMIT: container_limit(r); break;
 	case M_POWEROFF: power_off(r); break;
 	case M_WAIT_DISK: volume_wait_disk(r); break;

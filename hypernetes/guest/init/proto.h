@@ -37,6 +37,7 @@ enum frame_type {
 	M_READ_FILE = 24,
 	M_LIMIT = 25,
 	M_WAIT_DISK = 26,
+	M_MEASURE = 28,
 	/* Of the host, not answered. */
 	M_ACK = 40,
 	M_ANSWER = 41,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -459,4 +460,73 @@ void volume_read(struct request *r)
 	}
 	message_bytes(&m, T_CONTENT, bytes, n);
 	reply(r->id, &m);
+}
+
+struct measure {
+	struct source result;
+	uint32_t request;
+};
+
+static uint64_t measured_bytes;
+
+static int add_size(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)path;
+	(void)type;
+	(void)at;
+	measured_bytes += (uint64_t)st->st_blocks * 512;
+	return 0;
+}
+
+static void on_measured(struct source *s, uint32_t events)
+{
+	struct measure *m = s->owner;
+	struct message answer = {0};
+	uint64_t bytes;
+
+	(void)events;
+	if (read(s->fd, &bytes, sizeof bytes) != sizeof bytes) {
+		reply_error(m->request, "MeasureFailed", "what is on the disk can't be measured");
+	} else {
+		message_number(&answer, T_SIZE, bytes);
+		reply(m->request, &answer);
+	}
+	loop_close(s);
+	free(m);
+}
+
+/* The bytes on disk of a volume (T_NAME) or of a container's writable layer (T_PATH, its id). A child looks: there may
+ * be a million files. */
+void volume_measure(struct request *r)
+{
+	struct fields fields = {r->bytes, r->length};
+	char path[PATH_MAX] = "";
+	struct measure *m;
+	struct field f;
+	int result[2];
+	pid_t child;
+
+	while (field_next(&fields, &f) > 0) {
+		const char *name = field_string(&f);
+
+		if (good_name(name) && f.tag == T_NAME)
+			snprintf(path, sizeof path, VOLUMES "/%s", name);
+		if (good_name(name) && f.tag == T_PATH)
+			snprintf(path, sizeof path, SCRATCH "/containers/%s/upper", name);
+	}
+	if (!*path || pipe2(result, O_CLOEXEC)) {
+		reply_error(r->id, "BadRequest", "it isn't said what to measure");
+		return;
+	}
+	child = fork();
+	if (child == 0) {
+		nftw(path, add_size, 16, FTW_PHYS | FTW_MOUNT);
+		if (write(result[1], &measured_bytes, sizeof measured_bytes) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(result[1]);
+	m = allocate(sizeof *m);
+	m->request = r->id;
+	loop_add(&m->result, result[0], EPOLLIN, on_measured, m);
 }

@@ -18,6 +18,7 @@ void volume_wait_disk(struct request *);
 void volume_unmount_disk(struct request *);
 void volume_make(struct request *);
 void volume_read(struct request *);
+void volume_measure(struct request *);
 void volume_write(struct request *);
 
 int write_file(const char *path, const char *text); /* 0 or -errno */

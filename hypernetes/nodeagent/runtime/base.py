@@ -289,6 +289,9 @@ class Machine(Protocol):
     async def start_container(self, spec: ContainerSpec) -> None:
         """Returns when the command runs. Raises MachineError (`NoSuchCommand`, `NotExecutable`)."""
 
+    async def measure(self, *, volume: str | None = None, container_id: str | None = None) -> int:
+        """The bytes on disk of a volume, or of a container's writable layer; 0 for what isn't there."""
+
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         """New limits of a running container, or of all of the pod's together (None). A limit of None is none."""
 

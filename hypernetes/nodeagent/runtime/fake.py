@@ -394,6 +394,9 @@ class FakeMachine:
         for client in container.attached:
             client.printed.end()
 
+    async def measure(self, *, volume: str | None = None, container_id: str | None = None) -> int:
+        return sum(map(len, self._alive().volumes.get(volume or "", {}).values()))
+
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         if container_id is not None:
             self._running(container_id)

@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 START_SECONDS = 120.0
 SERVICES_SECONDS = 60.0
 POWEROFF_SECONDS = 5.0
+MEASURE_SECONDS = 120.0
 KILL_SECONDS = 10.0
 RECONNECT_SECONDS = 20.0
 RESIZE_SECONDS = 30.0
@@ -343,6 +344,15 @@ class QemuMachine:
 
     async def start_container(self, spec: ContainerSpec) -> None:
         await self._request(FrameType.START, messages.container_message(spec), seconds=START_SECONDS)
+
+    async def measure(self, *, volume: str | None = None, container_id: str | None = None) -> int:
+        message = MessageBuilder()
+        if volume is not None:
+            message.text(Tag.NAME, volume)
+        if container_id is not None:
+            message.text(Tag.PATH, container_id)
+        fields = await self._request(FrameType.MEASURE, message.build(), seconds=MEASURE_SECONDS)
+        return fields.number(Tag.SIZE) or 0
 
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         await self._request(FrameType.LIMIT, messages.limit_message(container_id, memory_bytes, cpu_millis))

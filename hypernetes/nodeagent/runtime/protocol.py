@@ -38,6 +38,7 @@ class FrameType(IntEnum):
     READ_FILE = 24
     LIMIT = 25
     WAIT_DISK = 26
+    MEASURE = 28
     ACK = 40
     ANSWER = 41
     DATA = 48

@@ -165,12 +165,12 @@ async def test_a_hook_asks_by_http(node: Node) -> None:
 
 @shows("LifecycleHandler.tcpSocket", "TCPSocketAction.port")
 async def test_a_hook_connects(node: Node) -> None:
-    server = listening("echo x | nc -l -p 8080 > /connected; sleep 1000")
+    server = listening("echo x | nc -l -p 8080; touch /connected; sleep 1000")
     asker = scripted("sleep 1000", name="asker", lifecycle={"postStart": {"tcpSocket": {"port": 8080}}})
     async with node.pod({"initContainers": [server], "containers": [asker]}) as pod:
 
         async def connected() -> None:
-            assert "sleep 1000" in await pod.sh("ps", "server")
+            await pod.sh("test -e /connected", "server")
 
         await pod.until_not_failing(connected, "the hook did not connect")
 

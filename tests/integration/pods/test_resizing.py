@@ -1,10 +1,10 @@
-"""Containers that get other resources while they run."""
+"""Resources: given others while they run, and exceeded."""
 
 from typing import Any
 
 import pytest
 
-from tests.integration.pods.nodes import Node, RunningPod, pod_of
+from tests.integration.pods.nodes import Node, RunningPod, pod_of, scripted
 from tests.podsupport.marks import shows
 
 pytestmark = pytest.mark.vm
@@ -54,3 +54,22 @@ async def test_a_container_that_wants_to_be_restarted_is(node: Node) -> None:
         resized(pod, cpu="700m", memory="48Mi")
         await pod.until(lambda: pod.container().restart_count == 1, "it isn't restarted")
         assert (await pod.sh("cat /sys/fs/cgroup/memory.max")).strip() == str(48 << 20)
+
+
+@shows("EmptyDirVolumeSource.sizeLimit", "ResourceRequirements.limits")
+async def test_a_pod_that_fills_more_of_its_disk_than_it_may_is_evicted(node: Node) -> None:
+    fill = "dd if=/dev/zero of={}/big bs=1M count=4; sleep 1000"
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    spec = {"terminationGracePeriodSeconds": 1, "volumes": volumes}
+    async with node.pod({**spec, "containers": [scripted(fill.format("/v"), volumeMounts=mounts)]}) as pod:
+        assert await pod.ended() == "Failed"
+        assert (pod.status.reason, pod.status.message) == (
+            "Evicted",
+            'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ',
+        )
+    limited = scripted(fill.format("/root"), resources={"limits": {"ephemeral-storage": "2Mi"}})
+    limited["command"][2] = "mkdir -p /root; " + limited["command"][2]
+    async with node.pod({**spec, "containers": [limited]}, name="layer") as pod:
+        assert await pod.ended() == "Failed"
+        assert pod.status.message == 'Container main exceeded its local ephemeral storage limit "2Mi". '

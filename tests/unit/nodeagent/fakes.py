@@ -49,6 +49,7 @@ class FakeMachine:
         self.files: dict[str, dict[str, tuple[bytes, int]]] = {}
         self.made: list[str] = []
         self.limits: list[tuple[str | None, int | None, int | None]] = []
+        self.measures: dict[str, int] = {}  # by volume's name or container's id
         self.services: list[tuple[bytes, Mapping[str, bytes], bytes]] = []
         self.config: base.GuestConfig | None = None
         self.stubborn: set[str] = set()
@@ -84,6 +85,9 @@ class FakeMachine:
             return self.files[volume][path][0]
         except KeyError:
             raise base.MachineError("NoSuchFile", f"{path} can't be read") from None
+
+    async def measure(self, *, volume: str | None = None, container_id: str | None = None) -> int:
+        return self.measures.get(volume or container_id or "", 0)
 
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         self.limits.append((container_id, memory_bytes, cpu_millis))

@@ -399,3 +399,26 @@ async def test_what_a_failed_container_wrote_last_is_its_message(world: World, p
         terminated = container(world).state.terminated
         assert terminated is not None
         assert terminated.message == said
+
+
+async def test_a_pod_beyond_a_limit_of_its_disk_is_evicted_with_its_grace(world: World) -> None:
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "m", "emptyDir": {"medium": "Memory"}}]
+    async with at_work(world, world.pod(volumes=volumes)):
+        await until(lambda: is_running(world))
+        world.machine().measures = {"v": 1 << 20, "m": 1 << 30, "main.0": 1 << 30}
+        await asyncio.sleep(60)
+        assert is_running(world)
+        world.machine().measures["v"] += 1
+        await until(lambda: world.stored().status.phase == "Failed")
+        assert world.stored().status.reason == "Evicted"
+        assert "Evicted" in world.events.reasons
+        assert (world.machine().signals, world.machine().off) == ([("main.0", 15)], True)
+
+
+async def test_all_that_a_pod_keeps_on_disk_counts_together(world: World) -> None:
+    limited = {"name": "main", "image": "img:1", "resources": {"limits": {"ephemeral-storage": "2Mi"}}}
+    async with at_work(world, world.pod(containers=[limited], volumes=[{"name": "v", "emptyDir": {}}])):
+        await until(lambda: is_running(world))
+        world.machine().measures = {"v": 1 << 20, "main.0": (1 << 20) + 1}
+        await until(lambda: world.stored().status.phase == "Failed")
+        assert "total limit of containers 2097152" in (world.stored().status.message or "")
