@@ -76,6 +76,11 @@ main.add_command(credential)
     type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
     help="An AuthenticationConfiguration: issuers of JWTs. See docs/tenancy.md.",
 )
+@click.option(
+    "--volume-config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="What each volume driver has to know, by its name. See docs/volumes.md.",
+)
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option(
     "--max-container-restart-period", type=click.IntRange(1, 300), help="Seconds; as the kubelet's. [default: 300]"
@@ -89,7 +94,7 @@ main.add_command(credential)
 @click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
 def up(
     directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
-    identity_providers: tuple[str, ...], authentication_config: Path | None, accel: str,
+    identity_providers: tuple[str, ...], authentication_config: Path | None, volume_config: Path | None, accel: str,
     max_container_restart_period: int | None, controllers_replicas: int, log_level: str, detach: bool,
     report_to: int | None,
 ) -> None:  # fmt: skip
@@ -97,7 +102,7 @@ def up(
     names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
     options = Options(
         tuple(names), store, guest.resolve(), insecure_registry, accel, log_level, identity_providers,
-        authentication_config, max_container_restart_period, controllers_replicas,
+        authentication_config, volume_config, max_container_restart_period, controllers_replicas,
     )  # fmt: skip
     request = up_module.Request(Layout.of(directory), options, bind, port)
     if report_to is not None:

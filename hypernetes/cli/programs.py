@@ -23,6 +23,7 @@ class Options:
     log_level: str = "info"
     identity_providers: tuple[str, ...] = ()  # NAME or NAME=FILE; tenants follow the first one's projects
     authentication_config: Path | None = None  # issuers of JWTs
+    volume_config: Path | None = None  # sections by driver, the same for controllers and nodes
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
     controllers: int = 1  # processes that share the tenants between them
 
@@ -47,8 +48,9 @@ def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options)
 def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> list[Program]:
     """What needs the API server: scheduler, controllers, and an agent per node."""
     projects = [word for each in options.identity_providers[:1] for word in ("--identity-provider", each)]
+    own = [*projects, *_volume_options(options)]
     several = [f"hn-{CONTROLLERS}-{number}" for number in range(2, options.controllers + 1)]
-    names = ((f"hn-{SCHEDULER}", SCHEDULER, ()), *((n, CONTROLLERS, projects) for n in (f"hn-{CONTROLLERS}", *several)))
+    names = ((f"hn-{SCHEDULER}", SCHEDULER, ()), *((n, CONTROLLERS, own) for n in (f"hn-{CONTROLLERS}", *several)))
     programs = [
         _program(
             bin_dir, name, f"hn-{role}", options, STOP_SECONDS, "--kubeconfig", layout.kubeconfig(role), *more,
@@ -63,6 +65,7 @@ def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) ->
 def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, node: str, port: int) -> Program:
     pki, role = layout.pki_directory(cluster), node_role(node)
     optional = [word for registry in options.insecure_registries for word in ("--insecure-registry", registry)]
+    optional += _volume_options(options)
     if options.max_restart_seconds is not None:
         optional += ["--max-container-restart-period", str(options.max_restart_seconds)]
     return _program(
@@ -71,6 +74,10 @@ def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, no
         "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
         "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel, *optional,
     )  # fmt: skip
+
+
+def _volume_options(options: Options) -> list[str]:
+    return [] if options.volume_config is None else ["--volume-config", str(options.volume_config)]
 
 
 def _program(

@@ -7,7 +7,7 @@ project: 5e1f…                           # where volumes of tenants without a 
 ceph:                                    # by rbd_secret_uuid of Cinder's back end
   7d8c1a2e-…: {user: hypernetes, keyring: /etc/hypernetes/ceph.client.hypernetes.keyring}
 
-That of hn-agent has `ceph` only, with the node's own user.
+Of that of hn-agent only `ceph` counts, with the node's own user.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
 
 DRIVER = "cinder.csi.openstack.org"
-_CONTROL = frozenset({"cloud", "clouds", "types", "project", "ceph"})
-_NODE = frozenset({"ceph"})
+_KNOWN = frozenset({"cloud", "clouds", "types", "project", "ceph"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Configuration:
 
 def of_control(said: Mapping[str, Any]) -> Configuration:
     """Raises ConfigurationError."""
-    _check(said, _CONTROL)
+    _check(said)
     types = said.get("types")
     if types is not None and not (isinstance(types, list) and all(isinstance(each, str) for each in types)):
         raise ConfigurationError(f"{DRIVER}: types must be a list of names")
@@ -58,7 +57,7 @@ def of_control(said: Mapping[str, Any]) -> Configuration:
 
 def of_node(said: Mapping[str, Any]) -> Configuration:
     """Raises ConfigurationError."""
-    _check(said, _NODE)
+    _check(said)
     return Configuration(ceph=_credentials(said))
 
 
@@ -67,8 +66,8 @@ def region(configuration: Configuration) -> "CloudRegion":
     return keystone.region(keystone.Configuration(DRIVER, configuration.cloud, configuration.clouds))
 
 
-def _check(said: Mapping[str, Any], known: frozenset[str]) -> None:
-    if unknown := sorted(map(str, said.keys() - known)):
+def _check(said: Mapping[str, Any]) -> None:
+    if unknown := sorted(map(str, said.keys() - _KNOWN)):
         raise ConfigurationError(f"{DRIVER}: {unknown[0]} is not known here")
     for name in ("cloud", "clouds", "project"):
         if name in said and not (isinstance(said[name], str) and said[name]):

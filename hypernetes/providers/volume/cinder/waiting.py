@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-WAIT_SECONDS = 20.0  # within a call; who is told to try again then comes back
+WAIT_SECONDS = 60.0  # within a call; who is told to try again then comes back
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.1, 2.0
 
 Look = Callable[[], Awaitable[dict[str, Any] | None]]

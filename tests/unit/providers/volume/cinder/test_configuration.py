@@ -35,8 +35,10 @@ def test_nonsense_is_refused(said: dict[str, Any]) -> None:
 
 
 def test_a_node_knows_no_cloud() -> None:
+    said = configuration.of_node({"cloud": "c", "ceph": {"s": {"user": "u", "keyring": "/k"}}})
+    assert said == configuration.Configuration(ceph={"s": Credential("u", Path("/k"))})
     with pytest.raises(ConfigurationError):
-        configuration.of_node({"cloud": "c"})
+        configuration.of_node({"keyring": "k"})
 
 
 def test_a_keyring_may_hold_several_users(tmp_path: Path) -> None:
