@@ -21,6 +21,8 @@ class StatusWriter:
         self._client, self._tenant, self._build = client, tenant, build
         self.pod = pod
         self.gone = False
+        # What was written last, and as what the server keeps it: it fills in and leaves out.
+        self._stored: tuple[PodStatus, PodStatus] | None = None
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -60,7 +62,7 @@ class StatusWriter:
         if self.gone:
             return
         status = self._build(self.pod)
-        if status == self.pod.status:
+        if status == self.pod.status or (status, self.pod.status) == self._stored:
             return
         candidate = self.pod.model_copy(update={"status": status})
         try:
@@ -74,6 +76,7 @@ class StatusWriter:
             await self._refresh()
             self._changed.set()
             return
+        self._stored = (status, stored.status)
         self.update(stored)
 
     async def _refresh(self) -> None:
