@@ -449,7 +449,8 @@ class QemuMachine:
         return next(lun for lun in candidates if lun not in used)
 
     async def _resize(self, node: str, size_bytes: int) -> None:
-        """QEMU learns the new size when it has connected again to the export, which the first command may not find."""
+        """QEMU learns the new size when it has connected again to the export, which it does at the next read or
+        write; a guest that is idle does none."""
         deadline = time.monotonic() + RESIZE_SECONDS
         while True:
             try:
@@ -458,6 +459,7 @@ class QemuMachine:
             except QmpError as error:
                 if error.reason != "HypervisorRefused" or time.monotonic() > deadline:
                     raise
+            await self._monitor.run("human-monitor-command", {"command-line": f'qemu-io {node} "read 0 512"'})
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
 
     async def _plug(self, path: Path, *, read_only: bool, volume: str | None) -> Disk:
