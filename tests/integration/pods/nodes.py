@@ -19,6 +19,7 @@ from hypernetes.api import times
 from hypernetes.api.models.core_v1 import ContainerStatus, Namespace, NamespaceSpec, Pod, PodStatus, Service
 from hypernetes.api.models.hypernetes_v1 import Network, NetworkSpec, NetworkStatus, Subnet, Tenant
 from hypernetes.api.models.meta_v1 import ObjectMeta
+from hypernetes.nodeagent import hollow
 from hypernetes.nodeagent.addresses import Addresses
 from hypernetes.nodeagent.containers import ContainerRecord, Phase
 from hypernetes.nodeagent.forwarding import Forwarder
@@ -148,7 +149,8 @@ class Node:
         views: Any = self.views
         self.parts = Parts(
             host_ip=HOST_IP, client=client, events=events, runtime=runtime, network=self.network, puller=self.images,
-            addresses=Addresses(client, views, "n1", HOST_IP), records=self.records, views=views,
+            addresses=Addresses(client, views, "n1", HOST_IP), storage=hollow.Storage(), records=self.records,
+            views=views,
             peers=NetworkPeers(views, self.network, "n1"), resolver=NodeResolver((), ("node.example",)),
             forwarder=Forwarder(()), seccomp=Profiles(directory / "seccomp"), api_address=("127.0.0.1", 6443),
             longest_restart_delay=1.0, clock=time.time,
