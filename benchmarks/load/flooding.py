@@ -1,9 +1,10 @@
 """Many connections that ask for one list again and again, as fast as it is answered.
 
-    python -m benchmarks.load.flooding PORT CA TOKEN PATH CONNECTIONS
+    python -m benchmarks.load.flooding PORT CA TOKEN PATH CONNECTIONS BYTES
 
-Says `ready` once all of them are open. Who is told to come back later does so. Ends when its input does, and then says
-in JSON how many lists it got, how many requests were refused, and the bytes.
+Says `ready` once all of them are open. Who is told to come back later does so. Ends when its input does, though not
+before it has got so many BYTES, and then says in JSON how many lists it got, how many requests were refused, and the
+bytes.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from benchmarks.load.servers import client_context
 
 _AT_ONCE = 50  # connections being opened
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
 
 
 class Flood:
@@ -92,6 +94,8 @@ async def main() -> None:
         connection.ask()
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    while flood.bytes < int(sys.argv[6]):  # noqa: ASYNC110  many connections count
+        await asyncio.sleep(_LOOK_SECONDS)
     print(json.dumps({"lists": flood.lists, "refused": flood.refused, "bytes": flood.bytes}), flush=True)
 
 
