@@ -43,6 +43,7 @@ from hypernetes.controllers.taints import DEFAULT_TOLERATION
 from hypernetes.controllers.tokencleaner import TokenCleaner
 from hypernetes.controllers.ttlafterfinished import TtlAfterFinished
 from hypernetes.controllers.volumes.attachments import VolumeAttachments
+from hypernetes.controllers.volumes.attributes import AttributesClassProtection, VolumeAttributes
 from hypernetes.controllers.volumes.binder import ClaimBinder
 from hypernetes.controllers.volumes.ephemeral import EphemeralVolumes
 from hypernetes.controllers.volumes.expansion import VolumeExpansion
@@ -107,6 +108,7 @@ def controllers(
         Ports(*shared, settings.port_grace),
         PodGarbage(*shared),
         *_of_volumes(Providers(settings.volumes), *shared),
+        AttributesClassProtection(*elected),
         TokenCleaner(*elected),
         CSRCleaner(*shared),
         *_following(settings, *elected),
@@ -118,6 +120,7 @@ def _of_volumes(
 ) -> Iterator[Controller]:
     shared = (client, informers, recorder)
     yield from (ClaimBinder(*shared), VolumePhases(*shared), EphemeralVolumes(*shared), VolumeSnapshots(*shared))
+    yield VolumeAttributes(*shared)
     for kind in (VolumeProvisioner, VolumeReclaimer, VolumeAttachments, VolumeExpansion, VolumeSnapshotContents):
         yield kind(*shared, providers)
 

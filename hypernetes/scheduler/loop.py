@@ -165,7 +165,8 @@ class Scheduler:
         self._wake.set()
 
     def _stop_waiting(self, key: Key) -> None:
-        self._unreserve(key)
+        if self._unreserve(key):
+            self._made_room()
         self._with_claims.discard(key)
         self._queue.remove(key)
         self._demands.pop(key, None)
@@ -228,13 +229,15 @@ class Scheduler:
         if pod is None or demands is None or pod.spec.node_name or not is_ours(pod):
             self._stop_waiting(key)  # the informer is ahead of its handlers' last call
             return None
-        self._unreserve(key)
+        had_place = self._unreserve(key)
         needs = self._needs(key, pod)
         if needs is not None:
             requests = tuple(sorted((*demands.requests, *needs.requests)))
             demands = replace(demands, volumes=needs.demands, requests=requests)
         verdict = self._cycle.decide(demands)
         if verdict.node is None:
+            if had_place:
+                self._made_room()
             self._queue.retry(key, now, parked=True)
             self._say(key, verdict.message)
             return None
@@ -261,10 +264,12 @@ class Scheduler:
         self._queue.retry(key, now, parked=True)
         return Decision(key, pod, node, tuple(choices)) if choices else None
 
-    def _unreserve(self, key: Key) -> None:
-        if key in self._reserved:
-            self._reserved.discard(key)
-            self._cluster.remove(key)
+    def _unreserve(self, key: Key) -> bool:
+        """Whether it had a place."""
+        if key not in self._reserved:
+            return False
+        self._reserved.discard(key)
+        return self._cluster.remove(key)
 
     def _expire_assumptions(self, now: float) -> None:
         for key, assumption in list(self._assumed.items()):

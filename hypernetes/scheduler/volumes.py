@@ -151,7 +151,7 @@ class Volumes:
         """The nodes on which an unbound claim can get a volume (None: on all), and how many bytes it takes there."""
         chosen = claim.metadata.annotations.get(names.SELECTED_NODE)
         if chosen:
-            return ((Requirement("metadata.name", "In", (chosen,), field=True),),), 0
+            return _only(chosen), 0
         found = self._class(tenant, claim)
         assert found is not None
         present: list[Term] = []
@@ -163,6 +163,9 @@ class Volumes:
         if found.provisioner == names.NO_PROVISIONER:
             return tuple(dict.fromkeys(present)), 0
         size = names.requested_bytes(claim) if found.provisioner == BY_NODE and not present else 0
+        source = claim.metadata.annotations.get(names.SOURCE_NODE)
+        if source:
+            return _only(source), size
         allowed = _topology(found.allowed_topologies)
         return (None if allowed is None else tuple(dict.fromkeys([*present, *allowed]))), size
 
@@ -223,6 +226,10 @@ def _topology(terms: Iterable[TopologySelectorTerm]) -> Alternatives | None:
 def _reaches(volume: PersistentVolume, node: str, matches: Matches) -> bool:
     where = affinity(volume)
     return where is None or matches(where, node)
+
+
+def _only(node: str) -> Alternatives:
+    return ((Requirement("metadata.name", "In", (node,), field=True),),)
 
 
 def _add(found: list[Alternatives], where: Alternatives | None) -> None:

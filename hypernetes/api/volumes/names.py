@@ -25,6 +25,10 @@ PROVISIONING_FINALIZER = "hypernetes.io/volume-provisioning"
 # Of a PersistentVolume whose storage is to be deleted with it.
 PROVISIONED_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 
+# The node that keeps what a claim's volume is to be made from; of a claim, and of a VolumeSnapshotContent.
+SOURCE_NODE = "hypernetes.io/source-node"
+HOSTNAME = "kubernetes.io/hostname"  # a label of nodes
+
 HANDLE = "hypernetes.io/volume-handle"  # of a VolumeAttachment: the handle of what is attached
 READ_ONLY = "hypernetes.io/read-only"  # of a VolumeAttachment: "true" where it may only be read
 
@@ -48,6 +52,16 @@ def storage_of(tenant: str, spec: PersistentVolumeSpec) -> Storage | None:
     if spec.cinder is not None:
         return Storage(tenant, CINDER, spec.cinder.volume_id)
     return None
+
+
+def node_of(volume: PersistentVolume) -> str | None:
+    """The one node from which a volume is reached, if it is one."""
+    required = volume.spec.node_affinity.required if volume.spec.node_affinity is not None else None
+    terms = required.node_selector_terms if required is not None else []
+    if len(terms) != 1:
+        return None
+    named = [rule.values for rule in terms[0].match_expressions if rule.key == HOSTNAME and rule.operator == "In"]
+    return named[0][0] if len(named) == 1 and len(named[0]) == 1 else None
 
 
 def attachment_name(driver: str, handle: str, node: str) -> str:

@@ -10,6 +10,7 @@
 
     pods, volumes ─► attachplan.py (decides) ─► attachments.py ── provider.attach, detach, fence ─► VolumeAttachment
 
+    attributes.py    classes of attributes
     ephemeral.py     claims that pods bring      expansion.py   claims that grow
     snapshots.py     VolumeSnapshots             snapshotcontents.py   what they are bound to
     providers.py     the drivers there are       faults.py      steps between which a process may die

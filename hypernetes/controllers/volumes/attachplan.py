@@ -37,6 +37,11 @@ def reads_only(spec: PersistentVolumeSpec, uses: Sequence[Use]) -> bool:
     return "ReadOnlyMany" in modes and (modes == {"ReadOnlyMany"} or all(use.read_only for use in uses))
 
 
+def is_shared(spec: PersistentVolumeSpec) -> bool:
+    """Whether several nodes may write the volume: only where nobody's file system is on it."""
+    return "ReadWriteMany" in spec.access_modes and spec.volume_mode == "Block"
+
+
 def is_read_only(attachment: VolumeAttachment) -> bool:
     return attachment.metadata.annotations.get(names.READ_ONLY) == "true"
 
@@ -61,7 +66,7 @@ def decide(spec: PersistentVolumeSpec | None, uses: Sequence[Use], present: Sequ
             if any(each.spec.node_name == use.node for each in plan.release):
                 plan.waiting.append((use, use.node))  # it is attached again once it has been detached
             continue
-        others = [node for node, reads in taken.items() if not (read_only and reads)]
+        others = [] if is_shared(spec) else [node for node, reads in taken.items() if not (read_only and reads)]
         if others:
             plan.waiting.append((use, min(others)))
         else:

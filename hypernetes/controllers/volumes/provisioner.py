@@ -53,15 +53,18 @@ class VolumeProvisioner(Controller):
             if names.PROVISIONING_FINALIZER in claim.metadata.finalizers:
                 await self._settle(key, claim)
             return None
-        provider = self._providers.get(_provisioner(claim))
         found = classes.find(self._classes, key.tenant, names.class_name(claim))
-        if provider is None or found is None or found.provisioner != provider.driver:
+        provider = self._providers.get(found.provisioner) if found is not None else None
+        if found is None or provider is None:
             return None
         if (
             found.volume_binding_mode == "WaitForFirstConsumer"
             and names.SELECTED_NODE not in claim.metadata.annotations
         ):
+            await self._say_where(key, claim)
             return None
+        if _provisioner(claim) != provider.driver:
+            return None  # the binder may yet find a volume that is there
         try:
             await self._provision(key, claim, found, provider)
         except Exhausted as error:
@@ -126,12 +129,22 @@ class VolumeProvisioner(Controller):
         message = f'failed to provision volume with StorageClass "{found.metadata.name}": {error.reason}: {error}'
         self.recorder.event(claim, "Warning", "ProvisioningFailed", message)
 
+    async def _say_where(self, key: Key, claim: PersistentVolumeClaim) -> None:
+        """Tells the scheduler which node keeps what the volume is to be made from."""
+        node = self._sources.node(key.tenant, claim)
+        if node is not None and claim.metadata.annotations.get(names.SOURCE_NODE) != node:
+            told = claim.model_copy(deep=True)
+            told.metadata.annotations[names.SOURCE_NODE] = node
+            await self.client.update(told, tenant=key.tenant)
+
     async def _give_node_back(self, key: Key, claim: PersistentVolumeClaim) -> None:
         """There is no room where the scheduler has put the pod: it chooses again."""
         if names.SELECTED_NODE in claim.metadata.annotations:
             freed = claim.model_copy(deep=True)
             del freed.metadata.annotations[names.SELECTED_NODE]
-            # what is there from an earlier attempt is on that node; the next one may be another
+            node = self._sources.node(key.tenant, claim)
+            if node is not None:
+                freed.metadata.annotations[names.SOURCE_NODE] = node
             await self.client.update(freed, tenant=key.tenant)
 
     # The end of provisioning

@@ -29,7 +29,7 @@ from hypernetes.providers.volume.base import (
     VolumeRequest,
 )
 
-HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+HOSTNAME, ZONE = names.HOSTNAME, "topology.kubernetes.io/zone"
 FS_TYPE = "csi.storage.k8s.io/fstype"
 FILE_SYSTEMS = ("ext4", "xfs")
 _OF_UPSTREAM = "csi.storage.k8s.io/"  # how parameters begin that are no driver's business
@@ -57,11 +57,11 @@ def request(asked: Asked, provider: VolumeProvider) -> VolumeRequest:
     """Raises Refused."""
     claim, storage_class = asked.claim, asked.storage_class
     modes = tuple(claim.spec.access_modes)
-    if "ReadWriteMany" in modes:
+    if "ReadWriteMany" in modes and claim.spec.volume_mode != "Block":
         raise Refused(
             "AccessModeNotSupported",
-            "a block volume can't be written from several nodes (ReadWriteMany); use a PersistentVolume of type nfs "
-            "for that, or ReadWriteOnce",
+            "a file system on a block volume can't be written from several nodes (ReadWriteMany); use a "
+            "PersistentVolume of type nfs for that, or ReadWriteOnce",
         )
     _file_system(storage_class)
     parameters = {key: value for key, value in storage_class.parameters.items() if not key.startswith(_OF_UPSTREAM)}

@@ -8,6 +8,7 @@ from hypernetes.api.models.snapshot_v1 import (
     VolumeSnapshotContentStatus,
     VolumeSnapshotError,
 )
+from hypernetes.api.volumes import names
 from hypernetes.client import Client, EventRecorder, Key, is_reason
 from hypernetes.controllers.controller import Controller, Unfinished
 from hypernetes.controllers.informers import Informers
@@ -69,6 +70,10 @@ class VolumeSnapshotContents(Controller):
         else:
             taken = await self._snapshot(key, content, provider)
             faults.passed(faults.SNAPSHOT_TAKEN)
+            if taken.topology.node is not None:
+                kept = content.model_copy(deep=True)
+                kept.metadata.annotations[names.SOURCE_NODE] = taken.topology.node
+                content = await self.client.update(kept, tenant=key.tenant)
             status = VolumeSnapshotContentStatus(
                 creation_time=int(taken.created * 1e9),
                 ready_to_use=True,

@@ -38,6 +38,22 @@ class Sources:
             return self._snapshot(key, claim, driver)
         raise Refused("UnknownSource", f"a volume can't be made from a {named.kind_} of {named.api_group}")
 
+    def node(self, tenant: str, claim: PersistentVolumeClaim) -> str | None:
+        """The node that keeps the source, where one does, as far as is known."""
+        named = claim.spec.data_source_ref or claim.spec.data_source
+        if named is None:
+            return None
+        key = Key(tenant, claim.metadata.namespace or "", named.name)
+        if named.kind_ == "PersistentVolumeClaim":
+            source = self._claims.get(key)
+            name = source.spec.volume_name if source is not None else None
+            volume = self._volumes.get(Key(tenant, "", name)) if name else None
+            return names.node_of(volume) if volume is not None else None
+        snapshot = self._snapshots.get(key)
+        bound = snapshot.status.bound_volume_snapshot_content_name if snapshot is not None else None
+        content = self._contents.get(Key(tenant, "", bound)) if bound else None
+        return content.metadata.annotations.get(names.SOURCE_NODE) if content is not None else None
+
     def _claim(self, key: Key, claim: PersistentVolumeClaim, driver: str) -> Source:
         source = self._claims.get(key)
         if source is None or source.status.phase != "Bound":

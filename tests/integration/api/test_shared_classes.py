@@ -91,3 +91,29 @@ async def test_what_is_attached_where_is_the_provider_s_to_write(admin: User) ->
         refused = await acme("POST", "/apis/storage.k8s.io/v1/volumeattachments", attachment)
         assert refused.status == 403
         assert await names(acme, "/apis/storage.k8s.io/v1/volumeattachments") == []
+
+
+async def test_a_claim_grows_as_far_as_its_class_and_the_tenants_quota_let_it(admin: User) -> None:
+    await admin("POST", CLASSES, {**storage_class("gold"), "allowVolumeExpansion": True})
+    tenant = {"metadata": {"name": "acme"}, "spec": {"quota": {"storage": "3Gi", "volumes": "1"}}}
+    assert (await admin("POST", "/apis/hypernetes.io/v1/tenants", tenant)).status == 201
+    merge = {"Content-Type": "application/merge-patch+json"}
+
+    def sized(size: str, **more: Any) -> dict[str, Any]:
+        return {"spec": {"resources": {"requests": {"storage": size}}, **more}}
+
+    async with await admin.administrator("acme") as acme:
+        claim = {"metadata": {"name": "c"}, **sized("1Gi", accessModes=["ReadWriteOnce"], storageClassName="gold")}
+        assert (await acme("POST", CLAIMS, claim)).status == 201
+        second = await acme("POST", CLAIMS, {**claim, "metadata": {"name": "d"}})
+        assert (second.status, "volumes" in second.json["message"]) == (403, True), second.body
+        early = await acme("PATCH", f"{CLAIMS}/c", sized("2Gi"), headers=merge)
+        assert early.status in (403, 422), early.body
+        bound = {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
+        done = await admin("PATCH", f"/tenants/acme{CLAIMS}/c/status", bound, headers=merge)
+        assert done.status == 200, done.body
+        assert (await acme("PATCH", f"{CLAIMS}/c", sized("2Gi"), headers=merge)).status == 200
+        over = await acme("PATCH", f"{CLAIMS}/c", sized("4Gi"), headers=merge)
+        assert (over.status, "storage" in over.json["message"]) == (403, True), over.body
+        smaller = await acme("PATCH", f"{CLAIMS}/c", sized("512Mi"), headers=merge)
+        assert smaller.status == 422, smaller.body

@@ -9,7 +9,7 @@ import pytest
 
 from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
 from hypernetes.api.models.storage_v1 import StorageClass
-from hypernetes.api.volumes.names import BIND_COMPLETED, SELECTED_NODE, class_index, class_name
+from hypernetes.api.volumes.names import BIND_COMPLETED, SELECTED_NODE, SOURCE_NODE, class_index, class_name
 from hypernetes.client import Key
 from hypernetes.scheduler.binder import Decision, Outcome
 from hypernetes.scheduler.loop import BYTES_FREE, Scheduler
@@ -345,6 +345,19 @@ async def test_a_pod_chooses_the_node_of_its_volume_and_waits_until_it_is_made(w
     assert world.bound == [("p", "n2")]
 
 
+async def test_a_pod_that_goes_before_its_volume_is_made_gives_its_place_back(world: World) -> None:
+    classes(world)
+    world.change_node("n1", named("n1"))
+    world.change_claim(claim())
+    world.change(key(), pod(cpu="3", **CLAIMED))
+    await world.until(lambda: bool(world.chosen))
+    world.change(key("other"), pod("other", cpu="3"))
+    await world.until(lambda: bool(world.said))
+    world.change(key(), None)
+    await world.until(lambda: world.bound == [("other", "n1")])
+    assert asyncio.get_running_loop().time() < 60, "at once, and not when it would be looked at anyway"
+
+
 async def test_a_node_without_room_is_not_chosen_until_it_has_some(world: World) -> None:
     classes(world)
     world.change_node("n1", named("n1", free=str(1 << 20)))
@@ -382,6 +395,17 @@ async def test_a_free_volume_comes_before_one_that_is_made(world: World) -> None
     assert (reference.namespace, reference.name, reference.uid) == ("web", "data", "data")
     world.bind_claim("data", world.volumes.get(Key("acme", "", "there")))
     await world.until(lambda: world.bound == [("p", "n2")])
+
+
+async def test_a_copy_is_made_where_its_source_is(world: World) -> None:
+    classes(world)
+    for name in ("n1", "n2", "n3"):
+        world.change_node(name, named(name))
+    copy = claim()
+    copy.metadata.annotations[SOURCE_NODE] = "n3"
+    world.change_claim(copy)
+    world.change(key(), pod(**CLAIMED))
+    await world.until(lambda: world.chosen == [("data", "n3")])
 
 
 async def test_choices_that_cannot_be_written_are_made_again(world: World) -> None:

@@ -233,3 +233,8 @@ def test_only_what_is_read_alone_is_shared(
     modes: list[str], uses: list[Use], expected: list[tuple[str, bool]]
 ) -> None:  # fmt: skip
     assert attachplan.decide(PersistentVolumeSpec(access_modes=modes), uses, []).attach == expected
+
+
+def test_a_bare_device_may_be_written_by_several_where_the_driver_lets_them() -> None:
+    spec = PersistentVolumeSpec(access_modes=["ReadWriteMany"], volume_mode="Block")
+    assert attachplan.decide(spec, [use("n1"), use("n2", "q")], []).attach == [("n1", False), ("n2", False)]

@@ -7,6 +7,7 @@ import pytest
 from hypernetes.providers.volume.base import Exhausted, Refused, Unavailable
 from tests.unit.controllers.fake_cluster import settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
+from tests.unit.controllers.volumes.test_growing_and_copies import snapshot, snapshot_class
 from tests.unit.controllers.volumes.world import World
 
 pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("virtual_clock")]
@@ -270,6 +271,32 @@ async def test_a_claim_may_be_a_clone_of_another() -> None:
         assert request.source is not None
         assert request.source.volume == f"pvc-{first['metadata']['uid']}"
         assert "TooSmall" in world.events("ProvisioningFailed")[-1]
+
+
+async def test_a_clone_goes_where_its_source_is() -> None:
+    world = World(by_node=True)
+    await world.start()
+    async with world.running() as cluster:
+        await world.storage_class(**WAIT)
+        await world.claim()
+        found = cluster.find("PersistentVolumeClaim", "data")
+        await cluster.change(
+            "PersistentVolumeClaim", "data", metadata={**found["metadata"], "annotations": {SELECTED: "n2"}}
+        )
+        await settle()
+        source = {"kind": "PersistentVolumeClaim", "name": "data"}
+        await world.claim("copy", dataSource=source, dataSourceRef=source)
+        await settle()
+        annotations = cluster.find("PersistentVolumeClaim", "copy")["metadata"]["annotations"]
+        assert annotations["hypernetes.io/source-node"] == "n2"
+        await snapshot_class(world)
+        await snapshot(world)
+        await settle()
+        source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
+        await world.claim("restored", dataSourceRef=source)
+        await settle()
+        annotations = cluster.find("PersistentVolumeClaim", "restored")["metadata"]["annotations"]
+        assert annotations["hypernetes.io/source-node"] == "n2"
 
 
 async def test_a_deleted_claim_leaves_nothing_of_what_was_being_made() -> None:

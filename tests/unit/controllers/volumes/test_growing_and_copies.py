@@ -195,3 +195,59 @@ async def test_a_tenants_own_snapshot_class_says_what_the_provider_permits() -> 
         await settle()
         assert world.driver.snapshots == {}
         assert "pool" in cluster.find("VolumeSnapshot", "s")["status"]["error"]["message"]
+
+
+async def attributes_class(world: World, name: str, tenant: str = "system", **parameters: str) -> None:
+    metadata = {"name": name, "finalizers": ["kubernetes.io/vac-protection"]}
+    body = {
+        "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": metadata,
+        "driverName": world.driver.driver, "parameters": parameters,
+    }  # fmt: skip
+    await world.cluster.put(body, tenant)
+
+
+async def test_a_class_of_attributes_counts_when_the_volume_is_made_and_stays_while_it_is_used() -> None:
+    world = World()
+    await world.start()
+    async with world.running() as cluster:
+        await world.storage_class()
+        await attributes_class(world, "gold", type="ssd", readIOPS="500")
+        await attributes_class(world, "idle", type="hdd")
+        await world.claim(volumeAttributesClassName="gold")
+        await settle()
+        told = status(world)
+        assert told["currentVolumeAttributesClassName"] == "gold"
+        (made,) = world.driver.volumes.values()
+        assert made.request.mutable_parameters == {"type": "ssd", "readIOPS": "500"}
+        (volume,) = cluster.all("PersistentVolume")
+        assert volume["spec"]["csi"]["volumeAttributes"] == {"readIOPS": "500"}
+        for name in ("gold", "idle"):
+            await world.delete("VolumeAttributesClass", name, "system")
+        await settle()
+        assert cluster.names("VolumeAttributesClass", "system") == ["gold"]
+        await world.delete("PersistentVolumeClaim", "data")
+        await settle()
+        assert cluster.names("VolumeAttributesClass", "system") == []
+
+
+async def test_other_attributes_for_a_volume_that_is_there_are_refused_in_its_status() -> None:
+    world = World()
+    await world.start()
+    async with world.running() as cluster:
+        await world.storage_class()
+        await attributes_class(world, "gold", type="ssd")
+        await world.claim()
+        await settle()
+        spec = cluster.find("PersistentVolumeClaim", "data")["spec"]
+        await cluster.change("PersistentVolumeClaim", "data", spec={**spec, "volumeAttributesClassName": "gold"})
+        await settle()
+        assert status(world)["modifyVolumeStatus"] == {
+            "status": "Infeasible",
+            "targetVolumeAttributesClassName": "gold",
+        }
+        assert [each["type"] for each in status(world)["conditions"]] == ["ModifyVolumeError"]
+        assert len(world.events("VolumeModifyFailed")) == 1
+        await cluster.change("PersistentVolumeClaim", "data", spec=spec)
+        await settle()
+        assert "modifyVolumeStatus" not in status(world)
+        assert "conditions" not in status(world)

@@ -11,6 +11,7 @@ from hypernetes.controllers.informers import Informers
 from hypernetes.controllers.storageprotection import ClaimProtection, VolumeProtection
 from hypernetes.controllers.volumes import faults
 from hypernetes.controllers.volumes.attachments import VolumeAttachments
+from hypernetes.controllers.volumes.attributes import AttributesClassProtection, VolumeAttributes
 from hypernetes.controllers.volumes.binder import ClaimBinder
 from hypernetes.controllers.volumes.ephemeral import EphemeralVolumes
 from hypernetes.controllers.volumes.expansion import VolumeExpansion
@@ -41,7 +42,8 @@ class World:
 
     def _controllers(self, *shared: Any) -> list[Controller]:
         plain: tuple[Any, ...] = (
-            ClaimBinder, VolumePhases, EphemeralVolumes, VolumeSnapshots, ClaimProtection, VolumeProtection,
+            VolumeAttributes, AttributesClassProtection, ClaimBinder, VolumePhases, EphemeralVolumes, VolumeSnapshots,
+            ClaimProtection, VolumeProtection,
         )  # fmt: skip
         driven: tuple[Any, ...] = (
             VolumeProvisioner,
