@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypernetes.api import scheme
+from hypernetes.api.models.core_v1 import ObjectReference
 from hypernetes.api.models.meta_v1 import ObjectMeta, OwnerReference
 from hypernetes.api.scheme import Resource
 from hypernetes.client import Client, EventRecorder, Key, WorkQueue, is_reason
@@ -164,7 +165,7 @@ class GarbageCollector(Controller):
     async def _classify(self, item: Item, metadata: ObjectMeta) -> Owners:
         solid, waiting, absent = [], [], []
         for reference in metadata.owner_references:
-            owner = await self._owner(item, reference)
+            owner = await self._owner(item, metadata, reference)
             if owner is None:
                 absent.append(reference)
             elif owner.deletion_timestamp is not None and FOREGROUND in owner.finalizers:
@@ -173,7 +174,7 @@ class GarbageCollector(Controller):
                 solid.append(reference)
         return Owners(tuple(solid), tuple(waiting), tuple(absent))
 
-    async def _owner(self, item: Item, reference: OwnerReference) -> ObjectMeta | None:
+    async def _owner(self, item: Item, metadata: ObjectMeta, reference: OwnerReference) -> ObjectMeta | None:
         """None where the server says that this very owner doesn't exist."""
         resource = self._owner_resource(reference)
         if resource is None:
@@ -183,10 +184,27 @@ class GarbageCollector(Controller):
         if cached is not None:
             return cached
         if resource.namespaced and not item.key.namespace:
-            # A cluster-scoped object can't be owned by a namespaced one: there is none to look up.
-            return None
+            # A cluster-scoped object can't be owned by a namespaced one. That can't be resolved, and deletes nothing.
+            self._tell_of_mistake(item, metadata, reference, "is of a kind that lies in namespaces")
+            return ObjectMeta(uid=reference.uid)
+        if resource.namespaced and self._is_elsewhere(item, reference):
+            self._tell_of_mistake(item, metadata, reference, f'does not exist in namespace "{item.key.namespace}"')
         live = await self._live(resource, _owner_key(item, resource, reference))
         return live if live is not None and live.uid == reference.uid else None
+
+    def _is_elsewhere(self, item: Item, reference: OwnerReference) -> bool:
+        """Whether the owner is of another namespace, which makes it none."""
+        known = self._objects.index_keys("uid", uid_index(item.key.tenant, reference.uid))
+        return any(each.key.namespace != item.key.namespace for each in known)
+
+    def _tell_of_mistake(self, item: Item, metadata: ObjectMeta, reference: OwnerReference, why: str) -> None:
+        dependent = ObjectReference(
+            api_version_=item.resource.api_version, kind_=item.resource.kind, name=item.key.name,
+            namespace=item.key.namespace or None, uid=metadata.uid,
+        )  # fmt: skip
+        owner = f"{reference.api_version_}/{reference.kind_}, {reference.name}, uid: {reference.uid}"
+        message = f"ownerRef [{owner}] {why}"
+        self.recorder.event(dependent, "Warning", "OwnerRefInvalidNamespace", message, tenant=item.key.tenant)
 
     async def _live(self, resource: Resource, key: Key) -> ObjectMeta | None:
         try:
@@ -199,15 +217,43 @@ class GarbageCollector(Controller):
 
     async def _delete_dependents(self, item: Item, metadata: ObjectMeta) -> None:
         blocking = [
-            dependent
+            (dependent, entry)
             for dependent, entry in self._dependents(item.key.tenant, metadata.uid)
-            if blocks(entry, metadata.uid or "")
+            if blocks(entry, metadata.uid or "") and entry.uid != metadata.uid
         ]
-        if blocking:
-            self._enqueue(blocking)
+        circle = [each for each in blocking if self._waits_for(each[1], metadata.uid or "", item.key.tenant)]
+        for dependent, entry in circle:
+            await self._unblock(dependent, entry, metadata.uid or "")
+        if len(blocking) > len(circle):
+            self._enqueue(dependent for dependent, _ in blocking)
             return
         self._enqueue(dependent for dependent, _ in self._dependents(item.key.tenant, metadata.uid))
         await self._remove_finalizer(item, FOREGROUND)
+
+    def _waits_for(self, waiting: ObjectMeta, uid: str, tenant: str) -> bool:
+        """Whether an object that is deleted in the foreground waits, through others perhaps, for this one: then they
+        are in a circle, and none would ever go."""
+        seen: set[str | None] = set()
+        left = [waiting]
+        while left:
+            each = left.pop()
+            if each.uid in seen or each.deletion_timestamp is None or FOREGROUND not in each.finalizers:
+                continue
+            seen.add(each.uid)
+            for _, dependent in self._dependents(tenant, each.uid):
+                if blocks(dependent, each.uid or ""):
+                    if dependent.uid == uid:
+                        return True
+                    left.append(dependent)
+        return False
+
+    async def _unblock(self, item: Item, metadata: ObjectMeta, owner_uid: str) -> None:
+        """The owner needn't wait for this dependent any more."""
+        references = [entry.to_dict() for entry in metadata.owner_references]
+        for reference in references:
+            if reference["uid"] == owner_uid:
+                reference["blockOwnerDeletion"] = False
+        await self._patch(item, metadata, {"ownerReferences": references})
 
     async def _orphan_dependents(self, item: Item, metadata: ObjectMeta) -> None:
         for dependent, entry in self._dependents(item.key.tenant, metadata.uid):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypernetes.apiserver import validation
-from hypernetes.apiserver.registry import claimspecs, templates
+from hypernetes.apiserver.registry import amounts, claimspecs, templates
 from hypernetes.apiserver.registry.strategy import Strategy
 from hypernetes.apiserver.validation import Causes
 
@@ -59,6 +59,9 @@ def _strategy(spec: Object) -> Causes:
             causes += validation.invalid(f"{path}.rollingUpdate", rolling, why)
         else:
             causes += templates.non_negative(rolling, ("partition",), f"{path}.rollingUpdate")
+            unavailable = rolling.get("maxUnavailable")
+            causes += amounts.validate(unavailable, f"{path}.rollingUpdate.maxUnavailable")
+            causes += amounts.at_most_all(unavailable, f"{path}.rollingUpdate.maxUnavailable")
     retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     for moment in ("whenDeleted", "whenScaled"):
         value = retention.get(moment)

@@ -57,7 +57,8 @@ def stateful_set(obj: Object) -> None:
     rolling = _rolling(spec["updateStrategy"])
     if rolling is not None:
         rolling.setdefault("partition", 0)
-    spec["updateStrategy"].get("rollingUpdate", {}).pop("maxUnavailable", None)  # behind a feature gate
+        if rolling.get("maxUnavailable") == 0:  # upstream's closed feature gate drops any; ours what could move nothing
+            del rolling["maxUnavailable"]
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     for moment in ("whenDeleted", "whenScaled"):
         if not retention.get(moment):
