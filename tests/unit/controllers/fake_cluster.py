@@ -17,7 +17,7 @@ import pytest
 from hypernetes.api import scheme, times
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.api.scheme import Resource
-from hypernetes.api.status import already_exists, conflict, not_found
+from hypernetes.api.status import StatusError, already_exists, conflict, not_found
 from hypernetes.client import ClientConfig, EventRecorder, Interrupted, Key
 from hypernetes.client.rest import AllMetadata, Page, RawListing, Selection
 from hypernetes.client.watching import RawEvent, parse_line
@@ -267,6 +267,8 @@ class FakeCluster:
         return await self._commit("MODIFIED", place, obj)
 
     async def _commit(self, kind: str, place: tuple[Resource, Key], obj: Json) -> Json:
+        if sum(bool(each.get("controller")) for each in obj["metadata"].get("ownerReferences", ())) > 1:
+            raise StatusError("Invalid", f"{place[1].name}: only one reference can have controller set to true")
         obj["metadata"]["resourceVersion"] = str(len(self.history) + 1)
         if kind == "DELETED":
             del self.stored[place]
