@@ -236,7 +236,8 @@ class TestGarbage:
         async with Story(GarbageCollector).running() as cluster:
             first = await cluster.put(thing("ConfigMap", "first"))
             second = await cluster.put(thing("ConfigMap", "second"))
-            both = {"ownerReferences": [*owned_by(first)["ownerReferences"], *owned_by(second)["ownerReferences"]]}
+            (other,) = owned_by(second)["ownerReferences"]
+            both = {"ownerReferences": [*owned_by(first)["ownerReferences"], {**other, "controller": False}]}
             await cluster.put(thing("Secret", "child", metadata=both))
             await delete(cluster, "ConfigMap", "first")
             await settle()
