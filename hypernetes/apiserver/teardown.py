@@ -4,7 +4,8 @@
 
 Pods are stopped with their grace period, and finalizers are waited for; disruption budgets are not. Whoever of the
 tenant holds something back does so until the grace of the tenant's deletion is over; then what is left goes without
-them. The finalizer of networks is always waited for: what it stands for is outside of the store.
+them. The finalizers of networks, volumes, snapshots and attachments are always waited for: what they stand for is
+outside of the store.
 """
 
 import asyncio
@@ -40,7 +41,17 @@ _PORTS = scheme.by_name("hypernetes.io/v1", "ports")
 _INTERNAL_KINDS = ("nodeports", "quotas", "tokenkeys", "users")  # that have a tenant below them
 _DEADLINE_SECONDS = 10.0  # for the mirror to follow the store
 _LOOKED_AT_BYTES = 1024 * 1024  # between two looks at what else there is to do
-_NETWORK_FINALIZER = "hypernetes.io/network"  # of the networks' controller
+# By resource, finalizers of controllers that stand for something outside of the store: only they let go of it.
+_OUTSIDE = {
+    "networks.hypernetes.io": "hypernetes.io/network",
+    "nodevolumes.hypernetes.io": "hypernetes.io/node-volume",  # a file of a node
+    "persistentvolumeclaims": "hypernetes.io/volume-provisioning",  # a volume that is being made
+    "persistentvolumes": "external-provisioner.volume.kubernetes.io/finalizer",  # one that is to be deleted
+    "volumeattachments.storage.k8s.io": "external-attacher/",  # + driver
+    "volumesnapshotcontents.snapshot.storage.k8s.io": (
+        "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+    ),
+}
 
 CONTENT, FINALIZERS = "ContentRemaining", "FinalizersRemaining"  # conditions
 PODS_STOPPING, NETWORKS_ENDING, OBJECTS_ENDING = "PodsStopping", "NetworksEnding", "ObjectsEnding"  # their reasons
@@ -55,7 +66,8 @@ def patience_ends(tenant: Object) -> datetime:
 
 
 def ended(place: Place, obj: Object | None, now: datetime, *, past: bool = False) -> Decision:
-    """An object that is told to end, or ends. Once patience is `past`, nobody's finalizer counts but the network's.
+    """An object that is told to end, or ends. Once patience is `past`, only those finalizers count that stand for
+    something outside of the store.
 
     Raises StatusError 404.
     """
@@ -63,9 +75,9 @@ def ended(place: Place, obj: Object | None, now: datetime, *, past: bool = False
         raise missing(place)
     strategy = registry.of(place.resource)
     if past:
-        finalizers = [name for name in obj["metadata"].get("finalizers") or () if name == _NETWORK_FINALIZER]
+        finalizers = [name for name in obj["metadata"].get("finalizers") or () if _is_outside(place.resource, name)]
         obj = {**obj, "metadata": {**obj["metadata"], "finalizers": finalizers}}
-        if place.resource != _NETWORKS or not finalizers:
+        if not finalizers:
             return Remove()
     decision = deletion.decide(place, strategy, obj, DeleteOptions(propagation="Background"), now)
     if isinstance(decision, Put) and deletion.finished(decision.obj, strategy):
@@ -191,6 +203,11 @@ async def reached(mirror: Mirror, revision: int) -> None:
 
 def _stored() -> list[Resource]:
     return [resource for resource in scheme.served() if resource.stored is resource]
+
+
+def _is_outside(resource: Resource, finalizer: str) -> bool:
+    own = _OUTSIDE.get(resource.group_resource)
+    return own is not None and (finalizer == own or (own.endswith("/") and finalizer.startswith(own)))
 
 
 def _is_held(resource: Resource, entry: Entry) -> bool:

@@ -57,6 +57,24 @@ def test_the_finalizer_of_networks_holds_networks_for_ever_and_nothing_else(plur
         assert decision.obj["metadata"]["finalizers"] == ["hypernetes.io/network"]
 
 
+@pytest.mark.parametrize(
+    ("version", "plural", "finalizer"),
+    [
+        ("v1", "persistentvolumes", "external-provisioner.volume.kubernetes.io/finalizer"),
+        ("v1", "persistentvolumeclaims", "hypernetes.io/volume-provisioning"),
+        ("storage.k8s.io/v1", "volumeattachments", "external-attacher/local-hypernetes-io"),
+        ("snapshot.storage.k8s.io/v1", "volumesnapshotcontents",
+         "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"),
+    ],
+)  # fmt: skip
+def test_what_stands_for_storage_is_let_go_by_its_controller_alone(version, plural, finalizer):
+    decision = teardown.ended(place(version, plural), obj(finalizer, "a.b/c"), NOW, past=True)
+    assert isinstance(decision, Put)
+    assert decision.obj["metadata"]["finalizers"] == [finalizer]
+    elsewhere = teardown.ended(place("v1", "configmaps"), obj(finalizer), NOW, past=True)
+    assert isinstance(elsewhere, Remove)
+
+
 def test_no_finalizer_is_added_for_the_garbage_collector():
     decision = teardown.ended(place("apps/v1", "replicasets"), obj("a.b/c"), NOW)
     assert isinstance(decision, Put)
