@@ -7,21 +7,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hypernetes.cli import preflight
+from hypernetes.providers.check import Finding
 
 KUBECTL_OLDEST = (1, 28)  # older ones speak neither the discovery nor the streaming protocols we serve
 _KVM = Path("/dev/kvm")
 _TIMEOUT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    what: str
-    good: bool
-    text: str
 
 
 def examine(guest: Path, bind: str, port: int, kubectl: str) -> list[Finding]:

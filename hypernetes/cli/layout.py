@@ -21,6 +21,7 @@ class Cluster:
     bind: str = "127.0.0.1"
     port: int = 6443
     agent_ports: tuple[int, ...] = ()  # one per node, kept so that a restarted node is found where it was
+    network_provider: str = "local"  # NAME or NAME=FILE: who takes networks away again
 
     @property
     def server(self) -> str:

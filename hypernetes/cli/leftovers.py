@@ -121,12 +121,14 @@ def send_and_wait(pids: Collection[int], number: signal.Signals, seconds: float)
 
 async def remove_networks(layout: Layout, cluster: Cluster) -> None:
     """Every node's ports and routers, and with the last node the host's own rules. Raises NetworkError."""
+    named, separator, file = cluster.network_provider.partition("=")
     nodes = layout.root / "nodes"
     names = sorted(path.name for path in nodes.iterdir()) if nodes.is_dir() else []
     for name in names:
-        provider: NetworkProvider = load("network", "local")(
-            cluster_id=cluster.id, node_name=name, state_dir=layout.node(name)
-        )
+        provider: NetworkProvider = load("network", named)(
+            cluster_id=cluster.id, node_name=name, state_dir=layout.node(name),
+            configuration=Path(file) if separator else None,
+        )  # fmt: skip
         async with asyncio.timeout(NETWORK_SECONDS):
             await provider.close(remove=True)
 

@@ -19,6 +19,7 @@ from hypernetes.cli.errors import CommandError
 from hypernetes.cli.identity.commands import login
 from hypernetes.cli.identity.credential import credential
 from hypernetes.cli.layout import Layout, node_names
+from hypernetes.cli.openstack import openstack
 from hypernetes.cli.programs import Options
 from hypernetes.cli.progress import echo
 from hypernetes.cli.tables import table
@@ -48,6 +49,7 @@ def main() -> None:
 main.add_command(user)
 main.add_command(login)
 main.add_command(credential)
+main.add_command(openstack)
 
 
 @main.command()
@@ -81,6 +83,14 @@ main.add_command(credential)
     type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
     help="What each volume driver has to know, by its name. See docs/volumes.md.",
 )
+@click.option(
+    "--network-provider",
+    default="local",
+    show_default=True,
+    metavar="NAME[=FILE]",
+    callback=lambda *a: _with_absolute_file(a[2]),
+    help="Whose networks tenants' are. See docs/providers.md.",
+)
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option(
     "--max-container-restart-period", type=click.IntRange(1, 300), help="Seconds; as the kubelet's. [default: 300]"
@@ -94,15 +104,15 @@ main.add_command(credential)
 @click.option("--report-to", type=int, hidden=True, help="For --detach: the pipe to tell how it goes.")
 def up(
     directory: Path, bind: str, port: int, nodes: int, store: str, guest: Path, insecure_registry: tuple[str, ...],
-    identity_providers: tuple[str, ...], authentication_config: Path | None, volume_config: Path | None, accel: str,
-    max_container_restart_period: int | None, controllers_replicas: int, log_level: str, detach: bool,
-    report_to: int | None,
+    identity_providers: tuple[str, ...], authentication_config: Path | None, volume_config: Path | None,
+    network_provider: str, accel: str, max_container_restart_period: int | None, controllers_replicas: int,
+    log_level: str, detach: bool, report_to: int | None,
 ) -> None:  # fmt: skip
     """Start the cluster in DIR, or continue it: API server, scheduler, controllers, and a node."""
     names = node_names(nodes, platform.node().split(".")[0].lower() or "node")
     options = Options(
         tuple(names), store, guest.resolve(), insecure_registry, accel, log_level, identity_providers,
-        authentication_config, volume_config, max_container_restart_period, controllers_replicas,
+        authentication_config, volume_config, max_container_restart_period, controllers_replicas, network_provider,
     )  # fmt: skip
     request = up_module.Request(Layout.of(directory), options, bind, port)
     if report_to is not None:
@@ -120,6 +130,12 @@ def up(
         echo(f"hn: {already.message}")
         return
     echo(f"up; admin: {request.layout.admin_kubeconfig}; stop with: hn down --dir {directory}")
+
+
+def _with_absolute_file(named: str) -> str:
+    """`NAME=FILE` means the same wherever a process runs."""
+    name, separator, file = named.partition("=")
+    return f"{name}={Path(file).resolve()}" if separator else named
 
 
 def _store(value: str) -> str:

@@ -26,6 +26,7 @@ class Options:
     volume_config: Path | None = None  # sections by driver, the same for controllers and nodes
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
     controllers: int = 1  # processes that share the tenants between them
+    network_provider: str = "local"  # NAME or NAME=FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def apiserver(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options)
 def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) -> list[Program]:
     """What needs the API server: scheduler, controllers, and an agent per node."""
     projects = [word for each in options.identity_providers[:1] for word in ("--identity-provider", each)]
-    own = [*projects, *_volume_options(options)]
+    own = [*projects, "--network-provider", options.network_provider, *_volume_options(options)]
     several = [f"hn-{CONTROLLERS}-{number}" for number in range(2, options.controllers + 1)]
     names = ((f"hn-{SCHEDULER}", SCHEDULER, ()), *((n, CONTROLLERS, own) for n in (f"hn-{CONTROLLERS}", *several)))
     programs = [
@@ -72,7 +73,8 @@ def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, no
         bin_dir, f"hn-agent-{node}", "hn-agent", options, STOP_SECONDS,
         "--dir", layout.node(node), "--node-name", node, "--kubeconfig", layout.kubeconfig(role),
         "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
-        "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel, *optional,
+        "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel,
+        "--network-provider", options.network_provider, *optional,
     )  # fmt: skip
 
 

@@ -50,7 +50,8 @@ def check(request: Request) -> Cluster:
         raise CommandError("\n".join(found))
     cluster = request.layout.load_or_create(bind=request.bind, port=request.port)
     kept = tuple(port for port in cluster.agent_ports if preflight.why_taken("127.0.0.1", port) is None)
-    return replace(cluster, agent_ports=preflight.agent_ports(len(request.options.nodes), kept))
+    ports = preflight.agent_ports(len(request.options.nodes), kept)
+    return replace(cluster, agent_ports=ports, network_provider=request.options.network_provider)
 
 
 def refuse_if_up(layout: Layout) -> None:

@@ -25,7 +25,7 @@ from hypernetes.api.models.core_v1 import (
 )
 from hypernetes.api.models.discovery_v1 import EndpointSlice
 from hypernetes.api.models.hypernetes_v1 import Network, Port, Tenant
-from hypernetes.api.models.networking_v1 import IPAddress, ServiceCIDR
+from hypernetes.api.models.networking_v1 import IPAddress, NetworkPolicy, ServiceCIDR
 from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.rbac_v1 import ClusterRole
 from hypernetes.api.models.snapshot_v1 import VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent
@@ -111,6 +111,10 @@ def _service(obj: EndpointSlice) -> Iterable[str]:
     return (f"{tenant_of(obj)}/{obj.metadata.namespace}/{obj.metadata.labels.get(SERVICE_NAME_LABEL, '')}",)
 
 
+def _tenant(policy: NetworkPolicy) -> Iterable[str]:
+    return (tenant_of(policy),)
+
+
 def _network(port: Port) -> Iterable[str]:
     return (f"{tenant_of(port)}/{port.spec.network}",)
 
@@ -140,6 +144,7 @@ _MODELS: dict[type[Object], dict[str, Index]] = {
     Lease: {},
     Namespace: {},
     Network: {},
+    NetworkPolicy: {"tenant": _tenant},
     Node: {},
     PersistentVolumeClaim: {"class": names.index_class, "volume": names.index_volume_of_claim},
     Pod: {

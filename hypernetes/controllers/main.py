@@ -25,7 +25,7 @@ from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS
 from hypernetes.controllers.volumes import drivers
 from hypernetes.controllers.zones import Rates
 from hypernetes.providers import loading
-from hypernetes.providers.identity.base import ConfigurationError, IdentityProvider
+from hypernetes.providers.identity.base import IdentityProvider
 from hypernetes.providers.network.base import NetworkProvider
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -34,7 +34,20 @@ _log = structlog.get_logger(__name__)
 
 @click.command()
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--network-provider", default="local", show_default=True, help="An installed network provider.")
+@click.option(
+    "--network-provider",
+    metavar="NAME[=FILE]",
+    default="local",
+    show_default=True,
+    help="An installed network provider, and its configuration.",
+)
+@click.option(
+    "--port-sweep-seconds",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="Between two looks for ports that the provider has lost, or that nobody needs.",
+)
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), default=None, help="For the provider.")
 @click.option(
     "--identity-provider",
@@ -94,10 +107,11 @@ _log = structlog.get_logger(__name__)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="For /healthz and /metrics; 0 for none.")
 @click.option("--log-level", type=click.Choice(sorted(_LEVELS)), default="info", show_default=True)
 def main(
-    kubeconfig: Path, network_provider: str, state_dir: Path | None, identity_provider: str | None,
-    project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float, node_eviction_rate: float,
-    secondary_node_eviction_rate: float, unhealthy_zone_threshold: float, large_cluster_size_threshold: int,
-    volume_config: Path | None, controllers: str, active: int | None, lease_seconds: float, bind: str, port: int,
+    kubeconfig: Path, network_provider: str, port_sweep_seconds: float, state_dir: Path | None,
+    identity_provider: str | None, project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float,
+    node_eviction_rate: float, secondary_node_eviction_rate: float, unhealthy_zone_threshold: float,
+    large_cluster_size_threshold: int, volume_config: Path | None, controllers: str, active: int | None,
+    lease_seconds: float, bind: str, port: int,
     log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
@@ -111,13 +125,12 @@ def main(
             NodeTiming(grace=node_grace_seconds, rates=rates), eviction_seconds, controllers=controllers,
             projects=_identity_provider(identity_provider) if identity_provider else None,
             project_grace=project_grace_seconds, election=_timing(lease_seconds), active=active,
+            port_sweep=port_sweep_seconds,
         )  # fmt: skip
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
         said = drivers.configuration(volume_config)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    except (KubeconfigError, loading.NoSuchProviderError, ConfigurationError, click.ClickException) as error:
+    except (KubeconfigError, loading.NoSuchProviderError, OSError, ValueError, click.ClickException) as error:
         raise click.ClickException(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -170,9 +183,16 @@ def _timing(lease_seconds: float) -> Timing:
     return Timing(lease_seconds, lease_seconds * 2 / 3, lease_seconds * 2 / 15)
 
 
-def _provider(name: str, config: ClientConfig, state_dir: Path) -> NetworkProvider:
+def _provider(named: str, config: ClientConfig, state_dir: Path) -> NetworkProvider:
+    """Of `NAME` or `NAME=FILE`. Raises NoSuchProviderError, and ValueError for its configuration."""
+    name, separator, file = named.partition("=")
     factory = loading.load("network", name)
-    provider: NetworkProvider = factory(cluster_id=_cluster_id(config), node_name="", state_dir=state_dir)
+    provider: NetworkProvider = factory(
+        cluster_id=_cluster_id(config),
+        node_name="",
+        state_dir=state_dir,
+        configuration=Path(file) if separator else None,
+    )
     return provider
 
 

@@ -29,6 +29,7 @@ from hypernetes.controllers.networks import Networks
 from hypernetes.controllers.nodelifecycle import NodeLifecycle, NodeTiming
 from hypernetes.controllers.observing import Observed
 from hypernetes.controllers.podgarbage import PodGarbage
+from hypernetes.controllers.portbindings import PortBindings
 from hypernetes.controllers.ports import Ports
 from hypernetes.controllers.projects import DEFAULT_GRACE_SECONDS, Projects
 from hypernetes.controllers.replicasets import ReplicaSets
@@ -54,7 +55,7 @@ from hypernetes.controllers.volumes.reclaimer import VolumeReclaimer
 from hypernetes.controllers.volumes.snapshotcontents import VolumeSnapshotContents
 from hypernetes.controllers.volumes.snapshots import VolumeSnapshots
 from hypernetes.providers.identity.base import IdentityProvider
-from hypernetes.providers.network.base import NetworkProvider
+from hypernetes.providers.network.base import NetworkProvider, PortBinder
 from hypernetes.providers.volume.base import VolumeProvider
 
 COMPONENT = "hn-controllers"
@@ -67,6 +68,7 @@ class Settings:
     node: NodeTiming = field(default_factory=NodeTiming)
     default_toleration: float = DEFAULT_TOLERATION
     port_grace: float = 60.0
+    port_sweep: float = 60.0
     controllers: str = selection.ALL  # see selection.py
     projects: IdentityProvider | None = None  # whose projects are tenants, opened
     project_grace: float = DEFAULT_GRACE_SECONDS
@@ -111,7 +113,7 @@ def controllers(
         AttributesClassProtection(*elected),
         TokenCleaner(*elected),
         CSRCleaner(*shared),
-        *_following(settings, *elected),
+        *_asked_for(settings, provider, *elected),
     ]
 
 
@@ -125,9 +127,12 @@ def _of_volumes(
         yield kind(*shared, providers)
 
 
-def _following(
-    settings: Settings, client: Client, informers: Informers, recorder: EventRecorder
+def _asked_for(
+    settings: Settings, provider: NetworkProvider, client: Client, informers: Informers, recorder: EventRecorder
 ) -> Iterator[Controller]:
+    """What providers have a use for."""
+    if isinstance(provider, PortBinder):
+        yield PortBindings(client, informers, recorder, provider, settings.port_sweep)
     if settings.projects is not None:
         yield Projects(client, informers, recorder, settings.projects, timedelta(seconds=settings.project_grace))
 

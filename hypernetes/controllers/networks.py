@@ -1,15 +1,21 @@
 """Networks: made and removed by their provider, numbered so that no two of any tenant share a segment.
 
-One worker: numbers are given out one after another. A finalizer keeps a Network until no pod's port is left in it.
+Numbers are given out one after another. A provider that has segments of its own may take long over one tenant's network
+meanwhile, so others' are worked on beside it. A finalizer keeps a Network until no pod's port is left in it.
 """
 
+import asyncio
+import contextlib
+
 from hypernetes.api import tenancy
+from hypernetes.api.models import hypernetes_v1
 from hypernetes.api.models.hypernetes_v1 import Network, NetworkStatus, Port, Tenant
 from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.client import Client, EventRecorder, Key
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers
-from hypernetes.providers.network.base import NetworkError, NetworkProvider, NetworkSpec, Subnet
+from hypernetes.providers.network import subnets
+from hypernetes.providers.network.base import EnsuredNetwork, NetworkError, NetworkProvider, NetworkSpec
 
 FINALIZER = "hypernetes.io/network"
 _LOOK_AGAIN = 5.0  # seconds
@@ -18,29 +24,42 @@ _RETRY_FAILED = 30.0  # seconds
 
 def provider_spec(network: Network, tenant: str, tenant_object: Tenant) -> NetworkSpec:
     """What the provider is told. `tenant` is the tenant's name."""
+    identity = tenant_object.spec.identity
     return NetworkSpec(
         tenant=tenant,
         tenant_uid=tenant_object.metadata.uid or "",
         name=network.metadata.name or "",
         uid=network.metadata.uid or "",
-        subnets=tuple(
-            Subnet(name, subnet.cidr, subnet.gateway or "") for name, subnet in sorted(network.spec.subnets.items())
-        ),
+        subnets=subnets.of(network) if network.spec.subnets else (),
         service_cidr=tenant_object.spec.service_cidr or tenancy.DEFAULT_SERVICE_CIDR,
         segment_id=network.status.segment_id or 0,
         provider_network_id=network.spec.provider_network_id,
+        project=(identity.keystone.project_id or "") if identity and identity.keystone else "",
     )
 
 
-def with_status(network: Network, phase: str, message: str | None = None, segment: int | None = None) -> Network:
-    """Itself if its status says so already. A segment, once given, stays."""
-    status = NetworkStatus(phase=phase, message=message, segment_id=segment or network.status.segment_id)
-    return network if status == network.status else network.model_copy(update={"status": status})
+def with_status(
+    network: Network, phase: str, message: str | None = None, ensured: EnsuredNetwork | None = None
+) -> Network:
+    """Itself if its status says so already. What a provider once said, stays."""
+    former = network.status
+    ensured = ensured or EnsuredNetwork()
+    found = {
+        each.name: hypernetes_v1.Subnet(
+            cidr=each.cidr, gateway=each.gateway, allocation_ranges=[f"{first}-{last}" for first, last in each.ranges]
+        )
+        for each in ensured.subnets
+    }
+    status = NetworkStatus(
+        phase=phase, message=message, segment_id=ensured.segment_id or former.segment_id,
+        subnets=found or former.subnets,
+        provider_network_id=ensured.provider_network_id or former.provider_network_id,
+    )  # fmt: skip
+    return network if status == former else network.model_copy(update={"status": status})
 
 
 class Networks(Controller):
     name = "network"
-    workers = 1
 
     def __init__(
         self, client: Client, informers: Informers, recorder: EventRecorder, provider: NetworkProvider
@@ -50,6 +69,7 @@ class Networks(Controller):
         self._networks = informers.of(Network)
         self._tenants = informers.of(Tenant)
         self._ports = informers.of(Port)
+        self._numbering = contextlib.nullcontext() if provider.binds_ports else asyncio.Lock()
         self._given: dict[str, int] = {}  # segments by Network UID that the cache may not show yet
         self._networks.on_key(self.queue.add)
         self._ports.on_change(self._port_changed)
@@ -81,15 +101,16 @@ class Networks(Controller):
         if network.status.phase in (None, "", "Pending"):
             network = await self._tell(key, with_status(network, "Initializing"), network)
         try:
-            segment = await self._provider.ensure_network(
-                provider_spec(network, key.tenant, tenant), self._used_segments(network)
-            )
+            async with self._numbering:
+                ensured = await self._provider.ensure_network(
+                    provider_spec(network, key.tenant, tenant), self._used_segments(network)
+                )
+                self._given[network.metadata.uid or ""] = ensured.segment_id
         except NetworkError as error:
             self.recorder.event(network, "Warning", error.reason, error.message, tenant=key.tenant)
             await self._tell(key, with_status(network, "Failed", f"{error.reason}: {error.message}"), network)
             return _RETRY_FAILED
-        self._given[network.metadata.uid or ""] = segment
-        await self._tell(key, with_status(network, "Active", None, segment), network)
+        await self._tell(key, with_status(network, "Active", None, ensured), network)
         return None
 
     async def _tell(self, key: Key, told: Network, former: Network) -> Network:

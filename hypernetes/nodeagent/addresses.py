@@ -5,10 +5,11 @@ one claimed, and what this one claims is in the pod's record. The Port has the p
 ports, so that whoever enforces policies knows all pods of the tenant without reading pods of other nodes.
 """
 
+import asyncio
 import ipaddress
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hypernetes.api import tenancy
@@ -19,14 +20,22 @@ from hypernetes.api.status import StatusError
 from hypernetes.client import Client, is_reason
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.providers.network import base as network_base
+from hypernetes.providers.network import subnets
 
 # Addresses tried one by one before the taken ones are listed and left out.
 _BLIND_TRIES = 4
 _ACTIVE = "Active"
+_READY, _FAILED, _ADDRESS_IN_USE = "Ready", "Failed", "AddressInUse"  # of a Port's status
+_BOUND_SECONDS = 60.0  # until a pod's owner is told that nothing happens
+_TAKEN_TRIES = 8  # addresses of a network that others are on, too
 
 
 class AddressError(Exception):
     """A pod can't have an address (yet); the message is for its owner."""
+
+
+class _AddressTaken(Exception):
+    """By somebody whom the API doesn't know: an address on a network that isn't ours alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +63,20 @@ class Claim:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Claim":
         network = value["network"]
-        subnets = tuple(network_base.Subnet(**subnet) for subnet in network["subnets"])
         return cls(
             port=value["port"],
-            network=network_base.NetworkSpec(**{**network, "subnets": subnets}),
-            subnet=network_base.Subnet(**value["subnet"]),
+            network=network_base.NetworkSpec(**{**network, "subnets": tuple(map(_subnet, network["subnets"]))}),
+            subnet=_subnet(value["subnet"]),
             address=value["address"],
             mac_address=value["mac_address"],
         )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _subnet(value: dict[str, Any]) -> network_base.Subnet:
+    return network_base.Subnet(**{**value, "ranges": tuple(map(tuple, value.get("ranges", ())))})
 
 
 def named_ports(pod: Pod) -> list[ContainerPort]:
@@ -74,26 +86,68 @@ def named_ports(pod: Pod) -> list[ContainerPort]:
 
 
 def candidates(subnet: network_base.Subnet, taken: frozenset[str], start: int) -> Iterator[str]:
-    """All free addresses of a subnet, from the `start`-th on and round."""
+    """All free addresses of a subnet's ranges, from the `start`-th on and round."""
     network = ipaddress.ip_network(subnet.cidr)
     reserved = {subnet.gateway, str(network.network_address), str(network.broadcast_address)}
     count = network.num_addresses
+    ranges = [tuple(int(ipaddress.ip_address(end)) for end in ends) for ends in subnet.ranges]
     for offset in range(count):
-        address = str(network[(start + offset) % count])
-        if address not in reserved and address not in taken:
+        found = network[(start + offset) % count]
+        inside = not ranges or any(first <= int(found) <= last for first, last in ranges)
+        if inside and (address := str(found)) not in reserved and address not in taken:
             yield address
 
 
 class Addresses:
     """Claims and releases Ports."""
 
-    def __init__(self, client: Client, views: TenantViews, node_name: str, node_address: str) -> None:
-        self._client, self._views = client, views
+    def __init__(
+        self, client: Client, views: TenantViews, node_name: str, node_address: str, *, bound: bool = False
+    ) -> None:
+        """`bound` where a claim is good once hn-controllers have bound its port (`NetworkProvider.binds_ports`)."""
+        self._client, self._views, self._are_bound = client, views, bound
         self._node_name, self._node_address = node_name, node_address
         self._in_doubt: set[str] = set()  # pods by UID, of which a claim went out and no answer came
 
     async def claim(self, pod: Pod, tenant: str) -> Claim:
         """The pod's claim, found again or new. Raises AddressError, StatusError, TransportError."""
+        for _ in range(_TAKEN_TRIES):
+            claim = await self._claim(pod, tenant)
+            try:
+                await self.bound(claim, tenant, pod.metadata.uid or "")
+                return claim
+            except _AddressTaken as error:
+                await self.release(claim, tenant, pod.metadata.uid or "")
+                if pod.metadata.annotations.get(tenancy.ADDRESS_ANNOTATION):
+                    raise AddressError(str(error)) from error
+        raise AddressError(
+            f"{_TAKEN_TRIES} addresses in a row were somebody else's; give the network a range of its own"
+        )
+
+    async def bound(self, claim: Claim, tenant: str, pod_uid: str) -> network_base.PortSpec:
+        """What the network provider is told to plug. Waits for hn-controllers where ports are bound. Raises
+        AddressError."""
+        spec = claim.port_spec(pod_uid)
+        if not self._are_bound:
+            return spec
+        seen = -1
+        try:
+            async with asyncio.timeout(_BOUND_SECONDS):
+                while True:
+                    seen = await self._views.network_change(tenant, seen)
+                    port = await self._views.port_named(tenant, claim.port)
+                    if port is None or port.spec.pod_ref.uid != pod_uid:
+                        continue
+                    if port.status.phase == _READY:
+                        return replace(spec, binding=tuple(sorted(port.status.binding.items())))
+                    if port.status.phase == _FAILED:
+                        message = port.status.message or port.status.reason or "the port could not be bound"
+                        raise (_AddressTaken if port.status.reason == _ADDRESS_IN_USE else AddressError)(message)
+        except TimeoutError as error:
+            why = f"hn-controllers have not bound the port {claim.port} within {_BOUND_SECONDS:.0f} s"
+            raise AddressError(why) from error
+
+    async def _claim(self, pod: Pod, tenant: str) -> Claim:
         network = await self._network(pod, tenant)
         subnet = network.subnets[0]
         existing = await self._existing(pod.metadata.uid or "", tenant)
@@ -130,7 +184,8 @@ class Addresses:
             return await self._views.port_of(tenant, pod_uid)
         listing = await self._client.list(Port, tenant=tenant)
         self._in_doubt.discard(pod_uid)
-        return next((port for port in listing.items if port.spec.pod_ref.uid == pod_uid), None)
+        own = (port for port in listing.items if port.spec.pod_ref.uid == pod_uid)
+        return next((port for port in own if port.metadata.deletion_timestamp is None), None)
 
     async def _network(self, pod: Pod, tenant: str) -> network_base.NetworkSpec:
         namespace = await self._client.get(Namespace, pod.metadata.namespace or "", tenant=tenant)
@@ -139,18 +194,15 @@ class Addresses:
         owner = await self._client.get(Tenant, tenant, tenant=tenancy.SYSTEM_TENANT)
         if network.status.phase != _ACTIVE:
             raise AddressError(f"the network {name!r} is {network.status.phase or 'not yet made'}; waiting for it")
-        if not network.spec.subnets:
+        found = subnets.of(network)
+        if not found:
             raise AddressError(f"the network {name!r} has no subnet")
-        subnets = []
-        for subnet_name, subnet in sorted(network.spec.subnets.items()):
-            gateway = subnet.gateway or str(ipaddress.ip_network(subnet.cidr)[1])
-            subnets.append(network_base.Subnet(subnet_name, subnet.cidr, gateway))
         return network_base.NetworkSpec(
             tenant=tenant,
             tenant_uid=owner.metadata.uid or "",
             name=name,
             uid=network.metadata.uid or "",
-            subnets=tuple(subnets),
+            subnets=found,
             service_cidr=owner.spec.service_cidr or tenancy.DEFAULT_SERVICE_CIDR,
             segment_id=network.status.segment_id or 0,
             provider_network_id=network.spec.provider_network_id,

@@ -38,7 +38,6 @@ from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.registry import Credential
 from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.networkpeers import NetworkPeers
-from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.base import Machine
@@ -46,7 +45,17 @@ from hypernetes.nodeagent.runtime.fake import PROGRAMS, Context, FakeHost, FakeR
 from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
 from hypernetes.nodeagent.usage import Sampler
-from hypernetes.providers.network.base import OPEN, NetworkSpec, Peer, PluggedPort, PortPolicy, PortSpec, Subnet
+from hypernetes.providers.network.base import (
+    OPEN,
+    EnsuredNetwork,
+    NetworkSpec,
+    Peer,
+    PluggedPort,
+    PortPolicy,
+    PortSpec,
+    Subnet,
+)
+from hypernetes.providers.network.networkpolicies import Place
 
 _SUBNET = Subnet("hollow", "100.64.0.0/10", "100.64.0.1")
 _IMAGE = Image(
@@ -74,6 +83,9 @@ class Addresses:
         network = NetworkSpec(tenant, "", DEFAULT_NETWORK, "", (_SUBNET,), DEFAULT_SERVICE_CIDR)
         address = str(ipaddress.ip_address(next(self._free)))
         return Claim(f"{DEFAULT_NETWORK}.{address}", network, _SUBNET, address, mac_address(pod.metadata.uid or ""))
+
+    async def bound(self, claim: Claim, tenant: str, pod_uid: str) -> PortSpec:
+        return claim.port_spec(pod_uid)
 
     async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None:
         """Nobody gets it again."""
@@ -123,8 +135,10 @@ class Storage:
 
 
 class Network:
-    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> int:
-        return network.segment_id
+    binds_ports = False
+
+    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> EnsuredNetwork:
+        return EnsuredNetwork(network.segment_id)
 
     async def delete_network(self, network: NetworkSpec) -> None:
         """There is none."""
@@ -137,6 +151,9 @@ class Network:
 
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
         """Nothing passes, so nothing is to be filtered."""
+
+    async def rebind(self, port: PortSpec) -> None:
+        """As for policies."""
 
     async def set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
         """As for policies."""

@@ -53,7 +53,6 @@ log = structlog.get_logger()
 
 VOLUME_PROVIDERS = "hypernetes.providers.volume"
 LOCAL_DRIVER = "local.hypernetes.io"
-NETWORK_PROVIDERS = "hypernetes.providers.network"
 GARBAGE_SECONDS = 60.0
 
 
@@ -81,17 +80,16 @@ class StartError(Exception):
     """The agent can't start; one sentence that says what to change."""
 
 
-def network_provider(name: str, options: Options) -> NetworkProvider:
-    """By entry point, so that third parties ship theirs. Raises StartError."""
-    found = entry_points(group=NETWORK_PROVIDERS, name=name)
-    if not found:
-        known = ", ".join(sorted(each.name for each in entry_points(group=NETWORK_PROVIDERS))) or "none"
-        raise StartError(f"there is no network provider {name!r}; installed are: {known}")
-    factory = next(iter(found)).load()
-    provider: NetworkProvider = factory(
-        cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network",
-        node_address=options.node_ip,
-    )  # fmt: skip
+def network_provider(named: str, options: Options) -> NetworkProvider:
+    """Of `NAME` or `NAME=FILE`, by entry point, so that third parties ship theirs. Raises StartError."""
+    name, separator, file = named.partition("=")
+    try:
+        provider: NetworkProvider = loading.load("network", name)(
+            cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network",
+            node_address=options.node_ip, configuration=Path(file) if separator else None,
+        )  # fmt: skip
+    except (loading.NoSuchProviderError, ValueError) as error:
+        raise StartError(str(error)) from error
     return provider
 
 
@@ -135,7 +133,7 @@ async def run(options: Options) -> None:
             runtime=runtime,
             network=network,
             puller=Puller(store, session, policy, options.mirrors),
-            addresses=Addresses(client, views, options.node_name, options.node_ip),
+            addresses=Addresses(client, views, options.node_name, options.node_ip, bound=network.binds_ports),
             storage=storage,
             records=records,
             views=views,
@@ -322,7 +320,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--insecure-registry", multiple=True, metavar="HOST:PORT", help="Spoken to in HTTP, at any address.")
 @click.option("--registry-mirror", multiple=True, metavar="REGISTRY=HOST", help="Asked before the registry itself.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
-@click.option("--network-provider", default="local", show_default=True)
+@click.option("--network-provider", metavar="NAME[=FILE]", default="local", show_default=True)
 @click.option(
     "--max-container-restart-period",
     type=click.FloatRange(1, restarts.MAX_DELAY_SECONDS),

@@ -10,8 +10,8 @@ from hypernetes.api.models.core_v1 import Namespace
 from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.api.models.networking_v1 import NetworkPolicy
 from hypernetes.client import Client, Informer, Key
-from hypernetes.nodeagent.networkpolicies import Place, Surroundings, port_policy, selecting
 from hypernetes.providers.network.base import OPEN, Peer, PortPolicy
+from hypernetes.providers.network.networkpolicies import Place, Surroundings, port_policy, selecting
 
 _POD = "pod"
 
@@ -53,7 +53,13 @@ class NetworkView:
     async def port_of(self, pod_uid: str) -> Port | None:
         """The pod's Port, where it had one when this process began; its own claims since then may be missing."""
         await self._ports.wait_synced()
-        return next(iter(self._ports.by_index(_POD, pod_uid)), None)
+        ports = self._ports.by_index(_POD, pod_uid)
+        return next((port for port in ports if port.metadata.deletion_timestamp is None), None)
+
+    async def port_named(self, key: Key) -> Port | None:
+        """As it is known now; one that was just made may be missing."""
+        await self._ports.wait_synced()
+        return self._ports.get(key)
 
     async def peers(self, network: str, node: str) -> frozenset[Peer]:
         """The network's ports on all nodes but this one."""

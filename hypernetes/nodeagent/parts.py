@@ -18,13 +18,15 @@ from hypernetes.nodeagent.podrecord import PodRecord, PodRecords
 from hypernetes.nodeagent.runtime.base import Machine, Runtime
 from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.nodeagent.tenantview import TenantViews
-from hypernetes.providers.network.base import NetworkProvider
+from hypernetes.providers.network.base import NetworkProvider, PortSpec
 
 
 class Claims(Protocol):
     """addresses.Addresses, or what stands in for it on a hollow node."""
 
     async def claim(self, pod: Pod, tenant: str) -> Claim: ...
+
+    async def bound(self, claim: Claim, tenant: str, pod_uid: str) -> PortSpec: ...
 
     async def release(self, claim: Claim, tenant: str, pod_uid: str) -> None: ...
 

@@ -255,7 +255,8 @@ class PodWorker:
         claim = self.record.claim
         assert claim is not None
         self._step(Step.PLUG_NETWORK)
-        plugged = await self._parts.network.plug(claim.port_spec(self.record.uid))
+        port = await self._parts.addresses.bound(claim, self.record.tenant, self.record.uid)
+        plugged = await self._parts.network.plug(port)
         self.record.mtu, self.record.images = plugged.mtu, []
         self._step(Step.BOOT)
         self.record.machine_memory_bytes, self.record.machine_cpus = (

@@ -8,12 +8,12 @@ import structlog
 
 from hypernetes.api.models.core_v1 import Pod
 from hypernetes.client import REQUEST_ERRORS
-from hypernetes.nodeagent.addresses import Claim, named_ports
+from hypernetes.nodeagent.addresses import AddressError, Claim, named_ports
 from hypernetes.nodeagent.changes import settled
-from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecord
-from hypernetes.providers.network.base import NetworkError, PortPolicy
+from hypernetes.providers.network.base import NetworkError, PortPolicy, PortSpec
+from hypernetes.providers.network.networkpolicies import Place
 
 log = structlog.get_logger()
 
@@ -29,11 +29,19 @@ class PortKeeper:
     def __init__(self, parts: Parts, record: PodRecord, claim: Claim, pod: Callable[[], Pod]) -> None:
         self._parts, self._record, self._claim, self._pod = parts, record, claim, pod
         self._enforced: PortPolicy | None = None  # None: whatever an earlier agent left
+        self._wired: PortSpec | None = None  # None: by whatever an earlier agent knew
         self._labelled: dict[str, str] | None = None
         self._unreached = False  # pods of other nodes
 
     async def enforce(self) -> None:
-        """Policies are in force when it returns. Raises NetworkError."""
+        """Policies are in force when it returns. Raises NetworkError, AddressError."""
+        if self._parts.network.binds_ports:
+            # Policies are hn-controllers' work; a port that they had to make anew is wired anew.
+            port = await self._parts.addresses.bound(self._claim, self._record.tenant, self._record.uid)
+            if port != self._wired:
+                await self._parts.network.rebind(port)
+                self._wired = port
+            return
         await self._tell_peers(anew=self._enforced is None)
         wanted = await self._parts.views.policy(self._record.tenant, self._place())
         if wanted != self._enforced:
@@ -57,6 +65,10 @@ class PortKeeper:
             await self.enforce()
         except NetworkError as error:
             self._complain("NetworkPolicyFailed", "The pod's network policies are not in force", error)
+            return False
+        except AddressError as error:
+            unbound = NetworkError("PortNotBound", str(error))
+            self._complain("PortNotBound", "The pod's port is not as it should be", unbound)
             return False
         try:
             await self._label()

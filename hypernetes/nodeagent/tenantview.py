@@ -13,10 +13,10 @@ from hypernetes.api.models.hypernetes_v1 import Port
 from hypernetes.client import Client, Informer, Key
 from hypernetes.nodeagent import dns
 from hypernetes.nodeagent.changes import Changes
-from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.networkview import NetworkView
 from hypernetes.nodeagent.services import SERVICE_NAME_LABEL
 from hypernetes.providers.network.base import Peer, PortPolicy
+from hypernetes.providers.network.networkpolicies import Place
 
 _SERVICE = "service"
 
@@ -118,6 +118,10 @@ class TenantViews:
     async def port_of(self, tenant: str, pod_uid: str) -> Port | None:
         """A pod's Port from before this process began (`networkview.NetworkView.port_of`)."""
         return await self._tenants[tenant].network.port_of(pod_uid)
+
+    async def port_named(self, tenant: str, name: str) -> Port | None:
+        """A Port of the tenant's, as it is known now."""
+        return await self._tenants[tenant].network.port_named(Key(tenant, "", name))
 
     async def peers(self, tenant: str, network: str, node: str) -> frozenset[Peer]:
         """The ports of one of the tenant's networks on all nodes but this one, once they are known."""

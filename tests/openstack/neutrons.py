@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
@@ -95,6 +96,15 @@ class Neutron:
         if self._daemon is not None:
             self._daemon.stop()
             self._daemon = None
+
+    @property
+    def clouds_file(self) -> Path:
+        """Of a provider's service credential, as user `neutron`, who may act in every project."""
+        file = self.directory / "clouds.yaml"
+        user = {"auth_url": self.keystone.url, "username": "neutron", "password": "neutron", "project_name": "service"}
+        auth = {**user, "user_domain_id": "default", "project_domain_id": "default"}
+        file.write_text(yaml.safe_dump({"clouds": {"neutron": {"auth": auth, "region_name": "RegionOne"}}}))
+        return file
 
     @property
     def rest(self) -> Adapter:

@@ -16,6 +16,7 @@ class KeystoneIdentity(Model):
 class Subnet(Model):
     cidr: str
     gateway: str | None = None
+    allocation_ranges: list[str] = Field([], alias="allocationRanges")
 
 
 class NetworkSpec(Model):
@@ -28,6 +29,8 @@ class NetworkStatus(Model):
     phase: str | None = None
     message: str | None = None
     segment_id: int | None = Field(None, alias="segmentID")
+    subnets: dict[str, Subnet] = {}
+    provider_network_id: str | None = Field(None, alias="providerNetworkID")
 
 
 class Network(Object):
@@ -97,12 +100,20 @@ class PortSpec(Model):
     container_ports: list[core_v1.ContainerPort] = Field([], alias="containerPorts")
 
 
+class PortStatus(Model):
+    phase: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    binding: dict[str, str] = {}
+
+
 class Port(Object):
     API_VERSION: ClassVar[str] = "hypernetes.io/v1"
     KIND: ClassVar[str] = "Port"
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
     spec: PortSpec = PortSpec(network="", address="", mac_address="", pod_ref=core_v1.ObjectReference())
+    status: PortStatus = PortStatus()
 
 
 class PortList(Object):

@@ -47,7 +47,7 @@ TENANT_NEVER = (
     Rule(("create",), ("bindings", "pods/binding")),
     Rule(WRITE, ("pods/status",)),
     Rule(WRITE, ("networks/status",), ("", HYPERNETES)),
-    Rule(WRITE, ("ports",), (HYPERNETES,)),
+    Rule(WRITE, ("ports", "ports/status"), (HYPERNETES,)),
     Rule((ANY,), ("nodevolumes", "nodevolumes/status"), (HYPERNETES,)),
     Rule(WRITE, ("csinodes", "volumeattachments", "volumeattachments/status"), ("storage.k8s.io",)),
     Rule((ANY,), ("tenants", "tenants/status", "tenants/certificate", "tenants/tokenkeys"), (HYPERNETES,)),

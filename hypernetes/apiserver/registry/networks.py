@@ -44,7 +44,21 @@ def _subnet(subnet: Object, range_: Any, known: list[Any], path: str) -> Causes:
         if not found and ipaddress.ip_address(gateway) not in range_:
             found = validation.invalid(f"{path}.gateway", gateway, f"is not in {range_}")
         causes += found
+    for number, text in enumerate(subnet.get("allocationRanges") or ()):
+        if not _within(text, range_):
+            causes += validation.invalid(
+                f"{path}.allocationRanges[{number}]", text, f'must be "FIRST-LAST", both addresses of {range_}'
+            )
     return causes
+
+
+def _within(text: str, range_: Any) -> bool:
+    first, _, last = text.partition("-")
+    try:
+        ends = [ipaddress.ip_address(first), ipaddress.ip_address(last)]
+    except ValueError:
+        return False
+    return all(end in range_ for end in ends) and int(ends[0]) <= int(ends[1])
 
 
 def validate_update(new: Object, old: Object) -> Causes:
@@ -74,4 +88,4 @@ def validate_port_update(new: Object, old: Object) -> Causes:
 NETWORKS = Strategy(
     has_status=True, generation=True, prepare_create=prepare_create, validate=validate, validate_update=validate_update
 )
-PORTS = Strategy(validate=validate_port, validate_update=validate_port_update)
+PORTS = Strategy(has_status=True, validate=validate_port, validate_update=validate_port_update)

@@ -10,12 +10,13 @@ import struct
 import subprocess
 import threading
 
+from hypernetes.nodeagent.runtime.taps import has_offloads
+from hypernetes.providers.network import taps
 from hypernetes.providers.network.base import PluggedPort, PortSpec
-from hypernetes.providers.network.local import taps
 
 from .namespaces import Namespace
 
-_VNET_HEADER = bytes(10)  # of a frame that asks for no offload
+_VNET_HEADER = bytes(10)  # of a frame that asks for no offload, where the tap has offloads
 _FRAME = 65_600
 TIMEOUT = 5.0  # seconds for an answer that must come
 SILENCE = 1.0  # seconds without an answer that must not
@@ -32,7 +33,9 @@ class Pod:
         self.frames: list[bytes] = []  # that came from the network
         self._queue = plugged.tap_fd
         self._namespace = Namespace()
-        self._nic = self._namespace.run(lambda: taps.open_queue("eth0"))
+        offloads = has_offloads(plugged.tap_fd)
+        self._header = _VNET_HEADER if offloads else b""
+        self._nic = self._namespace.run(lambda: taps.open_queue("eth0", offloads=offloads))
         prefix = port.subnet.cidr.partition("/")[2]
         for line in (
             "sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
@@ -58,14 +61,14 @@ class Pod:
                 try:
                     frame = os.read(source, _FRAME)
                     if source == self._queue:
-                        self.frames.append(frame[len(_VNET_HEADER) :])
+                        self.frames.append(frame[len(self._header) :])
                     os.write(target, frame)
                 except OSError:
                     continue  # the tap was taken away, as an unplugged port's is
 
     def send(self, frame: bytes) -> None:
         """A frame of any content, as a hostile guest sends it."""
-        os.write(self._queue, _VNET_HEADER + frame.ljust(60, b"\0"))
+        os.write(self._queue, self._header + frame.ljust(60, b"\0"))
 
     def ping(self, address: str, *, wait: float = TIMEOUT) -> bool:
         line = f"ping -c 1 -W {wait:g} {address}"

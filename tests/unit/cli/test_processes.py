@@ -25,7 +25,8 @@ def test_the_processes_of_a_cluster_and_their_command_lines():
     assert " ".join(programs[3].argv) == (
         "/bin/hn-agent --dir /srv/data/nodes/n-2 --node-name n-2 --kubeconfig /srv/data/kubeconfig/node-n-2.kubeconfig "
         "--cert /srv/data/pki/node-n-2.crt --key /srv/data/pki/node-n-2.key --client-ca /srv/data/pki/ca.crt "
-        "--port 10251 --cluster-id abc123 --guest /g --accel tcg --insecure-registry 127.0.0.1:5000 --log-level debug"
+        "--port 10251 --cluster-id abc123 --guest /g --accel tcg --network-provider local "
+        "--insecure-registry 127.0.0.1:5000 --log-level debug"
     )
 
 
@@ -36,7 +37,15 @@ def test_where_users_come_from_is_passed_on_and_tenants_follow_the_first_provide
     asked = "--identity-provider one=/f --identity-provider two --authentication-config /jwt.yaml"
     assert asked in " ".join(server)
     controllers = " ".join(others(Path("/bin"), layout, cluster, options)[1].argv)
-    assert "--identity-provider one=/f --log-level" in controllers
+    assert "--identity-provider one=/f --network-provider local --log-level" in controllers
+
+
+def test_controllers_and_agents_have_one_network_provider():
+    layout, cluster = Layout(Path("/srv/data")), Cluster("abc123", "127.0.0.1", 7443, (10250,))
+    options = Options(("n-1",), network_provider="neutron=/f")
+    scheduler, *rest = others(Path("/bin"), layout, cluster, options)
+    assert ["--network-provider neutron=/f" in " ".join(program.argv) for program in rest] == [True, True]
+    assert "--network-provider" not in scheduler.argv
 
 
 def test_only_what_works_in_the_directory_belongs_to_its_cluster():

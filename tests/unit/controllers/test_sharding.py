@@ -13,6 +13,7 @@ from hypernetes.controllers.manager import Controllers, Settings
 from hypernetes.controllers.observing import Observed
 from tests.unit.controllers.fake_cluster import FakeCluster, Kubelet, settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
+from tests.unit.controllers.test_stories import FakeProvider
 
 pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("virtual_clock")]
 TENANTS = [f"t{number}" for number in range(6)]
@@ -41,7 +42,8 @@ class Recorded:
 class Process:
     def __init__(self, cluster: FakeCluster, name: str) -> None:
         self.client, self.observed = Recorded(cluster), Observed()
-        self.work = Controllers(self.client, None, Settings(controllers="*,-network"), self.observed, name)  # type: ignore[arg-type]
+        settings = Settings(controllers="*,-network")
+        self.work = Controllers(self.client, FakeProvider(), settings, self.observed, name)  # type: ignore[arg-type]
         self.task = asyncio.ensure_future(self.work.run())
 
     def held(self, model: type[Any]) -> set[str]:

@@ -16,7 +16,7 @@ from hypernetes.controllers.nodelifecycle import NodeLifecycle
 from hypernetes.controllers.ports import Ports
 from hypernetes.controllers.replicationcontrollers import ReplicationControllers
 from hypernetes.controllers.serviceaccounts import ServiceAccounts
-from hypernetes.providers.network.base import NetworkError, NetworkSpec
+from hypernetes.providers.network.base import EnsuredNetwork, NetworkError, NetworkSpec
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, ready, settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
 
@@ -364,14 +364,17 @@ class TestNodes:
 class FakeProvider:
     """Numbers networks as asked, and fails if told so."""
 
+    binds_ports = False
+
     def __init__(self) -> None:
         self.error: NetworkError | None = None
         self.deleted: list[str] = []
 
-    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> int:
+    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> EnsuredNetwork:
         if self.error is not None:
             raise self.error
-        return network.segment_id or next(number for number in range(1, 100) if number not in used_segments)
+        free = (number for number in range(1, 100) if number not in used_segments)
+        return EnsuredNetwork(network.segment_id or next(free))
 
     async def delete_network(self, network: NetworkSpec) -> None:
         self.deleted.append(network.name)

@@ -22,7 +22,6 @@ from hypernetes.nodeagent.images.manifests import ImageConfig, ImageError
 from hypernetes.nodeagent.images.puller import Pulled
 from hypernetes.nodeagent.images.store import Image
 from hypernetes.nodeagent.networkpeers import NetworkPeers
-from hypernetes.nodeagent.networkpolicies import Place
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
 from hypernetes.nodeagent.restarts import MAX_DELAY_SECONDS
@@ -30,6 +29,7 @@ from hypernetes.nodeagent.runtime import base
 from hypernetes.nodeagent.runtime.base import ContainerState, ContainerStatus
 from hypernetes.nodeagent.seccomp import Profiles
 from hypernetes.providers.network import base as network_base
+from hypernetes.providers.network.networkpolicies import Place
 
 T = TypeVar("T")
 TENANT = "acme"
@@ -221,14 +221,18 @@ class FakeRuntime:
 
 
 class FakeNetwork:
+    binds_ports = False
+
     def __init__(self) -> None:
         self.ports: dict[str, network_base.PortSpec] = {}
         self.policies: dict[str, network_base.PortPolicy] = {}
         self.peers: dict[str, frozenset[network_base.Peer]] = {}  # by the network's name
         self.refusals: list[network_base.NetworkError] = []  # of the next policies
 
-    async def ensure_network(self, network: network_base.NetworkSpec, used_segments: frozenset[int]) -> int:
-        return 1
+    async def ensure_network(
+        self, network: network_base.NetworkSpec, used_segments: frozenset[int]
+    ) -> network_base.EnsuredNetwork:
+        return network_base.EnsuredNetwork(1)
 
     async def delete_network(self, network: network_base.NetworkSpec) -> None: ...
 
@@ -242,6 +246,9 @@ class FakeNetwork:
         if self.refusals:
             raise self.refusals.pop()
         self.policies[port.id] = policy
+
+    async def rebind(self, port: network_base.PortSpec) -> None:
+        self.ports[port.id] = port
 
     async def set_peers(self, network: network_base.NetworkSpec, peers: frozenset[network_base.Peer]) -> None:
         self.peers[network.name] = peers

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from hypernetes.api.models.core_v1 import ContainerPort
 from hypernetes.api.models.networking_v1 import NetworkPolicy
-from hypernetes.nodeagent.networkpolicies import Place, Surroundings, port_policy
 from hypernetes.providers.network.base import OPEN, Allowance, PortPolicy, PortRange
+from hypernetes.providers.network.networkpolicies import Place, Surroundings, port_policy
 
 NAMESPACES = {
     "shop": {"kubernetes.io/metadata.name": "shop", "team": "sales"},

@@ -6,13 +6,13 @@ projects: {tag: hypernetes}              # which projects are tenants: those wit
 # projects: {domain: customers}          # or all of this domain (its name or id)
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from hypernetes.providers import clouds
 from hypernetes.providers.identity.base import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def read(path: Path | None) -> Configuration:
     for where, value in (*said.items(), *(("projects", each) for each in projects.values())):
         if where != "projects" or value is not projects:
             _check_text(path, where, value)
-    clouds = said.get("clouds")
+    file = said.get("clouds")
     return Configuration(
-        str(path), said.get("cloud"), None if clouds is None else path.parent / clouds,
+        str(path), said.get("cloud"), None if file is None else path.parent / file,
         projects.get("tag", ""), projects.get("domain", ""),
     )  # fmt: skip
 
@@ -62,19 +62,7 @@ def _check_text(path: Path, where: str, value: Any) -> None:
 
 def region(configuration: Configuration) -> "CloudRegion":
     """What `clouds.yaml` and the environment say of the cloud. Reads files. Raises ConfigurationError."""
-    # Here, since they are large: a server without Keystone doesn't have them in its memory.
-    from openstack.config import OpenStackConfig
-    from openstack.exceptions import ConfigException
-
-    files = None if configuration.clouds is None else [str(configuration.clouds)]
-    if configuration.clouds is not None and not configuration.clouds.exists():
-        raise ConfigurationError(f"{configuration.file}: {configuration.clouds} is not there")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an optional part of the library
-            found = OpenStackConfig(config_files=files, app_name="hypernetes").get_one(cloud=configuration.cloud)
-    except ConfigException as error:
+        return clouds.region(configuration.cloud, configuration.clouds)
+    except clouds.UnknownCloud as error:
         raise ConfigurationError(f"{configuration.file}: {error}") from error
-    if not found.get_auth_args().get("auth_url"):
-        raise ConfigurationError(f"{configuration.file}: the cloud {found.name!r} has no auth_url")
-    return found

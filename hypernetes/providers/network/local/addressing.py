@@ -6,19 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from hypernetes.providers.network import subnets
 from hypernetes.providers.network.base import NetworkError, NetworkSpec, PortSpec
+from hypernetes.providers.network.subnets import Gateway
 
 UPLINKS = IPv4Network("100.64.0.0/10")  # RFC 6598: neither a tenant's choice nor routed on the internet
+RESERVED = (UPLINKS, *subnets.RESERVED)
 UPLINK_COUNT = UPLINKS.num_addresses // 2
-
-# What no tenant's network can be: a pod's frames to these would not mean what the pod thinks.
-RESERVED = (
-    UPLINKS,
-    IPv4Network("0.0.0.0/8"),
-    IPv4Network("127.0.0.0/8"),
-    IPv4Network("169.254.0.0/16"),
-    IPv4Network("224.0.0.0/3"),
-)
 
 _SEGMENT_BITS = 24  # a VXLAN network identifier (RFC 7348); 0 means none
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
@@ -69,37 +63,12 @@ def choose_segment(network_uid: str, used: Collection[int]) -> int:
     raise NetworkError("NoSegmentLeft", f"all {count} segments are in use; delete networks that nobody needs")
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A subnet's gateway with the subnet's prefix length, as the bridge carries it."""
-
-    subnet: str
-    interface: IPv4Interface
-
-
 def gateways(network: NetworkSpec) -> tuple[Gateway, ...]:
     """The addresses of a network's bridge. Raises NetworkError(InvalidSubnet) for what can't be wired."""
     if network.provider_network_id is not None:
         message = f"network {network.name}: the local provider has no provider networks; give subnets instead"
         raise NetworkError("UnsupportedProviderNetwork", message)
-    if not network.subnets:
-        raise NetworkError("InvalidSubnet", f"network {network.name} has no subnet; give at least one")
-    found: list[Gateway] = []
-    for subnet in network.subnets:
-        where = f"network {network.name}, subnet {subnet.name}"
-        try:
-            cidr, gateway = IPv4Network(subnet.cidr), IPv4Address(subnet.gateway)
-            service_cidr = IPv4Network(network.service_cidr)
-        except ValueError as error:
-            raise NetworkError("InvalidSubnet", f"{where}: {error}") from error
-        if cidr.prefixlen > 30 or gateway not in cidr or gateway in (cidr.network_address, cidr.broadcast_address):
-            message = f"{where}: gateway {gateway} must be a host address of {cidr}, which must leave room for pods"
-            raise NetworkError("InvalidSubnet", message)
-        others = (*RESERVED, service_cidr, *(other.interface.network for other in found))
-        if clash := next((other for other in others if other.overlaps(cidr)), None):
-            raise NetworkError("InvalidSubnet", f"{where}: {cidr} overlaps {clash}, which has another use")
-        found.append(Gateway(subnet.name, IPv4Interface((gateway, cidr.prefixlen))))
-    return tuple(found)
+    return subnets.gateways(network, UPLINKS)
 
 
 @dataclass(frozen=True, slots=True)

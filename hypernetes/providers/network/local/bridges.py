@@ -4,7 +4,7 @@ from typing import Any
 
 from hypernetes.providers.network.base import NetworkError, NetworkSpec
 from hypernetes.providers.network.local import links, names
-from hypernetes.providers.network.local.addressing import Gateway
+from hypernetes.providers.network.subnets import Gateway
 
 
 def ensure(netlink: Any, network: NetworkSpec, gateways: tuple[Gateway, ...], mtu: int) -> int:

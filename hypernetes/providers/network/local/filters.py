@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from hypernetes.providers.network.local import names, policies
 from hypernetes.providers.network.local.addressing import RESERVED, Pin
-from hypernetes.providers.network.local.nft import Command
 from hypernetes.providers.network.local.tables import (
     ACCEPT,
     DROP,
@@ -26,6 +25,7 @@ from hypernetes.providers.network.local.tables import (
     payload,
     state,
 )
+from hypernetes.providers.network.nft import Command
 
 PORTS_MAP = "ports"
 GATEWAYS_SET = "gateways"

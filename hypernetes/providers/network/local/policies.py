@@ -14,8 +14,8 @@ from typing import Any
 
 from hypernetes.providers.network.base import Allowance, PortPolicy, PortRange
 from hypernetes.providers.network.local.addressing import Pin
-from hypernetes.providers.network.local.nft import Command
 from hypernetes.providers.network.local.tables import ACCEPT, DROP, RETURN, ROUTER_TABLE, Expression, Table, match, meta
+from hypernetes.providers.network.nft import Command
 
 BRIDGED_SET = "bridged"
 SENDING_MAP, RECEIVING_MAP = "sending", "receiving"

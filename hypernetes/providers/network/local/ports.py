@@ -3,8 +3,9 @@
 import os
 from typing import Any
 
+from hypernetes.providers.network import nft, taps
 from hypernetes.providers.network.base import PluggedPort
-from hypernetes.providers.network.local import filters, links, names, nft, policies, taps
+from hypernetes.providers.network.local import filters, links, names, policies
 from hypernetes.providers.network.local.addressing import Pin
 from hypernetes.providers.network.local.tables import PORTS_TABLE, ROUTER_TABLE
 

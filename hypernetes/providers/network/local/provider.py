@@ -10,14 +10,22 @@ from typing import TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hypernetes.providers.network.base import NetworkError, NetworkSpec, Peer, PluggedPort, PortPolicy, PortSpec
+from hypernetes.providers.network import nft
+from hypernetes.providers.network.base import (
+    EnsuredNetwork,
+    NetworkError,
+    NetworkSpec,
+    Peer,
+    PluggedPort,
+    PortPolicy,
+    PortSpec,
+)
 from hypernetes.providers.network.local import (
     addressing,
     filters,
     links,
     names,
     namespaces,
-    nft,
     routers,
     tunnels,
     uplinks,
@@ -34,17 +42,25 @@ class LocalNetworkProvider:
     `nft.TIMEOUT`; one that is cancelled runs to its end, and what it made is found by the next.
     """
 
-    def __init__(self, cluster_id: str, node_name: str, state_dir: Path, node_address: str = "127.0.0.1") -> None:
-        """`state_dir` is part of every provider's signature; this one's state is the kernel's own. `node_address` is
-        where other nodes reach this one; of a loopback address, all nodes are on this machine."""
+    binds_ports = False
+
+    def __init__(
+        self, cluster_id: str, node_name: str, state_dir: Path, node_address: str = "127.0.0.1",
+        configuration: Path | None = None,
+    ) -> None:  # fmt: skip
+        """`state_dir` and `configuration` are part of every provider's signature; this one's state is the kernel's own,
+        and there is nothing to configure. `node_address` is where other nodes reach this one; of a loopback address,
+        all nodes are on this machine."""
+        if configuration is not None:
+            raise ValueError(f"the network provider 'local' has no configuration; leave {configuration} away")
         self._cluster_id = names.check_cluster_id(cluster_id)
         self._node_name, self._node_address = node_name, node_address
         self._routers: dict[str, str] = {}  # by tap
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
 
-    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> int:
+    async def ensure_network(self, network: NetworkSpec, used_segments: frozenset[int]) -> EnsuredNetwork:
         addressing.gateways(network)
-        return network.segment_id or addressing.choose_segment(network.uid, used_segments)
+        return EnsuredNetwork(network.segment_id or addressing.choose_segment(network.uid, used_segments))
 
     async def delete_network(self, network: NetworkSpec) -> None:
         """Nothing to do: a bridge goes with the last port on it, a segment with the Network that names it."""
@@ -74,6 +90,9 @@ class LocalNetworkProvider:
 
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
         await self._run(lambda: routers.set_policy(self._cluster_id, port, policy))
+
+    async def rebind(self, port: PortSpec) -> None:
+        """Nothing to do: ports are bound by plugging them."""
 
     async def set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
         await self._run(lambda: self._set_peers(network, peers))

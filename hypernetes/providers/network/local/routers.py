@@ -7,8 +7,9 @@ All of them run under `namespaces.machine_lock`.
 from collections.abc import Container
 from typing import Any
 
+from hypernetes.providers.network import nft
 from hypernetes.providers.network.base import OPEN, NetworkError, NetworkSpec, PluggedPort, PortPolicy, PortSpec
-from hypernetes.providers.network.local import bridges, filters, links, names, namespaces, nft, policies, ports, uplinks
+from hypernetes.providers.network.local import bridges, filters, links, names, namespaces, policies, ports, uplinks
 from hypernetes.providers.network.local.addressing import gateways, pin
 from hypernetes.providers.network.local.tables import ROUTER_TABLE
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hypernetes.providers.network.local.nft import Command
+from hypernetes.providers.network.nft import Command
 
 ROUTER_TABLE = ("inet", "router")
 PORTS_TABLE = ("bridge", "ports")

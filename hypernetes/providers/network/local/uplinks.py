@@ -6,7 +6,8 @@ network.
 
 from typing import Any
 
-from hypernetes.providers.network.local import filters, links, names, namespaces, nft
+from hypernetes.providers.network import nft
+from hypernetes.providers.network.local import filters, links, names, namespaces
 from hypernetes.providers.network.local.addressing import Uplink, choose_uplink
 
 _DEFAULT = 0  # the length of the default route's prefix

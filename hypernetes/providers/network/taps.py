@@ -20,11 +20,15 @@ _IFF_VNET_HDR = 0x4000  # a virtio_net_hdr before each frame: checksum and segme
 _IFREQ = struct.Struct("16sH22x")
 
 
-def open_queue(name: str) -> int:
-    """Opens a queue of the tap in the calling thread's namespace, and makes the tap if it isn't there."""
+def open_queue(name: str, *, offloads: bool = True) -> int:
+    """Opens a queue of the tap in the calling thread's namespace, and makes the tap if it isn't there.
+
+    Without `offloads` frames carry no virtio_net_hdr, so that the guest fills in every checksum and cuts every segment
+    itself: for what reads frames as they are, as Open vSwitch in user space does.
+    """
     descriptor = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_MULTI_QUEUE
+        flags = _IFF_TAP | _IFF_NO_PI | _IFF_MULTI_QUEUE | (_IFF_VNET_HDR if offloads else 0)
         fcntl.ioctl(descriptor, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
     except OSError:
         os.close(descriptor)
