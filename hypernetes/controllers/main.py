@@ -26,6 +26,7 @@ from hypernetes.controllers.volumes import drivers
 from hypernetes.controllers.zones import Rates
 from hypernetes.providers import loading
 from hypernetes.providers.identity.base import IdentityProvider
+from hypernetes.providers.loadbalancer.base import LoadBalancerProvider
 from hypernetes.providers.network.base import NetworkProvider
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -89,6 +90,9 @@ _log = structlog.get_logger(__name__)
     "--volume-config", type=click.Path(path_type=Path, dir_okay=False), default=None,
     help="YAML: what each volume driver has to know, by its name.",
 )  # fmt: skip
+@click.option(
+    "--load-balancer-provider", metavar="NAME[=FILE]", help="Makes Services' load balancers. [default: nobody does]"
+)
 @click.option("--controllers", default="*", show_default=True, help="Names; -NAME for not that one; * for all others.")
 @click.option(
     "--active",
@@ -110,9 +114,8 @@ def main(
     kubeconfig: Path, network_provider: str, port_sweep_seconds: float, state_dir: Path | None,
     identity_provider: str | None, project_grace_seconds: float, node_grace_seconds: float, eviction_seconds: float,
     node_eviction_rate: float, secondary_node_eviction_rate: float, unhealthy_zone_threshold: float,
-    large_cluster_size_threshold: int, volume_config: Path | None, controllers: str, active: int | None,
-    lease_seconds: float, bind: str, port: int,
-    log_level: str,
+    large_cluster_size_threshold: int, volume_config: Path | None, load_balancer_provider: str | None, controllers: str,
+    active: int | None, lease_seconds: float, bind: str, port: int, log_level: str,
 ) -> None:  # fmt: skip
     """Runs the controllers of all tenants."""
     _configure_logging(log_level)
@@ -128,6 +131,8 @@ def main(
             port_sweep=port_sweep_seconds,
         )  # fmt: skip
         config = ClientConfig.from_kubeconfig(kubeconfig, user_agent=manager.COMPONENT)
+        if load_balancer_provider:
+            settings = replace(settings, balancers=_balancers(load_balancer_provider, config))
         provider = _provider(network_provider, config, state_dir or kubeconfig.parent)
         said = drivers.configuration(volume_config)
     except (KubeconfigError, loading.NoSuchProviderError, OSError, ValueError, click.ClickException) as error:
@@ -159,6 +164,8 @@ async def _serve(
         if settings.projects is not None:
             stack.push_async_callback(settings.projects.close)
             await settings.projects.open()
+        if settings.balancers is not None:
+            stack.push_async_callback(settings.balancers.close)
         if port:
             await stack.enter_async_context(serving(observed, bind, port))
         working = asyncio.ensure_future(manager.run(client, elections, provider, settings, observed))
@@ -192,6 +199,15 @@ def _provider(named: str, config: ClientConfig, state_dir: Path) -> NetworkProvi
         node_name="",
         state_dir=state_dir,
         configuration=Path(file) if separator else None,
+    )
+    return provider
+
+
+def _balancers(named: str, config: ClientConfig) -> LoadBalancerProvider:
+    """Of `NAME` or `NAME=FILE`. Raises NoSuchProviderError, and ValueError for its configuration."""
+    name, separator, file = named.partition("=")
+    provider: LoadBalancerProvider = loading.load("loadbalancer", name)(
+        cluster_id=_cluster_id(config), configuration=Path(file) if separator else None
     )
     return provider
 

@@ -23,6 +23,7 @@ from hypernetes.controllers.evictions import Evictions
 from hypernetes.controllers.garbagecollector import GarbageCollector
 from hypernetes.controllers.informers import Informers
 from hypernetes.controllers.jobs import Jobs
+from hypernetes.controllers.loadbalancers import LoadBalancers
 from hypernetes.controllers.membership import Membership, new_identity
 from hypernetes.controllers.namespaces import Namespaces
 from hypernetes.controllers.networks import Networks
@@ -55,6 +56,7 @@ from hypernetes.controllers.volumes.reclaimer import VolumeReclaimer
 from hypernetes.controllers.volumes.snapshotcontents import VolumeSnapshotContents
 from hypernetes.controllers.volumes.snapshots import VolumeSnapshots
 from hypernetes.providers.identity.base import IdentityProvider
+from hypernetes.providers.loadbalancer.base import LoadBalancerProvider
 from hypernetes.providers.network.base import NetworkProvider, PortBinder
 from hypernetes.providers.volume.base import VolumeProvider
 
@@ -69,6 +71,7 @@ class Settings:
     default_toleration: float = DEFAULT_TOLERATION
     port_grace: float = 60.0
     port_sweep: float = 60.0
+    balancers: LoadBalancerProvider | None = None  # of Services of type LoadBalancer
     controllers: str = selection.ALL  # see selection.py
     projects: IdentityProvider | None = None  # whose projects are tenants, opened
     project_grace: float = DEFAULT_GRACE_SECONDS
@@ -113,6 +116,7 @@ def controllers(
         AttributesClassProtection(*elected),
         TokenCleaner(*elected),
         CSRCleaner(*shared),
+        *_balancing(settings, *shared),
         *_asked_for(settings, provider, *elected),
     ]
 
@@ -125,6 +129,13 @@ def _of_volumes(
     yield VolumeAttributes(*shared)
     for kind in (VolumeProvisioner, VolumeReclaimer, VolumeAttachments, VolumeExpansion, VolumeSnapshotContents):
         yield kind(*shared, providers)
+
+
+def _balancing(
+    settings: Settings, client: Client, informers: Informers, recorder: EventRecorder
+) -> Iterator[Controller]:
+    if settings.balancers is not None:
+        yield LoadBalancers(client, informers, recorder, settings.balancers)
 
 
 def _asked_for(

@@ -10,6 +10,7 @@ from tests.openstack.databases import MariaDB
 from tests.openstack.keystones import SERVICE, Keystone
 from tests.openstack.leftovers import Leftovers
 from tests.openstack.neutrons import Neutron
+from tests.openstack.octavias import Octavia
 from tests.openstack.ovns import OVN
 from tests.openstack.rabbits import RabbitMQ
 from tests.openstack.storagenetworks import StorageNetwork
@@ -115,3 +116,14 @@ def leftovers(cinder: Cinder) -> Iterator[Leftovers]:
         yield found
     finally:
         found.remove()
+
+
+@pytest.fixture(scope="session")
+def octavia(tmp_path_factory: pytest.TempPathFactory, neutron: Neutron, mariadb: MariaDB) -> Iterator[Octavia]:
+    service = Octavia(tmp_path_factory.mktemp("octavia") / "octavia", neutron, mariadb)
+    try:
+        service.enrol()
+        service.start()
+        yield service
+    finally:
+        service.stop()

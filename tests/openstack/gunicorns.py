@@ -1,7 +1,7 @@
 """An API of OpenStack's as gunicorn runs it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.openstack.daemons import Daemon, answers
@@ -26,13 +26,14 @@ def variables(environment: Path, directory: Path) -> dict[str, str]:
 
 
 def serve(
-    name: str, environment: Path, configuration: Path, port: int, more: Mapping[str, str] | None = None
-) -> Daemon:
-    """Starts the API `name` on a port of the loopback; it answers when this returns."""
+    name: str, environment: Path, configuration: Path, port: int, more: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+) -> Daemon:  # fmt: skip
+    """Starts the API `name` on a port of the loopback; it answers when this returns. `before` begins its command."""
     directory = configuration.parent
     (directory / f"served_{name}.py").write_text(_APPLICATION.format(name=name, configuration=configuration))
     daemon = Daemon(
-        [environment / "bin" / "gunicorn", "--workers", "1", "--worker-class", "gthread", "--threads", "8",
+        [*before, environment / "bin" / "gunicorn", "--workers", "1", "--worker-class", "gthread", "--threads", "8",
          "--timeout", "300", "--graceful-timeout", "2", "--no-control-socket", "--worker-tmp-dir", "/dev/shm",
          "--bind", f"127.0.0.1:{port}", f"served_{name}:application"],
         directory / f"{name}-api.log", {**variables(environment, directory), **(more or {})},
