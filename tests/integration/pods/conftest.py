@@ -2,6 +2,7 @@
 every field, `sample` with a few."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["guest", "image"]
 
 # One of each kind: environment, mounts, rights, life cycle.
 SAMPLE = frozenset({"EnvVar.value", "VolumeMount.subPath", "Capabilities.drop", "Lifecycle.preStop"})
+
+CLUSTER_ID = f"tp{os.getpid() % 100000}"  # of host-global names: another tree may run the same tests
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,7 +65,7 @@ async def node(guest: Path, image: Path, kept: KeptTemplates, drop: str | None) 
     with tempfile.TemporaryDirectory(prefix="hn-test-") as name:
         directory = Path(name)
         directory.chmod(0o711)
-        runtime = await open_runtime(directory / "node", guest, "tpods", "tcg", run_directory=directory / "run")
+        runtime = await open_runtime(directory / "node", guest, CLUSTER_ID, "tcg", run_directory=directory / "run")
         kept.serve(runtime)
         yield Node(directory, runtime, image, drop)
         await runtime.close()

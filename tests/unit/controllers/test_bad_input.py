@@ -39,7 +39,7 @@ def bare(number: int) -> Json:
     }  # fmt: skip
 
 
-async def test_of_thousands_of_pods_that_two_replica_sets_match_each_is_the_one_s_or_the_other_s() -> None:
+async def test_of_many_pods_that_two_replica_sets_match_each_is_the_one_s_or_the_other_s() -> None:
     case = Story(ReplicaSets)
     case.kubelet.stopped = True
     async with case.running() as cluster:
