@@ -26,6 +26,8 @@ def _comparable(obj):
     if obj["kind"] == "Service":
         for port in obj["spec"].get("ports", ()):
             port.pop("nodePort", None)
+    if obj["kind"] == "APIService":
+        obj["spec"].get("service", {}).pop("port", None)
     if obj["kind"] == "Pod":
         obj.pop("status")
     if obj["kind"] in ("PersistentVolume", "PersistentVolumeClaim", "VolumeAttributesClass"):
