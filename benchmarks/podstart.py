@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from benchmarks.report import Figure, report
-from hypernetes.nodeagent import balancer
+from hypernetes.nodeagent import balancer, sizing
 from hypernetes.nodeagent.runtime.base import (
     ByteStream,
     ContainerSpec,
@@ -59,8 +59,9 @@ async def start_one(runtime: QemuRuntime, image: Path, name: str) -> list[float]
     """Seconds from create() to the end of each of STEPS, and the idle pod's own memory in bytes."""
     tap = open_idle(CLUSTER_ID, offloads=True)
     started, measured = time.monotonic(), []
+    spec = MachineSpec(name, 192 << 20, 1, Nic(tap, MAC), sizing.DEFAULT_SCRATCH_BYTES, images={"image": image})
     try:
-        machine = await runtime.create(MachineSpec(name, 192 << 20, 1, Nic(tap, MAC), 1 << 30), NoServices())
+        machine = await runtime.create(spec, NoServices())
     finally:
         os.close(tap)
     try:
