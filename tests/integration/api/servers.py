@@ -22,6 +22,9 @@ from hypernetes.pki.certificates import key_pem, new_key, signing_request
 
 Object = dict[str, Any]
 
+# ConfigMaps that nobody made.
+IN_EVERY_TENANT = {"kube-root-ca.crt", "extension-apiserver-authentication"}
+
 
 class Answer:
     def __init__(self, status: int, headers: Any, body: bytes) -> None:

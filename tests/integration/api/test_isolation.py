@@ -309,7 +309,9 @@ async def test_discovery_offers_a_tenant_only_what_it_may_use(admin: User) -> No
     async with await admin.tenant("acme") as acme:
         aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         offered = {resource["name"] for resource in (await acme("GET", "/apis/hypernetes.io/v1")).json["resources"]}
-        assert offered == {"networks", "networks/status", "ports", "users", "users/password", "users/token"}
+        assert offered == {
+            "networks", "networks/status", "ports", "ports/status", "users", "users/password", "users/token"
+        }  # fmt: skip
         core = {resource["name"] for resource in (await acme("GET", "/api/v1")).json["resources"]}
         assert {"pods", "pods/log", "nodes"} <= core
         assert not {"bindings", "pods/binding"} & core
