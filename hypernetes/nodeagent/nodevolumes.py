@@ -189,14 +189,14 @@ class NodeVolumeKeeper:
         """What is left for volumes, in an annotation of the Node; the scheduler counts with it."""
         told = None
         while True:
-            free = await self._keeper.free_bytes() // SPACE_GRAIN * SPACE_GRAIN
-            if free != told:
-                body = {"metadata": {"annotations": {FREE_BYTES: str(free)}}}
-                try:
+            try:
+                free = await self._keeper.free_bytes() // SPACE_GRAIN * SPACE_GRAIN
+                if free != told:
+                    body = {"metadata": {"annotations": {FREE_BYTES: str(free)}}}
                     await self._client.patch(Node, self._node, body, tenant=tenancy.SYSTEM_TENANT)
                     told = free
-                except REQUEST_ERRORS as error:
-                    log.info("node_volume.space.failed", error=str(error))
+            except (OSError, *REQUEST_ERRORS) as error:
+                log.info("node_volume.space.failed", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SPACE_SECONDS):
                     await self._changed.wait()

@@ -192,7 +192,7 @@ class VolumeAttachments(Controller):
             return error
         faults.passed(faults.ATTACHED)
         limits = _limits(volumes)
-        status = VolumeAttachmentStatus(attached=True, attachment_metadata={**metadata, **limits})
+        status = VolumeAttachmentStatus(attached=True, attachment_metadata={**limits, **metadata})
         await self._write(storage, attachment, status)
         for pod in pods:
             message = f'AttachVolume.Attach succeeded for volume "{name}"'
@@ -328,9 +328,11 @@ def _recorded(
 
 
 def _limits(volumes: list[PersistentVolume]) -> dict[str, str]:
-    """What the class says of the volume's I/O."""
-    attributes = volumes[0].spec.csi.volume_attributes if volumes and volumes[0].spec.csi is not None else {}
-    return {key: value for key, value in attributes.items() if key in IO_LIMITS}
+    """What the class says of the volume's I/O. What the driver says counts before it, since tenants write
+    PersistentVolumes too; of several for one volume the one that a claim is bound to."""
+    bound = [volume for volume in volumes if volume.status.phase == "Bound"]
+    attributes = bound[0].spec.csi.volume_attributes if bound and bound[0].spec.csi is not None else {}
+    return {key: value for key, value in attributes.items() if key in IO_LIMITS and value.isdecimal()}
 
 
 def _told(error: VolumeError, former: AttachError | None) -> AttachError:

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -376,6 +377,15 @@ static void find_device(const struct volume_request *v, char *device, size_t siz
 		work_fail("MountFailed", "the volume's device does not appear");
 }
 
+/* One child at a time works on a volume: until this one ends, others wait. */
+static void own_device(const char *device)
+{
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX))
+		work_fail("MountFailed", "the volume's device can't be locked: %s", strerror(errno));
+}
+
 static void attach_block(const struct volume_request *v, const char *device, const char *target)
 {
 	struct stat st;
@@ -401,12 +411,17 @@ static void attach(const struct volume_request *v)
 	}
 	if (strcmp(v->type, "ext4") && strcmp(v->type, "xfs") && strcmp(v->type, "ext3") && strcmp(v->type, "ext2"))
 		work_fail("WrongFileSystem", "file systems of type %s are not supported: use ext4 or xfs", v->type);
-	if (is_mounted(target))
-		return; /* by an earlier request, whose answer was lost */
+	own_device(device);
+	flags = options_of(v, text, sizeof text);
+	if (is_mounted(target)) { /* by an earlier request, whose answer was lost, or that got no further */
+		if (!(flags & MS_RDONLY))
+			grow(device, target);
+		apply_group(v, target);
+		return;
+	}
 	if (!strcmp(v->type, "xfs"))
 		load_modules("xfs");
 	prepare(v, device);
-	flags = options_of(v, text, sizeof text);
 	if (!(flags & MS_RDONLY) && !strstr(text, "discard") && strlen(text) + 9 < sizeof text)
 		strcat(text, *text ? ",discard" : "discard");
 	if ((error = make_directories(target, 0755)) ||
@@ -445,8 +460,10 @@ static void grow_volume(const struct volume_request *v)
 	snprintf(path, sizeof path, "/sys/bus/scsi/devices/0:0:0:%u/rescan", (unsigned)v->lun);
 	write_file(path, "1");
 	find_device(v, device, sizeof device);
-	if (!(v->options & O_BLOCK))
-		grow(device, target);
+	if (v->options & O_BLOCK)
+		return;
+	own_device(device);
+	grow(device, target);
 }
 
 static void mount_nfs(const struct volume_request *v)

@@ -14,6 +14,7 @@ import structlog
 
 from hypernetes.api import quantity
 from hypernetes.api.models.core_v1 import Pod
+from hypernetes.api.volumes.names import READ_ONLY
 from hypernetes.client import REQUEST_ERRORS, Client
 from hypernetes.nodeagent.runtime.base import Machine, MachineError, NfsVolume, VolumeDisk
 from hypernetes.nodeagent.storage import daemon
@@ -40,6 +41,7 @@ class PodStorage:
         self._storage, self._owner, self._pod_uid, self._resolve = storage, owner, pod_uid, resolve
         self._claims = Claims(client, owner.tenant, namespace)
         self._wanted: list[Disk | Share] | None = None
+        self._grown: dict[str, int] = {}  # the size in bytes that the machine knows, by volume; unknown after a restart
         self._opening = asyncio.Lock()
 
     async def open(self, pod: Pod) -> None:
@@ -97,6 +99,8 @@ class PodStorage:
         await self._storage.use([name])
         try:
             attachment = await self._storage.still_attached(tenant, disk)
+            if attachment.metadata.annotations.get(READ_ONLY) == "true" and not disk.read_only:
+                raise VolumeError(f'volume "{disk.volume}" is attached to this node for pods that only read it')
             await self._storage.processes.open(
                 Opened(
                     self._pod_uid, disk.volume, disk.driver, self._owner, disk.handle,
@@ -124,22 +128,27 @@ class PodStorage:
                 bool(context and context.fs_group_change_policy == "OnRootMismatch"),
             )
         )  # fmt: skip
-        if not wanted.read_only and not wanted.block:
-            size = await self._storage.processes.size(key)
-            await self._storage.tell_size(self._owner.tenant, wanted, size)
+        if not wanted.read_only:
+            size = self._grown[wanted.volume] = await self._storage.processes.size(key)
+            if not wanted.block:
+                await self._storage.tell_size(self._owner.tenant, wanted, size)
 
     async def _grow(self, disk: Disk, machine: Machine) -> None:
         said = await self._claims.capacity(disk)
         key = Key(self._pod_uid, disk.volume)
         if said is None:
             return
-        size, present = quantity.whole(said), await self._storage.processes.size(key)
-        if size > present:
-            await self._storage.processes.resize(key, size)
+        present = await self._storage.processes.size(key)
+        size = max(quantity.whole(said), present)
+        if self._grown.get(disk.volume) != size:
+            if size > present:
+                await self._storage.processes.resize(key, size)
+            # Also where the volume has that size: an earlier attempt may have got no further.
             await machine.grow_volume(disk.volume, size)
+            self._grown[disk.volume] = size
             log.info("storage.grown", pod=self._pod_uid, volume=disk.volume, bytes=size)
         if not disk.block:
-            await self._storage.tell_size(self._owner.tenant, disk, max(size, present))
+            await self._storage.tell_size(self._owner.tenant, disk, size)
 
 
 async def give_back(storage: NodeStorage, pod_uid: str) -> None:

@@ -2,6 +2,7 @@
 
 from hypernetes.providers.volume.base import (
     ControlContext,
+    Exhausted,
     Handle,
     Refused,
     Snapshot,
@@ -37,9 +38,15 @@ class CinderVolumeProvider:
         async def snapshot_of(volume: str) -> str:
             return (await self._snapshots.create(SnapshotRequest(clone, Handle(request.owner, volume)))).id
 
-        made = await self._volumes.create(request, snapshot_of)
         # Cinder clones volumes too, but of RBD's it then keeps the source as an image `….deleted` for good.
-        if request.source and request.source.volume:
+        from_volume = bool(request.source and request.source.volume)
+        try:
+            made = await self._volumes.create(request, snapshot_of)
+        except (Refused, Exhausted):
+            if from_volume:
+                await self._snapshots.discard(request.owner, clone)
+            raise
+        if from_volume:
             await self._snapshots.discard(request.owner, clone)
         zoned = request.parameters.get(ZONE) or request.topology.zone
         return Volume(made["id"], int(made["size"]) * GIB, Topology(zone=made["availability_zone"] if zoned else None))

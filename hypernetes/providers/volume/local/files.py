@@ -5,6 +5,7 @@ what existing volumes may still grow by counts as used, so a guest that fills it
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -86,8 +87,9 @@ class LocalFiles:
         told = os.statvfs(self._directory)
         promised = 0
         for path in self._directory.iterdir():
-            found = path.stat()
-            promised += max(0, found.st_size - found.st_blocks * 512)
+            with contextlib.suppress(FileNotFoundError):  # finished, or removed, meanwhile
+                found = path.stat()
+                promised += max(0, found.st_size - found.st_blocks * 512)
         reserve = int(told.f_blocks * told.f_frsize * RESERVE_FRACTION)
         return max(0, told.f_bavail * told.f_frsize - promised - reserve)
 

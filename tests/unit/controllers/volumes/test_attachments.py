@@ -189,6 +189,20 @@ async def test_two_volume_objects_of_one_handle_are_one_volume() -> None:
         assert world.events("FailedAttachVolume")
 
 
+async def test_limits_are_those_of_the_bound_volume_and_the_drivers_own_word_counts_before_them() -> None:
+    world = World()
+    await world.start()
+    async with world.running() as cluster:
+        name = await with_claim(world)
+        limits = {"totalIOPS": "100000000", "volume": "another", "readIOPS": "no number"}
+        of_a_tenant = {"driver": "fake.hypernetes.io", "volumeHandle": name, "volumeAttributes": limits}
+        await world.volume("a-tenants-own", csi=of_a_tenant)
+        await world.pod("p")
+        await settle()
+        (attachment,) = cluster.all("VolumeAttachment")
+        assert attachment["status"]["attachmentMetadata"] == {"volume": name, "node": "n1"}
+
+
 async def test_a_claimed_volume_is_not_deleted_while_attached() -> None:
     world = World()
     await world.start()
