@@ -23,10 +23,13 @@ QUOTA_BYTES = 16 * 1024 * 1024
 MAP_BYTES = 16 * 1024
 SPARE_BYTES = 16 * 1024 * 1024  # of any server that writes: requests under way, SQLite's pages
 CONNECTIONS, WRITERS = 500, 4
-CONNECTION_BYTES = 256 * 1024  # with a piece of an answer in it
+CONNECTION_BYTES = 512 * 1024  # with a piece of an answer in it, and what the allocator keeps of former ones
 RATE, NEIGHBOURS = 100.0, 4  # the neighbour's requests per second, and its connections
 SECONDS = 3.0
-WAIT_SECONDS = 0.01  # of the neighbour's p99, over its quiet value; twice that value isn't shown (docs/performance.md)
+TIMES = 2.0  # the neighbour's p99 at most, to its quiet value
+# Where the machine does more than this beside the test, the clock tells of that: there the time counts for which the
+# server had a processor, and may be so much more.
+QUIET_LOAD, WAIT_SECONDS = 1.0, 0.01
 # The machine has other things to do, which come and go: what is quiet and what isn't is asked in turn, and medians are
 # compared, of more rounds where the first ones don't tell.
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
@@ -132,29 +135,44 @@ def authority(plane: ControlPlane) -> Path:
     return plane.layout.root / "pki" / "ca.crt"
 
 
-async def _is_quick_enough(plane: ControlPlane, token: str, greedy: Greedy) -> bool:
-    """Whether the neighbour's p99 stays so near to its quiet value, whatever the greedy tenant does.
+@dataclass(slots=True)
+class Answered:
+    """The neighbour's p99 in each round, in seconds by the clock, and without the time for which the server had no
+    processor."""
 
-    Without the time for which the server had no processor: a machine that is busy gives one to a server that has little
-    to do, and lets one wait that has much.
-    """
-    quiet, loads = list[float](), {"it writes": greedy.writing, "500 connections list everything": greedy.listing}
-    beside: dict[str, list[float]] = {what: [] for what in loads}
+    clock: list[float] = field(default_factory=list)
+    net: list[float] = field(default_factory=list)
+
+    def take(self, told: dict[str, float]) -> None:
+        self.clock.append(told["p99"])
+        self.net.append(told["net"])
+
+    def nearly_as_quick_as(self, quiet: "Answered", *, by_the_clock: bool) -> bool:
+        if by_the_clock:
+            return median(self.clock) < TIMES * median(quiet.clock)
+        return median(self.net) < median(quiet.net) + WAIT_SECONDS
+
+    def __str__(self) -> str:
+        return f"p99 {median(self.clock) * 1e3:.1f} ms, {median(self.net) * 1e3:.1f} without waits for a processor"
+
+
+async def _is_quick_enough(plane: ControlPlane, token: str, greedy: Greedy) -> bool:
+    """Whether the neighbour's p99 stays so near to its quiet value, whatever the greedy tenant does."""
+    quiet, by_the_clock = Answered(), os.getloadavg()[0] < QUIET_LOAD
+    loads = {"it writes": greedy.writing, "500 connections list everything": greedy.listing}
+    beside = {what: Answered() for what in loads}
     for number in range(1, MOST_ROUNDS + 1):
-        alone = await asked(plane, token)
-        quiet.append(alone["net"])
+        quiet.take(await asked(plane, token))
         for what, load in loads.items():
             async with load():
-                busy = await asked(plane, token)
-            beside[what].append(busy["net"])
-            print(f"the neighbour's GET while {what}: p99 {busy['p99'] * 1e3:.1f} ms, quiet {alone['p99'] * 1e3:.1f}; "
-                  f"not waiting for a processor {busy['net'] * 1e3:.1f}, quiet {alone['net'] * 1e3:.1f}")  # fmt: skip
-        most = median(quiet) + WAIT_SECONDS
-        if number >= LEAST_ROUNDS and number % 2 and all(median(each) < most for each in beside.values()):
+                beside[what].take(await asked(plane, token))
+        enough = all(each.nearly_as_quick_as(quiet, by_the_clock=by_the_clock) for each in beside.values())
+        if number >= LEAST_ROUNDS and number % 2 and enough:
             break
+    print(f"the neighbour's GET, median of {number} rounds: quiet {quiet}; judged by the clock: {by_the_clock}")
     for what, each in beside.items():
-        print(f"median of {len(each)} while {what}: {median(each) * 1e3:.1f} ms, quiet {median(quiet) * 1e3:.1f}")
-    return all(median(each) < most for each in beside.values())
+        print(f"  while {what}: {each}")
+    return enough
 
 
 async def test_memory_ends_at_the_quota_and_the_neighbour_is_answered_nearly_as_quickly_as_ever(
