@@ -39,7 +39,7 @@ class Lookups:
         entry = self.tenant(tenant)
         if entry is None or b'"weight"' not in entry.data:
             return 1
-        return int(orjson.loads(entry.data)["spec"].get("weight", 1))
+        return int((orjson.loads(entry.data).get("spec") or {}).get("weight") or 1)
 
     def tenant_existed(self, tenant: str, revision: int) -> bool:
         """Whether this incarnation of the tenant was there at an older revision. Raises HistoryGone."""

@@ -74,6 +74,11 @@ class LoadBalancers(Controller):
         self._services.on_key(self.queue.add)
         self._slices.on_change(self._slice_changed)
 
+    def resharded(self) -> None:
+        """Another process may have had these tenants meanwhile."""
+        self._done.clear()
+        super().resharded()
+
     def _slice_changed(self, key: Key, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for each in (old, new):
             if each is not None and (name := each.metadata.labels.get(SERVICE_NAME_LABEL)):

@@ -129,7 +129,7 @@ class Aggregation:
             followed.news.clear()
             registered = followed.offer.registered
             async with self._turns[registered.tenant]:
-                offer = await self._checked(followed)
+                offer = await self._checked_or_failed(followed)
             if offer != followed.offer:
                 followed.offer = offer
                 self._extended.pop(registered.tenant, None)
@@ -143,6 +143,16 @@ class Aggregation:
             except TimeoutError:
                 continue
             await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def _checked_or_failed(self, followed: _Followed) -> Offer:
+        """What a tenant's server says, or its APIService, must not end what follows those of all others."""
+        try:
+            return await self._checked(followed)
+        except Exception:
+            former, registered = followed.offer, followed.offer.registered
+            log.exception("an APIService can't be checked", tenant=registered.tenant, name=registered.name)
+            message = "the API server failed at what this server says"
+            return Offer(registered, Verdict(False, "FailedDiscoveryCheck", message), former.rows)
 
     async def _checked(self, followed: _Followed) -> Offer:
         former, registered = followed.offer, followed.offer.registered

@@ -52,8 +52,9 @@ class Reach:
             context.verify_mode = ssl.CERT_NONE
         elif registered.ca_bundle:
             try:
-                context.load_verify_locations(cadata=registered.ca_bundle.decode())
-            except (ssl.SSLError, UnicodeDecodeError) as error:
+                # Between certificates people write what they like, which OpenSSL's binding takes in ASCII only.
+                context.load_verify_locations(cadata=registered.ca_bundle.decode("ascii", errors="ignore"))
+            except (ssl.SSLError, ValueError, TypeError) as error:
                 raise StatusError("ServiceUnavailable", "spec.caBundle holds no usable certificate") from error
         else:
             context.load_default_certs()

@@ -1,5 +1,7 @@
 """Giving a QEMU disks while it runs: as open descriptors, since its uid can reach no directory."""
 
+import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,9 +30,20 @@ async def plug(monitor: Monitor, path: Path, lun: int, *, read_only: bool) -> in
     except (KeyError, TypeError, ValueError) as error:
         raise MachineError("HypervisorRefused", "QEMU did not say which descriptor it was given") from error
     block, device = qemu.plug_arguments(node_of(lun), fd_set, lun, read_only=read_only)
-    await monitor.run("blockdev-add", block)
-    await monitor.run("device_add", device)
+    try:
+        await monitor.run("blockdev-add", block)
+        await monitor.run("device_add", device)
+    except BaseException:
+        await asyncio.shield(_undo(monitor, lun, fd_set))
+        raise
     return fd_set
+
+
+async def _undo(monitor: Monitor, lun: int, fd_set: int) -> None:
+    """What a disk that didn't get all the way in has left: else nothing could be plugged there again."""
+    for command, arguments in (("blockdev-del", {"node-name": node_of(lun)}), ("remove-fd", {"fdset-id": fd_set})):
+        with contextlib.suppress(MachineError):
+            await monitor.run(command, arguments)
 
 
 async def plug_empty(monitor: Monitor, lun: int) -> None:

@@ -169,10 +169,11 @@ async def make(host: Host, key: TemplateKey) -> Snapshot:
     tap = taps.open_idle(host.cluster_id, offloads=key.offloads) if key.shape.nic else None
     disk = host.directory / f"template-scratch-{uuid.uuid4().hex[:12]}" if key.scratch_bytes else None
     try:
+        scratch_fd = None if disk is None else await _open_scratch(disk, key.scratch_bytes)
         snapshot = Snapshot(
             os.memfd_create("template-memory", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
             os.memfd_create("template-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
-            None if disk is None else await _open_scratch(disk, key.scratch_bytes),
+            scratch_fd,
         )
         try:
             os.ftruncate(snapshot.memory, key.shape.memory_mib * MIB)

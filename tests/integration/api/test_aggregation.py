@@ -220,6 +220,29 @@ async def test_who_isnt_the_one_of_the_bundle_is_not_asked(stage: Stage) -> None
     assert (await stage.acme("GET", ONE)).status == 200
 
 
+async def test_what_stands_between_certificates_may_be_of_any_language(stage: Stage) -> None:
+    bundle = "# Főtanúsítvány\n".encode() + base64.b64decode(stage.bundle)
+    await registered(stage, caBundle=base64.b64encode(bundle).decode())
+    await stage.until("True", "Passed")
+    assert (await stage.acme("GET", ONE)).status == 200
+
+
+async def test_a_check_that_fails_in_a_new_way_ends_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await registered(stage)
+    await stage.until("True", "Passed")
+    rows = availability.offers.rows
+
+    def fail(document: bytes) -> Any:
+        if b"bad.example.com" in document or b"v2" in document:
+            raise TypeError("of a kind that nobody thought of")
+        return rows(document)
+
+    monkeypatch.setattr(availability.offers, "rows", fail)
+    await registered(stage, version="v2")
+    await stage.until("False", "FailedDiscoveryCheck", "v2.metrics.example.com")
+    assert (await stage.acme("GET", ONE)).status == 200
+
+
 async def test_without_a_pod_behind_it_it_is_told_why(stage: Stage) -> None:
     await registered(stage, service={"namespace": "default", "name": "nobody"})
     condition = await stage.until("False", "ServiceNotFound")

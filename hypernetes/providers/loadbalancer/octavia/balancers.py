@@ -218,6 +218,12 @@ def _address(
             return wanted.address
     asked = {"floating_ip_address": wanted.address} if wanted.address else {}
     known_as = [tags.OURS, "hypernetes-kept"] if said.keep_floating else marks(cluster_id, wanted.uid)
+    if not said.keep_floating:
+        # Of a load balancer that was made anew: its address stays.
+        for each in neutron.made("floatingips", known_as, wanted.project):
+            if not each["port_id"]:
+                neutron.update("floatingips", each["id"], port_id=made["vip_port_id"])
+                return str(each["floating_ip_address"])
     floating = neutron.create(
         "floatingips", known_as, project_id=wanted.project, port_id=made["vip_port_id"],
         floating_network_id=_external(neutron, network), **asked,
