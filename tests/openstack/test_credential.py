@@ -83,8 +83,8 @@ def test_each_kind_of_credential_gives_a_token_of_the_project(keystone: Keystone
 
 
 def test_a_password_and_a_passcode_together_where_keystone_wants_both(keystone: Keystone, tmp_path: Path) -> None:
-    shell, project = Shell(keystone, tmp_path), keystone.project("factors", otto="member")
-    own = keystone.as_user("otto", "factors")
+    shell, project = Shell(keystone, tmp_path), keystone.project("factors", felicia="member")
+    own = keystone.as_user("felicia", "factors")
     user = shell.described(shell.token(**own))["user"]["id"]
     blob = base64.b32encode(_SECRET).decode()
     keystone.rest.post("/credentials", json={"credential": {"type": "totp", "user_id": user, "blob": blob}})

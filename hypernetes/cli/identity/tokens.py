@@ -84,7 +84,9 @@ def _made(settings: Settings, now: datetime) -> Token:
     except exceptions.MissingRequiredOptions as error:
         raise CommandError(f"{error}; set OS_CLOUD or the other variables OS_…, or give --os-cloud") from error
     except exceptions.MissingAuthMethods as error:
-        ways = " or ".join(",".join(f"v3{method}" for method in rule) for rule in error.required_auth_methods)
+        # Keystone says them in any order.
+        rules = sorted(sorted(rule) for rule in error.required_auth_methods)
+        ways = " or ".join(",".join(f"v3{method}" for method in rule) for rule in rules)
         raise CommandError(
             f"Keystone wants more than one credential: set OS_AUTH_TYPE=v3multifactor and OS_AUTH_METHODS={ways}"
         ) from error
