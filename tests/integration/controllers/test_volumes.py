@@ -21,6 +21,7 @@ from hypernetes.client import Client
 from hypernetes.controllers import manager
 from hypernetes.controllers.observing import Observed
 from hypernetes.controllers.volumes import faults
+from hypernetes.nodeagent import hollow
 from hypernetes.providers.volume.fake import FakeVolumes
 from tests.integration.control_plane import ControlPlane, running
 
@@ -42,11 +43,11 @@ class World:
     def __init__(self, plane: ControlPlane, client: Client) -> None:
         self.plane, self.client = plane, client
         self.driver = FakeVolumes(by_node=True)
+        self._at_work: asyncio.Task[None] | None = None
 
     async def _run(self) -> None:
-        nothing: Any = None  # no controller of networks runs
         settings = manager.Settings(controllers=CONTROLLERS, volumes=(self.driver,))
-        work = manager.Controllers(self.client, nothing, settings, Observed(), "alone")
+        work = manager.Controllers(self.client, hollow.Network(), settings, Observed(), "alone")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(work.run())
             await work.narrow(("alone",))
@@ -54,12 +55,13 @@ class World:
 
     @asynccontextmanager
     async def controllers(self) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(self._run())
+        self._at_work = task = asyncio.ensure_future(self._run())
         try:
             yield
             if task.done():
                 task.result()
         finally:
+            self._at_work = None
             task.cancel()
             await asyncio.wait([task])
 
@@ -91,6 +93,8 @@ class World:
     async def eventually(self, look: Callable[[], Awaitable[Any]]) -> Any:
         async with asyncio.timeout(_DEADLINE_SECONDS):
             while not (found := await look()):
+                if self._at_work is not None and self._at_work.done():
+                    self._at_work.result()
                 await asyncio.sleep(0.1)
         return found
 
