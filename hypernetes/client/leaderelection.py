@@ -11,6 +11,7 @@ writes at once, without reading first, so that a slow server is waited for once 
 import asyncio
 import random
 import socket
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -103,11 +104,16 @@ class LeaderElector:
         self._hurry = asyncio.Event()
         self._outdated = False  # the last attempt failed since the Lease isn't what we took it for
         self._trouble = ""  # why the Lease isn't renewed, if it isn't
+        self._held_until = 0.0  # time.monotonic()
 
     @property
     def lease(self) -> Lease | None:
         """As last seen; None where there is none, or none was seen yet."""
         return None if self._seen is None else self._seen.lease
+
+    def held(self) -> bool:
+        """Whether nobody else can have the Lease yet. For any thread, also while the loop stands still."""
+        return time.monotonic() < self._held_until
 
     def annotate(self, name: str, value: str) -> None:
         """The Lease says so from its next renewal on, which comes at once. Only the holder writes it."""
@@ -132,6 +138,7 @@ class LeaderElector:
             await _stop(working)
             held = not renewing.done()
             await _stop(renewing)
+            self._held_until = 0.0
             if held:
                 await self._release()
         renewing.result()
@@ -141,7 +148,9 @@ class LeaderElector:
 
     async def _acquire(self) -> None:
         while True:
+            started = time.monotonic()
             if await self._try():
+                self._held_until = started + self._timing.lease_duration
                 return
             await asyncio.sleep(self._timing.retry_period * random.uniform(1.0, 1.2))
 
@@ -153,7 +162,7 @@ class LeaderElector:
             deadline = renewed + self._timing.renew_deadline
             pause = _AGAIN_SECONDS if self._outdated else self._timing.retry_period
             await self._rest(min(pause, deadline - loop.time()))
-            started = loop.time()
+            started, certain = loop.time(), time.monotonic()
             if started >= deadline:
                 return
             try:
@@ -165,6 +174,7 @@ class LeaderElector:
                 return
             if held:
                 renewed, sure, self._trouble = started, True, ""
+                self._held_until = certain + self._timing.lease_duration
                 continue
             sure = False
             if self._seen is None and self._removes:

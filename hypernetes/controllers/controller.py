@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, WorkQu
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import Item
 from hypernetes.controllers.informers import Informers
+from hypernetes.providers import fencing
 
 # The cause by which the server refuses to create anything in a namespace that is being deleted.
 NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -91,16 +93,21 @@ class Controller(ABC):
             key = await self.queue.get()
             tenant = tenant_of_key(key)
             if not self.informers.acts_on(tenant):
-                if self.informers.expects(tenant):
-                    self._parked.add(key)
-                self.queue.forget(key)
+                self._set_aside(key, tenant)
                 self.queue.done(key)
                 continue
             began = loop.time()
             try:
-                await self._reconcile(key)
+                with fencing.guarded(partial(self.informers.may_act, tenant)):
+                    await self._reconcile(key)
             finally:
                 self.queue.done(key, rest=min((loop.time() - began) * _REST, _LONGEST_REST))
+
+    def _set_aside(self, key: Key, tenant: str) -> None:
+        """What is another process's, until it is ours."""
+        if self.informers.expects(tenant):
+            self._parked.add(key)
+        self.queue.forget(key)
 
     async def _reconcile(self, key: Key) -> None:
         try:
@@ -121,6 +128,13 @@ class Controller(ABC):
                 _log.warning(
                     "reconcile failed", controller=self.name, key=str(key), error=str(error), retry_in=round(delay, 2)
                 )
+        except fencing.Fenced as error:
+            tenant = tenant_of_key(key)
+            _log.info("ended in the middle", controller=self.name, key=str(key), why=str(error))
+            if self.informers.acts_on(tenant):  # this process stood still, and has its Lease again
+                self.queue.add_rate_limited(key)
+            else:
+                self._set_aside(key, tenant)
         except Unfinished as error:
             delay = self.queue.add_rate_limited(key)
             _log.info("unfinished", controller=self.name, key=str(key), why=str(error), retry_in=round(delay, 2))

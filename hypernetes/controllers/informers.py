@@ -197,6 +197,10 @@ class Informers:
         """Whether a controller with these informers works for a tenant now."""
         return self.shard.acts_on(tenant)
 
+    def may_act(self, tenant: str) -> bool:
+        """Whether what it does for a tenant may go on (providers/fencing.py); for any thread."""
+        return self.shard.held() and self.acts_on(tenant)
+
     def expects(self, tenant: str) -> bool:
         """Whether it does, or soon will."""
         return self.shard.expects(tenant)

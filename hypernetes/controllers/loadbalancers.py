@@ -1,8 +1,10 @@
 """Services of type LoadBalancer: each has one at the provider, with the pods that are ready behind it.
 
-A finalizer keeps a Service until its provider has removed what was made for it.
+A finalizer keeps a Service until its provider has removed what was made for it. A provider that says `Pending` is asked
+again soon, and ever more seldom; after a while people are told.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 import structlog
@@ -22,10 +24,13 @@ from hypernetes.providers.loadbalancer.base import (
     LoadBalancerProvider,
     LoadBalancerSpec,
     Member,
+    Pending,
 )
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 _RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0)  # by failures in a row
+_PENDING_SECONDS = (0.25, 10.0)  # until the provider is asked again; grows by a tenth of what has passed
+_LONG_SECONDS = 120.0  # after which a pending load balancer is a failure: an amphora is a machine that boots
 _log = structlog.get_logger(__name__)
 
 
@@ -71,6 +76,7 @@ class LoadBalancers(Controller):
         self._tenants = informers.of(Tenant)
         self._done: dict[Key, LoadBalancerSpec] = {}  # what this process last made
         self._failures: dict[Key, int] = {}
+        self._pending: dict[Key, float] = {}  # since when (monotonic)
         self._services.on_key(self.queue.add)
         self._slices.on_change(self._slice_changed)
 
@@ -98,10 +104,22 @@ class LoadBalancers(Controller):
                 await self._ensure(key, service, tenant)
             else:
                 await self._remove(key, service, tenant)
+        except Pending as waiting:
+            return self._waits(key, service, waiting)
         except LoadBalancerError as error:
+            self._pending.pop(key, None)
             return self._failed(key, service, error)
         self._failures.pop(key, None)
+        self._pending.pop(key, None)
         return None
+
+    def _waits(self, key: Key, service: Service, waiting: Pending) -> float:
+        now = asyncio.get_running_loop().time()
+        since = now - self._pending.setdefault(key, now)
+        if since > _LONG_SECONDS:
+            return self._failed(key, service, LoadBalancerError("Pending", f"{waiting}, for over {since:.0f} s"))
+        shortest, longest = _PENDING_SECONDS
+        return min(shortest + since / 10, longest)
 
     def _failed(self, key: Key, service: Service, error: LoadBalancerError) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
@@ -112,7 +130,7 @@ class LoadBalancers(Controller):
         return delay
 
     async def _ensure(self, key: Key, service: Service, tenant: Tenant | None) -> None:
-        """Raises LoadBalancerError."""
+        """Raises LoadBalancerError and Pending."""
         spec = self._spec(key, service, tenant)
         if self._done.get(key) == spec and _addresses(service):
             return
@@ -126,7 +144,7 @@ class LoadBalancers(Controller):
         self._done[key] = spec
 
     async def _remove(self, key: Key, service: Service, tenant: Tenant | None) -> None:
-        """Raises LoadBalancerError."""
+        """Raises LoadBalancerError and Pending."""
         self._done.pop(key, None)
         project = _project(tenant)
         if project:
@@ -154,6 +172,7 @@ class LoadBalancers(Controller):
             network_id=network.status.provider_network_id, listeners=listeners(service, slices),
             source_ranges=tuple(service.spec.load_balancer_source_ranges),
             address=service.spec.load_balancer_ip or "", annotations=dict(service.metadata.annotations),
+            published=next(iter(_addresses(service)), ""),
         )  # fmt: skip
 
     async def _tell(self, key: Key, service: Service, said: LoadBalancerStatus) -> Service:
@@ -167,6 +186,7 @@ class LoadBalancers(Controller):
     def _forget(self, key: Key) -> None:
         self._done.pop(key, None)
         self._failures.pop(key, None)
+        self._pending.pop(key, None)
 
 
 def _project(tenant: Tenant | None) -> str:

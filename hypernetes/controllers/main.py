@@ -1,6 +1,7 @@
 """`hn-controllers`: the process."""
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -139,9 +140,13 @@ def main(
         raise click.ClickException(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            sys.exit(runner.run(_serve(config, provider, settings, said, bind, port)))
+            code = runner.run(_serve(config, provider, settings, said, bind, port))
         except (OSError, ValueError) as error:  # ConfigurationError too
             raise click.ClickException(str(error)) from error
+        if code:
+            # Another process works for our tenants by now: what threads are in the middle of isn't waited for.
+            sys.stderr.flush()
+            os._exit(code)
 
 
 async def _serve(

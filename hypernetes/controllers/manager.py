@@ -1,7 +1,7 @@
 """Runs all controllers in one process, for the tenants that are this process's."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -173,6 +173,10 @@ class Controllers:
         finally:
             self._observed.controllers = ()
 
+    def fence(self, held: Callable[[], bool]) -> None:
+        """From now on nothing is begun outside of the cluster unless `held`; which any thread asks."""
+        self._shard.held = held
+
     async def narrow(self, members: tuple[str, ...]) -> bool:
         gains = self._shard.narrow(members)
         async with asyncio.TaskGroup() as group:
@@ -209,5 +213,6 @@ async def run(
     name = new_identity()
     work = Controllers(client, provider, settings, observed, name)
     membership = Membership(elections, COMPONENT, work, identity=name, timing=settings.election, active=settings.active)
+    work.fence(membership.held)
     observed.membership = membership
     await membership.run()

@@ -92,6 +92,10 @@ class Membership:
         """That have a Lease."""
         return len(self._seen)
 
+    def held(self) -> bool:
+        """Whether nobody else can be doing yet what is done here; for any thread."""
+        return self._member.held() and (not self._elected or self._leader.held())
+
     async def run(self) -> None:
         """Until cancelled. Raises LeadershipLost once this process may not go on: it should start again."""
         await self._member.run(self._belong)

@@ -13,6 +13,7 @@ tenants, as what is left over at the provider can only be told by who knows all 
 import asyncio
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
@@ -24,6 +25,7 @@ from hypernetes.client import Client, EventRecorder, Key
 from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, namespace_index
 from hypernetes.controllers.networks import provider_spec
+from hypernetes.providers import fencing
 from hypernetes.providers.network import subnets
 from hypernetes.providers.network.base import OPEN, NetworkError, NetworkSpec, PolicyGroup, PortBinder, PortSpec
 from hypernetes.providers.network.networkpolicies import Place, Surroundings, port_policy, selecting
@@ -205,7 +207,10 @@ class PortBindings(Controller):
             known = [port for _, port in self._ports.items()]
             keep = {port.spec.pod_ref.uid or "": port.status.binding.get("portID", "") for port in known}
             try:
-                lost = await self._provider.sweep_ports(keep)
+                with fencing.guarded(partial(self.informers.may_act, SYSTEM_TENANT)):
+                    lost = await self._provider.sweep_ports(keep)
+            except fencing.Fenced:
+                continue
             except NetworkError as error:
                 _log.warning("port.sweep.failed", reason=error.reason, error=error.message)
                 continue

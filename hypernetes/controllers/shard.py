@@ -23,6 +23,7 @@ class Shard:
         self._open: tuple[tuple[str, ...], ...] = ((),)
         self.elected = False  # whether work on the cluster as a whole is wanted here
         self.elected_open = False  # whether its caches are complete
+        self.held: Callable[[], bool] = lambda: True  # whether this process has its Lease still; for any thread
 
     @classmethod
     def of_everything(cls) -> "Shard":

@@ -20,6 +20,14 @@ class LoadBalancerError(Exception):
         self.reason, self.message = reason, message
 
 
+class Pending(Exception):
+    """What was begun goes on at the provider's, and nothing can be done meanwhile: the call is to be repeated soon.
+
+    A provider never waits in a call: hn-controllers give a tenant to another process only when no call for it is under
+    way.
+    """
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Member:
     """A pod's port."""
@@ -50,16 +58,18 @@ class LoadBalancerSpec:
     source_ranges: tuple[str, ...] = ()  # CIDRs of clients; () for all
     address: str = ""  # that is asked for (`spec.loadBalancerIP`)
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the Service
+    published: str = field(default="", compare=False)  # the address that clients were told, "" for none yet
 
 
 class LoadBalancerProvider(Protocol):
     name: str  # what `spec.loadBalancerClass` calls it: hypernetes.io/NAME
 
     async def ensure(self, wanted: LoadBalancerSpec) -> str:
-        """Makes it exist as wanted; returns the address that clients use. Raises LoadBalancerError."""
+        """Makes it exist as wanted; returns the address that clients use. Raises LoadBalancerError, and Pending."""
 
     async def delete(self, project: str, uid: str) -> None:
-        """Removes what `ensure` made, all of it. One that is gone is no error. Raises LoadBalancerError."""
+        """Removes what `ensure` made, all of it. One that is gone is no error. Raises LoadBalancerError, and Pending
+        until nothing is left."""
 
     async def close(self) -> None:
         """Gives back what it took. Twice is no error."""

@@ -204,3 +204,23 @@ async def test_a_lease_of_ones_own_that_was_deleted_is_lost_and_not_made_again()
 def test_timing_in_which_two_could_work_at_once_is_refused() -> None:
     with pytest.raises(ValueError, match="lease_duration"):
         Timing(lease_duration=10, renew_deadline=10)
+
+
+async def test_a_thread_knows_that_the_lease_ran_out_while_the_loop_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("hypernetes.client.leaderelection.time.monotonic", lambda: now)
+    elector, found = LeaderElector(Leases(), "work", identity="a"), []  # type: ignore[arg-type]
+    found.append(elector.held())
+
+    async def work() -> None:
+        nonlocal now
+        for passed in (0.0, 14.9, 0.1):  # without a turn of the loop
+            now += passed
+            found.append(elector.held())
+        await asyncio.sleep(5)  # renewed
+        found.append(elector.held())
+
+    await elector.run(work)
+    assert [*found, elector.held()] == [False, True, True, False, True, False]

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from hypernetes.controllers.loadbalancers import FINALIZER, LoadBalancers
-from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member
+from hypernetes.providers.fencing import Fenced
+from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
 from tests.unit.controllers.fake_cluster import FakeCluster, Story, settle
 from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
 from tests.unit.controllers.test_stories import delete, thing
@@ -17,7 +18,7 @@ class FakeBalancers:
     name = "octavia"
 
     def __init__(self) -> None:
-        self.error: LoadBalancerError | None = None
+        self.error: Exception | None = None
         self.made: dict[str, LoadBalancerSpec] = {}
         self.calls = 0
 
@@ -141,3 +142,48 @@ async def test_a_tenant_that_is_no_project_is_told() -> None:
         await cluster.put(service())
         await settle()
         assert any("NoProject" in each["message"] for each in cluster.all("Event"))
+
+
+async def test_what_is_pending_is_asked_for_soon_and_told_only_after_minutes() -> None:
+    provider = FakeBalancers()
+    provider.error = Pending("Octavia is at it")
+    async with story(provider).running() as cluster:
+        await tenant(cluster)
+        await cluster.put(service())
+        await settle(3)
+        assert provider.calls >= 3
+        await settle(60)
+        assert not any(each["reason"] == "SyncLoadBalancerFailed" for each in cluster.all("Event"))
+        calls = provider.calls
+        await settle(90)
+        assert provider.calls < calls + 15
+        assert any("for over 12" in each["message"] for each in cluster.all("Event"))
+        provider.error = None
+        await settle(90)
+        assert cluster.find("Service", "web")["status"]["loadBalancer"]["ingress"] == [{"ip": "198.51.100.7"}]
+
+
+async def test_a_provider_is_told_which_address_clients_know() -> None:
+    provider = FakeBalancers()
+    async with story(provider).running() as cluster:
+        await tenant(cluster)
+        await cluster.put(service())
+        await settle()
+        [made] = provider.made.values()
+        assert made.published == ""
+        await cluster.put(endpoints("10.0.0.5"))
+        await settle()
+        assert provider.made[made.uid].published == "198.51.100.7"
+
+
+async def test_who_was_fenced_tells_nobody_and_goes_on_when_it_may() -> None:
+    provider = FakeBalancers()
+    provider.error = Fenced("another process")
+    async with story(provider).running() as cluster:
+        await tenant(cluster)
+        await cluster.put(service())
+        await settle()
+        assert not any(each["type"] == "Warning" for each in cluster.all("Event"))
+        provider.error = None
+        await settle(90)
+        assert cluster.find("Service", "web")["status"]["loadBalancer"]["ingress"] == [{"ip": "198.51.100.7"}]

@@ -1,6 +1,8 @@
 """Load balancers: what one is to be, what it is, and the calls in between. Blocking.
 
 One is found by the tags of its Service's UID in the tenant's project; what has others' tags, or none, is never touched.
+Octavia takes no change while the one before is pending. Nothing here waits for that: `ensure` and `delete` go as far as
+they can, raise Pending, and go on from what they find when they are called again.
 """
 
 import ipaddress
@@ -8,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member
-from hypernetes.providers.loadbalancer.octavia.api import Object, Octavia
+from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
+from hypernetes.providers.loadbalancer.octavia.api import Octavia, check_settled
 from hypernetes.providers.network.neutron import tags
 from hypernetes.providers.network.neutron.api import Neutron
+from hypernetes.providers.rest import Object
 
 # cloud-provider-openstack's annotations.
 _DOMAIN = "loadbalancer.openstack.org"
@@ -27,6 +30,7 @@ _TIMEOUTS = ("timeout-client-data", "timeout-member-connect", "timeout-member-da
 _ALGORITHMS = {"ovn": "SOURCE_IP_PORT"}
 _ALGORITHM = "ROUND_ROBIN"
 _NO_TIMEOUTS = frozenset({"ovn"})
+_SERVING = frozenset({"ONLINE", "DEGRADED", "DRAINING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +142,30 @@ def members(listener: Listener, subnets: Subnets) -> list[dict[str, Any]]:
 def ensure(
     octavia: Octavia, neutron: Neutron, cluster_id: str, provider: str, floating: str, wanted: LoadBalancerSpec
 ) -> str:
-    """The address that clients use. Raises LoadBalancerError and NetworkError."""
+    """The address that clients use. Raises LoadBalancerError, NetworkError and Pending."""
     said = options(wanted.annotations)
     subnets = Subnets(neutron.listed("subnets", network_id=wanted.network_id))
     found = own(octavia, cluster_id, wanted.project, wanted.uid)
-    made = found[0] if found else None
-    if made is None:
-        made = octavia.create("loadbalancers", "loadbalancer", **tree(wanted, cluster_id, provider, said, subnets))
-    settled = octavia.settled(made["id"])
-    if settled is None or settled["provisioning_status"] == "ERROR":
-        octavia.delete(f"loadbalancers/{made['id']}?cascade=true")
-        raise LoadBalancerError("Failed", f"Octavia could not make the load balancer {made['id']}; another one is made")
     if found:
-        _update(octavia, settled["id"], settled["provider"], wanted, said, subnets)
-    return _address(neutron, cluster_id, floating, wanted, said, settled)
+        made = check_settled(found[0])
+        if made["provisioning_status"] == "ERROR":
+            raise _failed(octavia, made, wanted)
+        _update(octavia, made["id"], made["provider"], wanted, said, subnets)
+    else:
+        whole = tree(wanted, cluster_id, provider, said, subnets)
+        made = check_settled(octavia.create("loadbalancers", "loadbalancer", **whole))
+    return _address(neutron, cluster_id, floating, wanted, said, made)
+
+
+def _failed(octavia: Octavia, made: Object, wanted: LoadBalancerSpec) -> LoadBalancerError:
+    """What to say of one in the state ERROR. It takes no change, but what it was told before it may well serve: one
+    whose address clients know is left alone."""
+    id = made["id"]
+    if wanted.published or made["operating_status"] in _SERVING:
+        text = f"the load balancer {id} is in the state ERROR and can't be changed; it is left as it may serve"
+        return LoadBalancerError("InErrorState", f"{text}: openstack loadbalancer failover {id}, or delete it")
+    octavia.delete(f"loadbalancers/{id}?cascade=true")
+    return LoadBalancerError("Failed", f"Octavia could not make the load balancer {id}; another one is made")
 
 
 def own(octavia: Octavia, cluster_id: str, project: str, uid: str) -> list[Object]:
@@ -240,12 +254,12 @@ def _external(neutron: Neutron, named: str) -> str:
 
 
 def delete(octavia: Octavia, neutron: Neutron, cluster_id: str, project: str, uid: str) -> None:
-    """A floating IP that was made for it goes, too; one that somebody gave, or that is to be kept, is let go of."""
-    for each in own(octavia, cluster_id, project, uid):
-        settled = octavia.settled(each["id"])
-        if settled is not None:
-            octavia.delete(f"loadbalancers/{each['id']}?cascade=true")
-            if octavia.settled(each["id"]) is not None:
-                raise LoadBalancerError("Failed", f"Octavia could not remove the load balancer {each['id']}")
+    """A floating IP that was made for it goes, too; one that somebody gave, or that is to be kept, is let go of. Raises
+    LoadBalancerError, NetworkError, and Pending until nothing is left."""
+    there = own(octavia, cluster_id, project, uid)
+    for each in there:
+        octavia.delete(f"loadbalancers/{check_settled(each)['id']}?cascade=true")
+    if there:
+        raise Pending("Octavia removes the load balancer")
     for floating in neutron.made("floatingips", marks(cluster_id, uid), project):
         neutron.delete("floatingips", floating["id"])

@@ -9,9 +9,9 @@ floatingNetwork: public                  # where floating IPs are from (name or 
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from hypernetes.providers import files
 
-_KNOWN = ("cloud", "clouds", "provider", "floatingNetwork")
+_TEXTS = ("cloud", "clouds", "provider", "floatingNetwork")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,8 @@ def read(path: Path | None) -> Configuration:
     """Raises ValueError, which names file and field."""
     if path is None:
         return Configuration()
-    try:
-        said = yaml.safe_load(path.read_bytes()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path} must be a mapping")
-    if unknown := sorted(map(str, said.keys() - {*_KNOWN})):
-        raise ValueError(f"{path}: {unknown[0]} is not known here")
-    for name, value in said.items():
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{path}: {name} must be text")
-    clouds = said.get("clouds")
+    said = files.read(path, _TEXTS)
     return Configuration(
-        said.get("cloud"), None if clouds is None else path.parent / clouds, said.get("provider", "ovn"),
+        said.get("cloud"), files.beside(path, said.get("clouds")), said.get("provider", "ovn"),
         said.get("floatingNetwork", ""),
     )  # fmt: skip

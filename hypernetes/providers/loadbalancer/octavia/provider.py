@@ -1,12 +1,11 @@
 """The provider itself: runs what blocks in a few threads."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from hypernetes.providers import clouds
+from hypernetes.providers import clouds, fencing
 from hypernetes.providers.loadbalancer.base import LoadBalancerError, LoadBalancerSpec
 from hypernetes.providers.loadbalancer.octavia import api, balancers
 from hypernetes.providers.loadbalancer.octavia import configuration as configurations
@@ -15,7 +14,7 @@ from hypernetes.providers.network.neutron import api as neutron_api
 
 Result = TypeVar("Result")
 
-_THREADS = 8  # load balancers worked on: each call to Octavia is followed by some seconds of waiting
+_THREADS = 8  # load balancers worked on at once
 
 
 class OctaviaProvider:
@@ -45,7 +44,7 @@ class OctaviaProvider:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, question: Callable[[api.Octavia, neutron_api.Neutron], Result]) -> Result:
-        """Raises LoadBalancerError."""
+        """Raises LoadBalancerError, Pending and Fenced."""
 
         def asked() -> Result:
             try:
@@ -61,4 +60,4 @@ class OctaviaProvider:
             except (LookupError, TypeError, AttributeError) as error:  # what an answer comes to that isn't one
                 raise LoadBalancerError("Unavailable", f"OpenStack's answer can't be understood: {error!r}") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+        return await fencing.in_thread(self._threads, asked)

@@ -1,4 +1,4 @@
-"""Neutron's API by openstacksdk's session: plain dictionaries, and every failure a NetworkError. Blocking.
+"""Neutron's API: plain dictionaries, and every failure a NetworkError. Blocking.
 
 https://docs.openstack.org/api-ref/network/v2/
 """
@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hypernetes.providers import rest
 from hypernetes.providers.network.base import NetworkError
+from hypernetes.providers.rest import Object
 
 if TYPE_CHECKING:
     from keystoneauth1.adapter import Adapter
     from openstack.config.cloud_region import CloudRegion
-    from requests import Response
 
-Object = dict[str, Any]
-
-ANSWER_SECONDS = 60.0  # a router's interface may take 20 s on a busy Neutron
 # Neutron's words for it, by what callers know.
 _REASONS = {
     "IpAddressAlreadyAllocated": "AddressInUse",
@@ -45,24 +43,25 @@ class NeutronError(NetworkError):
         self.kind, self.status = kind, status
 
 
+def _complaint(body: Any) -> tuple[str, str]:
+    said = body["NeutronError"]
+    return said["type"], said["message"]
+
+
+_DIALECT = rest.Dialect("Neutron", NeutronError, _complaint, _REASONS)
+
+
 def connected(region: "CloudRegion") -> "Neutron":
     """The Neutron of a cloud. Asks nothing yet."""
-    from keystoneauth1.adapter import Adapter
-
-    session = region.get_session()
-    session.timeout = ANSWER_SECONDS
-    adapter = Adapter(
-        session, service_type="network", interface=region.get_interface("network"),
-        region_name=region.get_region_name("network"), min_version="2", max_version="2.latest", connect_retries=0,
-    )  # fmt: skip
-    return Neutron(adapter)
+    return Neutron(rest.adapter(region, "network", min_version="2", max_version="2.latest"))
 
 
 class Neutron:
     """`kind` is a collection's name in its URL, such as `security-groups`."""
 
     def __init__(self, adapter: "Adapter") -> None:
-        self._adapter = adapter
+        self._service = rest.Service(adapter, _DIALECT)
+        self._ask = self._service.ask
         self._extensions: frozenset[str] | None = None
 
     def listed(self, kind: str, **query: str) -> list[Object]:
@@ -116,11 +115,7 @@ class Neutron:
 
     def delete(self, kind: str, id: str) -> None:
         """One that is gone is no error. Raises NeutronError."""
-        try:
-            self._ask("DELETE", f"/{kind}/{id}")
-        except NeutronError as error:
-            if error.status != 404:
-                raise
+        self._service.delete(f"/{kind}/{id}")
 
     def act(self, path: str, body: Object) -> None:
         """What is neither made nor changed, such as a router's interface. Raises NeutronError."""
@@ -137,45 +132,9 @@ class Neutron:
             self._extensions = frozenset(each["alias"] for each in self._ask("GET", "/extensions")["extensions"])
         return self._extensions
 
-    def _ask(self, method: str, path: str, body: Object | None = None) -> Object:
-        from keystoneauth1.exceptions import ClientException
-
-        what = f"{method} {path.partition('?')[0]}"
-        try:
-            answer = self._adapter.request(path, method, json=body, raise_exc=False)
-        except ClientException as error:
-            raise NeutronError("Unavailable", f"Neutron doesn't answer {what}: {str(error)[:200]}") from error
-        if answer.status_code >= 400:
-            raise _refusal(what, answer)
-        if answer.status_code == 204 or not answer.content:
-            return {}
-        try:
-            said = answer.json()
-        except ValueError as error:
-            raise NeutronError("Unavailable", f"Neutron's answer to {what} is no JSON") from error
-        if not isinstance(said, dict):
-            raise NeutronError("Unavailable", f"Neutron's answer to {what} is no object")
-        return said
-
 
 def _mark(tags: Sequence[str]) -> str:
     return " ".join(tags)
-
-
-def _refusal(what: str, answer: "Response") -> NeutronError:
-    status, kind, message = answer.status_code, "", answer.reason or ""
-    try:
-        said = answer.json()["NeutronError"]
-        kind, message = said["type"], said["message"]
-    except (ValueError, LookupError, TypeError):
-        pass  # a proxy's page, or an error of the middleware before Neutron
-    if status >= 500 or status == 429:
-        reason = "Unavailable"
-    elif status in (401, 403):
-        reason = "NotPermitted"
-    else:
-        reason = _REASONS.get(kind, "Conflict" if status == 409 else "Refused")
-    return NeutronError(reason, f"Neutron refuses {what}: {status} {message[:500]}", kind, status)
 
 
 def _word(kind: str, *, one: bool = False) -> str:

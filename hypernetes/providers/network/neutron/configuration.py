@@ -10,9 +10,8 @@ ovsdb: unix:/var/run/openvswitch/db.sock # of the node's Open vSwitch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
+from hypernetes.providers import files
 
 DEFAULT_OVSDB = "unix:/var/run/openvswitch/db.sock"
 _TEXTS = ("cloud", "clouds", "externalNetwork", "ovsdb")
@@ -31,26 +30,11 @@ def read(path: Path | None) -> Configuration:
     """Raises ValueError, which names file and field."""
     if path is None:
         return Configuration()
-    try:
-        said = yaml.safe_load(path.read_bytes()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path} must be a mapping")
-    if unknown := sorted(map(str, said.keys() - {*_TEXTS, "hosts"})):
-        raise ValueError(f"{path}: {unknown[0]} is not known here")
-    for name in _TEXTS:
-        if name in said and not _is_text(said[name]):
-            raise ValueError(f"{path}: {name} must be text")
+    said = files.read(path, _TEXTS, ("hosts",))
     hosts = said.get("hosts", {})
-    if not isinstance(hosts, dict) or not all(_is_text(word) for pair in hosts.items() for word in pair):
+    if not isinstance(hosts, dict) or not all(files.is_text(word) for pair in hosts.items() for word in pair):
         raise ValueError(f"{path}: hosts must map nodes' names to Neutron's")
-    clouds = said.get("clouds")
     return Configuration(
-        said.get("cloud"), None if clouds is None else path.parent / clouds, said.get("externalNetwork", ""), hosts,
+        said.get("cloud"), files.beside(path, said.get("clouds")), said.get("externalNetwork", ""), hosts,
         said.get("ovsdb", DEFAULT_OVSDB),
     )  # fmt: skip
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)

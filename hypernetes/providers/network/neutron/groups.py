@@ -6,8 +6,9 @@ from typing import Any
 
 from hypernetes.providers.network.base import Allowance, NetworkSpec, PolicyGroup, PortPolicy
 from hypernetes.providers.network.neutron import tags
-from hypernetes.providers.network.neutron.api import Neutron, Object
+from hypernetes.providers.network.neutron.api import Neutron
 from hypernetes.providers.network.neutron.networks import project
+from hypernetes.providers.rest import Object
 
 _ANYWHERE = "0.0.0.0/0"
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hypernetes.providers.network import subnets
 from hypernetes.providers.network.base import EnsuredNetwork, NetworkError, NetworkSpec, Subnet
 from hypernetes.providers.network.neutron import tags
-from hypernetes.providers.network.neutron.api import Neutron, NeutronError, Object
+from hypernetes.providers.network.neutron.api import Neutron, NeutronError
+from hypernetes.providers.rest import Object
 
 _INTERFACES = (
     "network:router_interface",

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from hypernetes.providers.network.base import NetworkError, PortSpec
 from hypernetes.providers.network.neutron import tags
-from hypernetes.providers.network.neutron.api import Neutron, Object
+from hypernetes.providers.network.neutron.api import Neutron
 from hypernetes.providers.network.neutron.networks import Place, project
+from hypernetes.providers.rest import Object
 
 OVS = "ovs"
 _UNBOUND = ("binding_failed", "unbound")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from hypernetes.providers import clouds
+from hypernetes.providers import clouds, fencing
 from hypernetes.providers.network.base import (
     EnsuredNetwork,
     NetworkError,
@@ -152,7 +152,7 @@ class NeutronNetworkProvider:
         self._groups = {key: entry for key, entry in self._groups.items() if key[0] != network.project}
 
     async def _ask(self, question: Callable[[api.Neutron], Result]) -> Result:
-        """Raises NetworkError."""
+        """Raises NetworkError and Fenced."""
 
         def asked() -> Result:
             if self._neutron is None:
@@ -166,7 +166,7 @@ class NeutronNetworkProvider:
             except (LookupError, TypeError, AttributeError) as error:  # what an answer comes to that isn't one
                 raise NetworkError("Unavailable", f"Neutron's answer can't be understood: {error!r}") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+        return await fencing.in_thread(self._threads, asked)
 
 
 def _read(file: Path | None) -> configuration.Configuration:

@@ -1,10 +1,11 @@
 """What a Service's load balancer is asked for, without an Octavia."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member
+from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
 from hypernetes.providers.loadbalancer.octavia import balancers, configuration
 from hypernetes.providers.loadbalancer.octavia.balancers import Options, Subnets
 
@@ -79,3 +80,95 @@ def test_configuration_names_what_is_wrong(tmp_path: Any) -> None:
     file.write_text("{cloud: a, clouds: c.yaml, floatingNetwork: public}")
     found = configuration.read(file)
     assert (found.provider, found.floating_network, found.clouds) == ("ovn", "public", tmp_path / "c.yaml")
+
+
+class FakeOctavia:
+    """With at most one load balancer; each change leaves it pending for one look."""
+
+    def __init__(self, **balancer: Any) -> None:
+        self.balancer: dict[str, Any] | None = balancer or None
+        self.asked: list[str] = []
+
+    def listed(self, kind: str, **query: str) -> list[dict[str, Any]]:
+        if kind == "loadbalancers":
+            return [self.balancer] if self.balancer else []
+        return []
+
+    def create(self, kind: str, word: str, **attributes: Any) -> dict[str, Any]:
+        self.asked.append(f"create {kind}")
+        made = {"id": f"{word}-1", "provider": "ovn", "operating_status": "OFFLINE", "vip_port_id": "v"}
+        if kind == "loadbalancers":
+            self.balancer = {**made, "provisioning_status": "PENDING_CREATE", "vip_address": "10.0.0.9"}
+            return self.balancer
+        return made
+
+    def delete(self, path: str) -> None:
+        self.asked.append(f"delete {path}")
+
+    def put(self, path: str, body: Any) -> None:
+        self.asked.append(f"put {path}")
+
+    def settled(self, id: str) -> dict[str, Any]:
+        raise Pending("it is")
+
+
+class FakeNeutron:
+    def listed(self, kind: str, **query: str) -> list[dict[str, Any]]:
+        return [{"id": "one", "cidr": "10.0.0.0/24", "ip_version": 4}] if kind == "subnets" else []
+
+    def made(self, kind: str, tags: list[str], project: str) -> list[dict[str, Any]]:
+        return []
+
+
+def ensured(octavia: FakeOctavia, wanted: LoadBalancerSpec = SPEC) -> str:
+    return balancers.ensure(octavia, FakeNeutron(), "abc123", "ovn", "", wanted)  # type: ignore[arg-type]
+
+
+def test_nothing_is_waited_for_and_the_next_call_goes_on() -> None:
+    octavia = FakeOctavia()
+    for _ in range(3):
+        with pytest.raises(Pending):
+            ensured(octavia)
+    assert octavia.asked == ["create loadbalancers"]
+    assert octavia.balancer is not None
+    octavia.balancer["provisioning_status"] = "ACTIVE"
+    with pytest.raises(Pending):
+        ensured(octavia)  # it has no listener
+    assert octavia.asked == ["create loadbalancers", "create listeners"]
+    assert ensured(octavia, replace(SPEC, listeners=())) == "10.0.0.9"
+
+
+IN_ERROR = {"id": "b", "provisioning_status": "ERROR", "operating_status": "OFFLINE", "provider": "ovn"}
+
+
+@pytest.mark.parametrize(
+    ("balancer", "published"), [(IN_ERROR, "198.51.100.7"), ({**IN_ERROR, "operating_status": "ONLINE"}, "")]
+)
+def test_one_in_error_that_may_serve_is_left_alone(balancer: dict[str, Any], published: str) -> None:
+    octavia = FakeOctavia(**balancer)
+    with pytest.raises(LoadBalancerError, match="failover b") as refused:
+        ensured(octavia, replace(SPEC, published=published))
+    assert (refused.value.reason, octavia.asked) == ("InErrorState", [])
+
+
+def test_one_in_error_that_nobody_knows_is_made_anew() -> None:
+    octavia = FakeOctavia(**IN_ERROR)
+    with pytest.raises(LoadBalancerError) as refused:
+        ensured(octavia)
+    assert (refused.value.reason, octavia.asked) == ("Failed", ["delete loadbalancers/b?cascade=true"])
+
+
+def test_deleting_is_over_when_nothing_is_left() -> None:
+    octavia = FakeOctavia(**IN_ERROR)
+
+    def delete() -> None:
+        balancers.delete(octavia, FakeNeutron(), "abc123", "p", "u")  # type: ignore[arg-type]
+
+    with pytest.raises(Pending):
+        delete()
+    octavia.balancer = {**IN_ERROR, "provisioning_status": "PENDING_DELETE"}
+    with pytest.raises(Pending):
+        delete()
+    octavia.balancer = None
+    delete()
+    assert octavia.asked == ["delete loadbalancers/b?cascade=true"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 
+from hypernetes.providers import fencing
 from hypernetes.providers.network.neutron.api import Neutron, NeutronError
 
 
@@ -17,7 +18,7 @@ class Scripted:
         self._answers: Iterator[tuple[int, Any]] = iter(answers)
         self.asked: list[tuple[str, str, Any]] = []
 
-    def request(self, path: str, method: str, *, json: Any, raise_exc: bool) -> requests.Response:
+    def request(self, path: str, method: str, *, json: Any, raise_exc: bool, timeout: Any) -> requests.Response:
         self.asked.append((method, path, json))
         status, body = next(self._answers)
         answer = requests.Response()
@@ -69,3 +70,10 @@ def test_what_a_crash_left_without_tags_is_found_by_its_description_and_tagged()
 
 def test_deleting_what_is_gone_is_no_error() -> None:
     Neutron(Scripted(refused(404, "PortNotFound"))).delete("ports", "p")  # type: ignore[arg-type]
+
+
+def test_who_may_not_act_any_more_asks_nothing() -> None:
+    adapter = Scripted((200, {"ports": []}))
+    with fencing.guarded(lambda: False), pytest.raises(fencing.Fenced):
+        Neutron(adapter).create("ports", ["tag"])  # type: ignore[arg-type]
+    assert adapter.asked == []
