@@ -2,6 +2,9 @@
 
 from hypernetes.api.status import StatusError
 
+# The cause by which the server refuses to create anything in a namespace that is being deleted.
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+
 
 class TransportError(Exception):
     """The server gave no answer. Base of what follows."""

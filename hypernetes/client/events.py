@@ -19,11 +19,13 @@ from hypernetes.api.models.core_v1 import Event, EventSource, ObjectReference
 from hypernetes.api.models.meta_v1 import ObjectMeta
 from hypernetes.api.object import Object
 from hypernetes.api.tenancy import TENANT_ANNOTATION
-from hypernetes.client.errors import REQUEST_ERRORS, is_reason
+from hypernetes.client.errors import NAMESPACE_TERMINATING, REQUEST_ERRORS, has_cause, is_reason
 from hypernetes.client.rest import Client
 
 _QUEUE_LIMIT = 1000  # different events that wait to be written
 _REMEMBERED = 4096  # written events whose repetitions are recognised
+_ENDING_SECONDS = 10.0  # of a namespace that takes no events any more: how long it isn't asked again
+_ENDING = 256  # of them that are remembered
 _MAX_MESSAGE = 1024  # characters, upstream's limit
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +60,9 @@ class EventRecorder:
         self._instance = instance or socket.gethostname()
         self._waiting: OrderedDict[Occurrence, _Record] = OrderedDict()
         self._known: OrderedDict[Occurrence, _Record] = OrderedDict()
+        # Namespaces (tenant, name) that are being deleted, until when that is taken for sure: a thousand pods that end
+        # with theirs would else each ask whether they may say so.
+        self._ending: OrderedDict[tuple[str | None, str], float] = OrderedDict()
         self._filled, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self.dropped = 0  # events lost: the queue was full, or the server refused them
@@ -104,11 +109,20 @@ class EventRecorder:
             _log.warning("events not written", count=len(self._waiting))
 
     async def _write(self, occurrence: Occurrence, record: _Record) -> None:
+        place, now = (occurrence.tenant, _namespace(occurrence)), asyncio.get_running_loop().time()
+        if self._ending.get(place, now) > now:
+            self.dropped += 1
+            return
         try:
             if not (record.written and await self._raise_count(occurrence, record)):
                 await self._create(occurrence, record)
         except REQUEST_ERRORS as error:
             self.dropped += 1
+            if has_cause(error, NAMESPACE_TERMINATING):
+                self._ending[place] = now + _ENDING_SECONDS
+                self._ending.move_to_end(place)
+                if len(self._ending) > _ENDING:
+                    self._ending.popitem(last=False)
             _log.warning(
                 "event dropped", reason=occurrence.reason, object="/".join(occurrence.reference[1:4]), error=str(error)
             )

@@ -8,13 +8,12 @@ from typing import Any
 import structlog
 
 from hypernetes.client import REQUEST_ERRORS, Client, EventRecorder, Key, WorkQueue, has_cause, is_reason
+from hypernetes.client.errors import NAMESPACE_TERMINATING
 from hypernetes.client.informer import Following
 from hypernetes.client.metadata import Item
 from hypernetes.controllers.informers import Informers
 from hypernetes.providers import fencing
 
-# The cause by which the server refuses to create anything in a namespace that is being deleted.
-NAMESPACE_TERMINATING = "NamespaceTerminating"
 # The cause by which it refuses to start pods and jobs of a tenant that is suspended.
 TENANT_SUSPENDED = "TenantSuspended"
 _NO_FAILURES = (NAMESPACE_TERMINATING, TENANT_SUSPENDED)

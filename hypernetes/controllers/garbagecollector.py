@@ -10,6 +10,7 @@
 A cache can't prove an absence, so an owner that isn't in it is asked of the server before anything is deleted.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from hypernetes.controllers.controller import Controller
 from hypernetes.controllers.informers import Informers, uid_index
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+_ABSENT = 512  # owners known to be gone; upstream's number
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class GarbageCollector(Controller):
         self.queue: WorkQueue[Any] = WorkQueue(self.name)  # of Items: a key alone doesn't say the kind
         self._objects = informers.metadata()
         self._objects.on_change(self._changed)
+        # Owners that the server didn't have: no UID comes back, so one question is enough for all its dependents.
+        self._absent: OrderedDict[tuple[Resource, Key, str], None] = OrderedDict()
 
     def needs(self) -> list[Following[Any, Any]]:
         return [self._objects]
@@ -123,6 +127,8 @@ class GarbageCollector(Controller):
                 return None
             if FOREGROUND in metadata.finalizers:
                 await self._delete_dependents(item, metadata)
+            elif metadata.owner_references:
+                return None  # it goes anyway, and a pod of a namespace that ends is one of thousands
         if metadata.owner_references and not self._surely_owned(item, metadata):
             await self._attend(item)
         return None
@@ -189,8 +195,17 @@ class GarbageCollector(Controller):
             return ObjectMeta(uid=reference.uid)
         if resource.namespaced and self._is_elsewhere(item, reference):
             self._tell_of_mistake(item, metadata, reference, f'does not exist in namespace "{item.key.namespace}"')
-        live = await self._live(resource, _owner_key(item, resource, reference))
-        return live if live is not None and live.uid == reference.uid else None
+        key = _owner_key(item, resource, reference)
+        absent = (resource, key, reference.uid)
+        if absent in self._absent:
+            return None
+        live = await self._live(resource, key)
+        if live is not None and live.uid == reference.uid:
+            return live
+        self._absent[absent] = None
+        if len(self._absent) > _ABSENT:
+            self._absent.popitem(last=False)
+        return None
 
     def _is_elsewhere(self, item: Item, reference: OwnerReference) -> bool:
         """Whether the owner is of another namespace, which makes it none."""

@@ -76,8 +76,10 @@ class Namespaces(Controller):
             self.queue.add(key)
 
     def _content_changed(self, item: Item, old: PartialObject | None, new: PartialObject | None) -> None:
-        """What goes may have been the last."""
+        """What goes may have been the last; while there are others, looking at all of them now and then will do."""
         if new is None and item.key.namespace:
+            if self._objects.index_size("namespace", namespace_index(item.key.tenant, item.key.namespace)):
+                return
             key = Key(item.key.tenant, "", item.key.namespace)
             namespace = self._namespaces.get(key)
             if namespace is not None and namespace.metadata.deletion_timestamp is not None:

@@ -444,6 +444,7 @@ class PodWorker:
                 return
             except _RETRIED as error:
                 log.warning("pod.give_back.failed", pod=self.record.uid, error=str(error))
+                self._status.notify()  # what has ended so far: this may take long
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_RETRY_SECONDS)
 
@@ -529,7 +530,13 @@ class PodWorker:
         except OSError as error:
             # The node's disk is full: what runs goes on, and the next change saves this one too.
             log.error("pod.record.save.failed", pod=self.record.uid, error=str(error))
-        self._status.notify()
+        if not self._is_clearing():
+            self._status.notify()
+
+    def _is_clearing(self) -> bool:
+        """Whether of a deleted pod only the machine is left to go: the last status, which comes then, says all."""
+        phases = (record.phase for record in self.record.containers.values())
+        return self.record.step is Step.TERMINATING and Phase.RUNNING not in phases
 
     def _build_status(self, pod: Pod) -> PodStatus:
         record = self.record

@@ -21,7 +21,7 @@ class ControllerRevisionList(Object):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ControllerRevisionList"
 
-    items: list[ControllerRevision] = []
+    items: list[ControllerRevision] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -53,7 +53,7 @@ class DaemonSetCondition(Model):
 
 class DaemonSetStatus(Model):
     collision_count: int | None = Field(None, alias="collisionCount")
-    conditions: list[DaemonSetCondition] = []
+    conditions: list[DaemonSetCondition] = Field(default_factory=list)
     current_number_scheduled: int = Field(alias="currentNumberScheduled")
     desired_number_scheduled: int = Field(alias="desiredNumberScheduled")
     number_available: int | None = Field(None, alias="numberAvailable")
@@ -77,7 +77,7 @@ class DaemonSetList(Object):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "DaemonSetList"
 
-    items: list[DaemonSet] = []
+    items: list[DaemonSet] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -114,7 +114,7 @@ class DeploymentCondition(Model):
 class DeploymentStatus(Model):
     available_replicas: int | None = Field(None, alias="availableReplicas")
     collision_count: int | None = Field(None, alias="collisionCount")
-    conditions: list[DeploymentCondition] = []
+    conditions: list[DeploymentCondition] = Field(default_factory=list)
     observed_generation: int | None = Field(None, alias="observedGeneration")
     ready_replicas: int | None = Field(None, alias="readyReplicas")
     replicas: int | None = None
@@ -136,7 +136,7 @@ class DeploymentList(Object):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "DeploymentList"
 
-    items: list[Deployment] = []
+    items: list[Deployment] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -157,7 +157,7 @@ class ReplicaSetCondition(Model):
 
 class ReplicaSetStatus(Model):
     available_replicas: int | None = Field(None, alias="availableReplicas")
-    conditions: list[ReplicaSetCondition] = []
+    conditions: list[ReplicaSetCondition] = Field(default_factory=list)
     fully_labeled_replicas: int | None = Field(None, alias="fullyLabeledReplicas")
     observed_generation: int | None = Field(None, alias="observedGeneration")
     ready_replicas: int | None = Field(None, alias="readyReplicas")
@@ -178,7 +178,7 @@ class ReplicaSetList(Object):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ReplicaSetList"
 
-    items: list[ReplicaSet] = []
+    items: list[ReplicaSet] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -212,7 +212,7 @@ class StatefulSetSpec(Model):
     service_name: str | None = Field(None, alias="serviceName")
     template: core_v1.PodTemplateSpec
     update_strategy: StatefulSetUpdateStrategy | None = Field(None, alias="updateStrategy")
-    volume_claim_templates: list[core_v1.PersistentVolumeClaim] = Field([], alias="volumeClaimTemplates")
+    volume_claim_templates: list[core_v1.PersistentVolumeClaim] = Field(default_factory=list, alias="volumeClaimTemplates")
 
 
 class StatefulSetCondition(Model):
@@ -226,7 +226,7 @@ class StatefulSetCondition(Model):
 class StatefulSetStatus(Model):
     available_replicas: int | None = Field(None, alias="availableReplicas")
     collision_count: int | None = Field(None, alias="collisionCount")
-    conditions: list[StatefulSetCondition] = []
+    conditions: list[StatefulSetCondition] = Field(default_factory=list)
     current_replicas: int | None = Field(None, alias="currentReplicas")
     current_revision: str | None = Field(None, alias="currentRevision")
     observed_generation: int | None = Field(None, alias="observedGeneration")
@@ -249,5 +249,5 @@ class StatefulSetList(Object):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "StatefulSetList"
 
-    items: list[StatefulSet] = []
+    items: list[StatefulSet] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

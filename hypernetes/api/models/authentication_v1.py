@@ -16,8 +16,8 @@ class BoundObjectReference(Model):
 
 
 class UserInfo(Model):
-    extra: dict[str, list[str]] = {}
-    groups: list[str] = []
+    extra: dict[str, list[str]] = Field(default_factory=dict)
+    groups: list[str] = Field(default_factory=list)
     uid: str | None = None
     username: str | None = None
 
@@ -35,7 +35,7 @@ class SelfSubjectReview(Object):
 
 
 class TokenRequestSpec(Model):
-    audiences: list[str] = []
+    audiences: list[str] = Field(default_factory=list)
     bound_object_ref: BoundObjectReference | None = Field(None, alias="boundObjectRef")
     expiration_seconds: int | None = Field(None, alias="expirationSeconds")
 
@@ -55,12 +55,12 @@ class TokenRequest(Object):
 
 
 class TokenReviewSpec(Model):
-    audiences: list[str] = []
+    audiences: list[str] = Field(default_factory=list)
     token: str
 
 
 class TokenReviewStatus(Model):
-    audiences: list[str] = []
+    audiences: list[str] = Field(default_factory=list)
     authenticated: bool | None = None
     error: str | None = None
     user: UserInfo | None = None

@@ -10,12 +10,12 @@ from hypernetes.api.object import Model, Object
 
 class FieldSelectorAttributes(Model):
     raw_selector: str | None = Field(None, alias="rawSelector")
-    requirements: list[meta_v1.FieldSelectorRequirement] = []
+    requirements: list[meta_v1.FieldSelectorRequirement] = Field(default_factory=list)
 
 
 class LabelSelectorAttributes(Model):
     raw_selector: str | None = Field(None, alias="rawSelector")
-    requirements: list[meta_v1.LabelSelectorRequirement] = []
+    requirements: list[meta_v1.LabelSelectorRequirement] = Field(default_factory=list)
 
 
 class NonResourceAttributes(Model):
@@ -36,8 +36,8 @@ class ResourceAttributes(Model):
 
 
 class SubjectAccessReviewSpec(Model):
-    extra: dict[str, list[str]] = {}
-    groups: list[str] = []
+    extra: dict[str, list[str]] = Field(default_factory=dict)
+    groups: list[str] = Field(default_factory=list)
     non_resource_attributes: NonResourceAttributes | None = Field(None, alias="nonResourceAttributes")
     resource_attributes: ResourceAttributes | None = Field(None, alias="resourceAttributes")
     uid: str | None = None
@@ -61,15 +61,15 @@ class LocalSubjectAccessReview(Object):
 
 
 class NonResourceRule(Model):
-    non_resource_urls: list[str] = Field([], alias="nonResourceURLs")
-    verbs: list[str] = []
+    non_resource_urls: list[str] = Field(default_factory=list, alias="nonResourceURLs")
+    verbs: list[str] = Field(default_factory=list)
 
 
 class ResourceRule(Model):
-    api_groups: list[str] = Field([], alias="apiGroups")
-    resource_names: list[str] = Field([], alias="resourceNames")
-    resources: list[str] = []
-    verbs: list[str] = []
+    api_groups: list[str] = Field(default_factory=list, alias="apiGroups")
+    resource_names: list[str] = Field(default_factory=list, alias="resourceNames")
+    resources: list[str] = Field(default_factory=list)
+    verbs: list[str] = Field(default_factory=list)
 
 
 class SelfSubjectAccessReviewSpec(Model):
@@ -93,8 +93,8 @@ class SelfSubjectRulesReviewSpec(Model):
 class SubjectRulesReviewStatus(Model):
     evaluation_error: str | None = Field(None, alias="evaluationError")
     incomplete: bool
-    non_resource_rules: list[NonResourceRule] = Field([], alias="nonResourceRules")
-    resource_rules: list[ResourceRule] = Field([], alias="resourceRules")
+    non_resource_rules: list[NonResourceRule] = Field(default_factory=list, alias="nonResourceRules")
+    resource_rules: list[ResourceRule] = Field(default_factory=list, alias="resourceRules")
 
 
 class SelfSubjectRulesReview(Object):

@@ -42,7 +42,7 @@ class HorizontalPodAutoscalerList(Object):
     API_VERSION: ClassVar[str] = "autoscaling/v1"
     KIND: ClassVar[str] = "HorizontalPodAutoscalerList"
 
-    items: list[HorizontalPodAutoscaler] = []
+    items: list[HorizontalPodAutoscaler] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 

@@ -61,7 +61,7 @@ class HPAScalingPolicy(Model):
 
 
 class HPAScalingRules(Model):
-    policies: list[HPAScalingPolicy] = []
+    policies: list[HPAScalingPolicy] = Field(default_factory=list)
     select_policy: str | None = Field(None, alias="selectPolicy")
     stabilization_window_seconds: int | None = Field(None, alias="stabilizationWindowSeconds")
     tolerance: Quantity | None = None
@@ -100,7 +100,7 @@ class MetricSpec(Model):
 class HorizontalPodAutoscalerSpec(Model):
     behavior: HorizontalPodAutoscalerBehavior | None = None
     max_replicas: int = Field(alias="maxReplicas")
-    metrics: list[MetricSpec] = []
+    metrics: list[MetricSpec] = Field(default_factory=list)
     min_replicas: int | None = Field(None, alias="minReplicas")
     scale_target_ref: CrossVersionObjectReference = Field(alias="scaleTargetRef")
 
@@ -139,8 +139,8 @@ class MetricStatus(Model):
 
 
 class HorizontalPodAutoscalerStatus(Model):
-    conditions: list[HorizontalPodAutoscalerCondition] = []
-    current_metrics: NullableList[MetricStatus] = Field([], alias="currentMetrics")
+    conditions: list[HorizontalPodAutoscalerCondition] = Field(default_factory=list)
+    current_metrics: NullableList[MetricStatus] = Field(default_factory=list, alias="currentMetrics")
     current_replicas: int | None = Field(None, alias="currentReplicas")
     desired_replicas: int = Field(alias="desiredReplicas")
     last_scale_time: str | None = Field(None, alias="lastScaleTime")
@@ -160,5 +160,5 @@ class HorizontalPodAutoscalerList(Object):
     API_VERSION: ClassVar[str] = "autoscaling/v2"
     KIND: ClassVar[str] = "HorizontalPodAutoscalerList"
 
-    items: list[HorizontalPodAutoscaler] = []
+    items: list[HorizontalPodAutoscaler] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

@@ -11,7 +11,7 @@ from hypernetes.api.object import Model, Object
 class PodFailurePolicyOnExitCodesRequirement(Model):
     container_name: str | None = Field(None, alias="containerName")
     operator: str
-    values: list[int] = []
+    values: list[int] = Field(default_factory=list)
 
 
 class PodFailurePolicyOnPodConditionsPattern(Model):
@@ -22,11 +22,11 @@ class PodFailurePolicyOnPodConditionsPattern(Model):
 class PodFailurePolicyRule(Model):
     action: str
     on_exit_codes: PodFailurePolicyOnExitCodesRequirement | None = Field(None, alias="onExitCodes")
-    on_pod_conditions: list[PodFailurePolicyOnPodConditionsPattern] = Field([], alias="onPodConditions")
+    on_pod_conditions: list[PodFailurePolicyOnPodConditionsPattern] = Field(default_factory=list, alias="onPodConditions")
 
 
 class PodFailurePolicy(Model):
-    rules: list[PodFailurePolicyRule] = []
+    rules: list[PodFailurePolicyRule] = Field(default_factory=list)
 
 
 class SuccessPolicyRule(Model):
@@ -35,7 +35,7 @@ class SuccessPolicyRule(Model):
 
 
 class SuccessPolicy(Model):
-    rules: list[SuccessPolicyRule] = []
+    rules: list[SuccessPolicyRule] = Field(default_factory=list)
 
 
 class JobSpec(Model):
@@ -74,7 +74,7 @@ class CronJobSpec(Model):
 
 
 class CronJobStatus(Model):
-    active: list[core_v1.ObjectReference] = []
+    active: list[core_v1.ObjectReference] = Field(default_factory=list)
     last_schedule_time: str | None = Field(None, alias="lastScheduleTime")
     last_successful_time: str | None = Field(None, alias="lastSuccessfulTime")
 
@@ -92,7 +92,7 @@ class CronJobList(Object):
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "CronJobList"
 
-    items: list[CronJob] = []
+    items: list[CronJob] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -106,15 +106,15 @@ class JobCondition(Model):
 
 
 class UncountedTerminatedPods(Model):
-    failed: list[str] = []
-    succeeded: list[str] = []
+    failed: list[str] = Field(default_factory=list)
+    succeeded: list[str] = Field(default_factory=list)
 
 
 class JobStatus(Model):
     active: int | None = None
     completed_indexes: str | None = Field(None, alias="completedIndexes")
     completion_time: str | None = Field(None, alias="completionTime")
-    conditions: list[JobCondition] = []
+    conditions: list[JobCondition] = Field(default_factory=list)
     failed: int | None = None
     failed_indexes: str | None = Field(None, alias="failedIndexes")
     ready: int | None = None
@@ -137,5 +137,5 @@ class JobList(Object):
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "JobList"
 
-    items: list[Job] = []
+    items: list[Job] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

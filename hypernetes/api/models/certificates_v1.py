@@ -10,12 +10,12 @@ from hypernetes.api.object import Model, Object
 
 class CertificateSigningRequestSpec(Model):
     expiration_seconds: int | None = Field(None, alias="expirationSeconds")
-    extra: dict[str, list[str]] = {}
-    groups: list[str] = []
+    extra: dict[str, list[str]] = Field(default_factory=dict)
+    groups: list[str] = Field(default_factory=list)
     request: str
     signer_name: str = Field(alias="signerName")
     uid: str | None = None
-    usages: list[str] = []
+    usages: list[str] = Field(default_factory=list)
     username: str | None = None
 
 
@@ -30,7 +30,7 @@ class CertificateSigningRequestCondition(Model):
 
 class CertificateSigningRequestStatus(Model):
     certificate: str | None = None
-    conditions: list[CertificateSigningRequestCondition] = []
+    conditions: list[CertificateSigningRequestCondition] = Field(default_factory=list)
 
 
 class CertificateSigningRequest(Object):
@@ -46,5 +46,5 @@ class CertificateSigningRequestList(Object):
     API_VERSION: ClassVar[str] = "certificates.k8s.io/v1"
     KIND: ClassVar[str] = "CertificateSigningRequestList"
 
-    items: list[CertificateSigningRequest] = []
+    items: list[CertificateSigningRequest] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

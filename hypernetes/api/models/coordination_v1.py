@@ -30,5 +30,5 @@ class LeaseList(Object):
     API_VERSION: ClassVar[str] = "coordination.k8s.io/v1"
     KIND: ClassVar[str] = "LeaseList"
 
-    items: list[Lease] = []
+    items: list[Lease] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

@@ -18,12 +18,12 @@ class AWSElasticBlockStoreVolumeSource(Model):
 class NodeSelectorRequirement(Model):
     key: str
     operator: str
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
 
 class NodeSelectorTerm(Model):
-    match_expressions: list[NodeSelectorRequirement] = Field([], alias="matchExpressions")
-    match_fields: list[NodeSelectorRequirement] = Field([], alias="matchFields")
+    match_expressions: list[NodeSelectorRequirement] = Field(default_factory=list, alias="matchExpressions")
+    match_fields: list[NodeSelectorRequirement] = Field(default_factory=list, alias="matchFields")
 
 
 class PreferredSchedulingTerm(Model):
@@ -32,20 +32,20 @@ class PreferredSchedulingTerm(Model):
 
 
 class NodeSelector(Model):
-    node_selector_terms: list[NodeSelectorTerm] = Field([], alias="nodeSelectorTerms")
+    node_selector_terms: list[NodeSelectorTerm] = Field(default_factory=list, alias="nodeSelectorTerms")
 
 
 class NodeAffinity(Model):
-    preferred_during_scheduling_ignored_during_execution: list[PreferredSchedulingTerm] = Field([], alias="preferredDuringSchedulingIgnoredDuringExecution")
+    preferred_during_scheduling_ignored_during_execution: list[PreferredSchedulingTerm] = Field(default_factory=list, alias="preferredDuringSchedulingIgnoredDuringExecution")
     required_during_scheduling_ignored_during_execution: NodeSelector | None = Field(None, alias="requiredDuringSchedulingIgnoredDuringExecution")
 
 
 class PodAffinityTerm(Model):
     label_selector: meta_v1.LabelSelector | None = Field(None, alias="labelSelector")
-    match_label_keys: list[str] = Field([], alias="matchLabelKeys")
-    mismatch_label_keys: list[str] = Field([], alias="mismatchLabelKeys")
+    match_label_keys: list[str] = Field(default_factory=list, alias="matchLabelKeys")
+    mismatch_label_keys: list[str] = Field(default_factory=list, alias="mismatchLabelKeys")
     namespace_selector: meta_v1.LabelSelector | None = Field(None, alias="namespaceSelector")
-    namespaces: list[str] = []
+    namespaces: list[str] = Field(default_factory=list)
     topology_key: str = Field(alias="topologyKey")
 
 
@@ -55,13 +55,13 @@ class WeightedPodAffinityTerm(Model):
 
 
 class PodAffinity(Model):
-    preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] = Field([], alias="preferredDuringSchedulingIgnoredDuringExecution")
-    required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] = Field([], alias="requiredDuringSchedulingIgnoredDuringExecution")
+    preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] = Field(default_factory=list, alias="preferredDuringSchedulingIgnoredDuringExecution")
+    required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] = Field(default_factory=list, alias="requiredDuringSchedulingIgnoredDuringExecution")
 
 
 class PodAntiAffinity(Model):
-    preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] = Field([], alias="preferredDuringSchedulingIgnoredDuringExecution")
-    required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] = Field([], alias="requiredDuringSchedulingIgnoredDuringExecution")
+    preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] = Field(default_factory=list, alias="preferredDuringSchedulingIgnoredDuringExecution")
+    required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] = Field(default_factory=list, alias="requiredDuringSchedulingIgnoredDuringExecution")
 
 
 class Affinity(Model):
@@ -134,7 +134,7 @@ class CSIPersistentVolumeSource(Model):
     node_publish_secret_ref: SecretReference | None = Field(None, alias="nodePublishSecretRef")
     node_stage_secret_ref: SecretReference | None = Field(None, alias="nodeStageSecretRef")
     read_only: bool | None = Field(None, alias="readOnly")
-    volume_attributes: dict[str, str] = Field({}, alias="volumeAttributes")
+    volume_attributes: dict[str, str] = Field(default_factory=dict, alias="volumeAttributes")
     volume_handle: str = Field(alias="volumeHandle")
 
 
@@ -147,16 +147,16 @@ class CSIVolumeSource(Model):
     fs_type: str | None = Field(None, alias="fsType")
     node_publish_secret_ref: LocalObjectReference | None = Field(None, alias="nodePublishSecretRef")
     read_only: bool | None = Field(None, alias="readOnly")
-    volume_attributes: dict[str, str] = Field({}, alias="volumeAttributes")
+    volume_attributes: dict[str, str] = Field(default_factory=dict, alias="volumeAttributes")
 
 
 class Capabilities(Model):
-    add: list[str] = []
-    drop: list[str] = []
+    add: list[str] = Field(default_factory=list)
+    drop: list[str] = Field(default_factory=list)
 
 
 class CephFSPersistentVolumeSource(Model):
-    monitors: list[str] = []
+    monitors: list[str] = Field(default_factory=list)
     path: str | None = None
     read_only: bool | None = Field(None, alias="readOnly")
     secret_file: str | None = Field(None, alias="secretFile")
@@ -165,7 +165,7 @@ class CephFSPersistentVolumeSource(Model):
 
 
 class CephFSVolumeSource(Model):
-    monitors: list[str] = []
+    monitors: list[str] = Field(default_factory=list)
     path: str | None = None
     read_only: bool | None = Field(None, alias="readOnly")
     secret_file: str | None = Field(None, alias="secretFile")
@@ -210,7 +210,7 @@ class ComponentStatus(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ComponentStatus"
 
-    conditions: list[ComponentCondition] = []
+    conditions: list[ComponentCondition] = Field(default_factory=list)
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
 
 
@@ -218,7 +218,7 @@ class ComponentStatusList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ComponentStatusList"
 
-    items: list[ComponentStatus] = []
+    items: list[ComponentStatus] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -226,8 +226,8 @@ class ConfigMap(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ConfigMap"
 
-    binary_data: dict[str, str] = Field({}, alias="binaryData")
-    data: dict[str, str] = {}
+    binary_data: dict[str, str] = Field(default_factory=dict, alias="binaryData")
+    data: dict[str, str] = Field(default_factory=dict)
     immutable: bool | None = None
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
 
@@ -247,7 +247,7 @@ class ConfigMapList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ConfigMapList"
 
-    items: list[ConfigMap] = []
+    items: list[ConfigMap] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -266,14 +266,14 @@ class KeyToPath(Model):
 
 
 class ConfigMapProjection(Model):
-    items: list[KeyToPath] = []
+    items: list[KeyToPath] = Field(default_factory=list)
     name: str | None = None
     optional: bool | None = None
 
 
 class ConfigMapVolumeSource(Model):
     default_mode: int | None = Field(None, alias="defaultMode")
-    items: list[KeyToPath] = []
+    items: list[KeyToPath] = Field(default_factory=list)
     name: str | None = None
     optional: bool | None = None
 
@@ -328,7 +328,7 @@ class EnvFromSource(Model):
 
 
 class ExecAction(Model):
-    command: list[str] = []
+    command: list[str] = Field(default_factory=list)
 
 
 class HTTPHeader(Model):
@@ -338,7 +338,7 @@ class HTTPHeader(Model):
 
 class HTTPGetAction(Model):
     host: str | None = None
-    http_headers: list[HTTPHeader] = Field([], alias="httpHeaders")
+    http_headers: list[HTTPHeader] = Field(default_factory=list, alias="httpHeaders")
     path: str | None = None
     port: IntOrString
     scheme: str | None = None
@@ -403,14 +403,14 @@ class ResourceClaim(Model):
 
 
 class ResourceRequirements(Model):
-    claims: list[ResourceClaim] = []
-    limits: dict[str, Quantity] = {}
-    requests: dict[str, Quantity] = {}
+    claims: list[ResourceClaim] = Field(default_factory=list)
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+    requests: dict[str, Quantity] = Field(default_factory=dict)
 
 
 class ContainerRestartRuleOnExitCodes(Model):
     operator: str
-    values: list[int] = []
+    values: list[int] = Field(default_factory=list)
 
 
 class ContainerRestartRule(Model):
@@ -468,21 +468,21 @@ class VolumeMount(Model):
 
 
 class Container(Model):
-    args: list[str] = []
-    command: list[str] = []
-    env: list[EnvVar] = []
-    env_from: list[EnvFromSource] = Field([], alias="envFrom")
+    args: list[str] = Field(default_factory=list)
+    command: list[str] = Field(default_factory=list)
+    env: list[EnvVar] = Field(default_factory=list)
+    env_from: list[EnvFromSource] = Field(default_factory=list, alias="envFrom")
     image: str | None = None
     image_pull_policy: str | None = Field(None, alias="imagePullPolicy")
     lifecycle: Lifecycle | None = None
     liveness_probe: Probe | None = Field(None, alias="livenessProbe")
     name: str
-    ports: list[ContainerPort] = []
+    ports: list[ContainerPort] = Field(default_factory=list)
     readiness_probe: Probe | None = Field(None, alias="readinessProbe")
-    resize_policy: list[ContainerResizePolicy] = Field([], alias="resizePolicy")
+    resize_policy: list[ContainerResizePolicy] = Field(default_factory=list, alias="resizePolicy")
     resources: ResourceRequirements | None = None
     restart_policy: str | None = Field(None, alias="restartPolicy")
-    restart_policy_rules: list[ContainerRestartRule] = Field([], alias="restartPolicyRules")
+    restart_policy_rules: list[ContainerRestartRule] = Field(default_factory=list, alias="restartPolicyRules")
     security_context: SecurityContext | None = Field(None, alias="securityContext")
     startup_probe: Probe | None = Field(None, alias="startupProbe")
     stdin: bool | None = None
@@ -490,8 +490,8 @@ class Container(Model):
     termination_message_path: str | None = Field(None, alias="terminationMessagePath")
     termination_message_policy: str | None = Field(None, alias="terminationMessagePolicy")
     tty: bool | None = None
-    volume_devices: list[VolumeDevice] = Field([], alias="volumeDevices")
-    volume_mounts: list[VolumeMount] = Field([], alias="volumeMounts")
+    volume_devices: list[VolumeDevice] = Field(default_factory=list, alias="volumeDevices")
+    volume_mounts: list[VolumeMount] = Field(default_factory=list, alias="volumeMounts")
     working_dir: str | None = Field(None, alias="workingDir")
 
 
@@ -502,7 +502,7 @@ class ContainerExtendedResourceRequest(Model):
 
 
 class ContainerImage(Model):
-    names: list[str] = []
+    names: list[str] = Field(default_factory=list)
     size_bytes: int | None = Field(None, alias="sizeBytes")
 
 
@@ -539,12 +539,12 @@ class ResourceHealth(Model):
 
 class ResourceStatus(Model):
     name: str
-    resources: list[ResourceHealth] = []
+    resources: list[ResourceHealth] = Field(default_factory=list)
 
 
 class LinuxContainerUser(Model):
     gid: int
-    supplemental_groups: list[int] = Field([], alias="supplementalGroups")
+    supplemental_groups: list[int] = Field(default_factory=list, alias="supplementalGroups")
     uid: int
 
 
@@ -569,8 +569,8 @@ class VolumeMountStatus(Model):
 
 
 class ContainerStatus(Model):
-    allocated_resources: dict[str, Quantity] = Field({}, alias="allocatedResources")
-    allocated_resources_status: list[ResourceStatus] = Field([], alias="allocatedResourcesStatus")
+    allocated_resources: dict[str, Quantity] = Field(default_factory=dict, alias="allocatedResources")
+    allocated_resources_status: list[ResourceStatus] = Field(default_factory=list, alias="allocatedResourcesStatus")
     container_id: str | None = Field(None, alias="containerID")
     image: str
     image_id: str = Field(alias="imageID")
@@ -583,7 +583,7 @@ class ContainerStatus(Model):
     state: ContainerState | None = None
     stop_signal: str | None = Field(None, alias="stopSignal")
     user: ContainerUser | None = None
-    volume_mounts: list[VolumeMountStatus] = Field([], alias="volumeMounts")
+    volume_mounts: list[VolumeMountStatus] = Field(default_factory=list, alias="volumeMounts")
 
 
 class DaemonEndpoint(Model):
@@ -598,12 +598,12 @@ class DownwardAPIVolumeFile(Model):
 
 
 class DownwardAPIProjection(Model):
-    items: list[DownwardAPIVolumeFile] = []
+    items: list[DownwardAPIVolumeFile] = Field(default_factory=list)
 
 
 class DownwardAPIVolumeSource(Model):
     default_mode: int | None = Field(None, alias="defaultMode")
-    items: list[DownwardAPIVolumeFile] = []
+    items: list[DownwardAPIVolumeFile] = Field(default_factory=list)
 
 
 class EmptyDirVolumeSource(Model):
@@ -626,9 +626,9 @@ class EndpointPort(Model):
 
 
 class EndpointSubset(Model):
-    addresses: list[EndpointAddress] = []
-    not_ready_addresses: list[EndpointAddress] = Field([], alias="notReadyAddresses")
-    ports: list[EndpointPort] = []
+    addresses: list[EndpointAddress] = Field(default_factory=list)
+    not_ready_addresses: list[EndpointAddress] = Field(default_factory=list, alias="notReadyAddresses")
+    ports: list[EndpointPort] = Field(default_factory=list)
 
 
 class Endpoints(Object):
@@ -636,33 +636,33 @@ class Endpoints(Object):
     KIND: ClassVar[str] = "Endpoints"
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    subsets: list[EndpointSubset] = []
+    subsets: list[EndpointSubset] = Field(default_factory=list)
 
 
 class EndpointsList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "EndpointsList"
 
-    items: list[Endpoints] = []
+    items: list[Endpoints] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class EphemeralContainer(Model):
-    args: list[str] = []
-    command: list[str] = []
-    env: list[EnvVar] = []
-    env_from: list[EnvFromSource] = Field([], alias="envFrom")
+    args: list[str] = Field(default_factory=list)
+    command: list[str] = Field(default_factory=list)
+    env: list[EnvVar] = Field(default_factory=list)
+    env_from: list[EnvFromSource] = Field(default_factory=list, alias="envFrom")
     image: str | None = None
     image_pull_policy: str | None = Field(None, alias="imagePullPolicy")
     lifecycle: Lifecycle | None = None
     liveness_probe: Probe | None = Field(None, alias="livenessProbe")
     name: str
-    ports: list[ContainerPort] = []
+    ports: list[ContainerPort] = Field(default_factory=list)
     readiness_probe: Probe | None = Field(None, alias="readinessProbe")
-    resize_policy: list[ContainerResizePolicy] = Field([], alias="resizePolicy")
+    resize_policy: list[ContainerResizePolicy] = Field(default_factory=list, alias="resizePolicy")
     resources: ResourceRequirements | None = None
     restart_policy: str | None = Field(None, alias="restartPolicy")
-    restart_policy_rules: list[ContainerRestartRule] = Field([], alias="restartPolicyRules")
+    restart_policy_rules: list[ContainerRestartRule] = Field(default_factory=list, alias="restartPolicyRules")
     security_context: SecurityContext | None = Field(None, alias="securityContext")
     startup_probe: Probe | None = Field(None, alias="startupProbe")
     stdin: bool | None = None
@@ -671,8 +671,8 @@ class EphemeralContainer(Model):
     termination_message_path: str | None = Field(None, alias="terminationMessagePath")
     termination_message_policy: str | None = Field(None, alias="terminationMessagePolicy")
     tty: bool | None = None
-    volume_devices: list[VolumeDevice] = Field([], alias="volumeDevices")
-    volume_mounts: list[VolumeMount] = Field([], alias="volumeMounts")
+    volume_devices: list[VolumeDevice] = Field(default_factory=list, alias="volumeDevices")
+    volume_mounts: list[VolumeMount] = Field(default_factory=list, alias="volumeMounts")
     working_dir: str | None = Field(None, alias="workingDir")
 
 
@@ -690,12 +690,12 @@ class TypedObjectReference(Model):
 
 
 class VolumeResourceRequirements(Model):
-    limits: dict[str, Quantity] = {}
-    requests: dict[str, Quantity] = {}
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+    requests: dict[str, Quantity] = Field(default_factory=dict)
 
 
 class PersistentVolumeClaimSpec(Model):
-    access_modes: list[str] = Field([], alias="accessModes")
+    access_modes: list[str] = Field(default_factory=list, alias="accessModes")
     data_source: TypedLocalObjectReference | None = Field(None, alias="dataSource")
     data_source_ref: TypedObjectReference | None = Field(None, alias="dataSourceRef")
     resources: VolumeResourceRequirements | None = None
@@ -750,7 +750,7 @@ class EventList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "EventList"
 
-    items: list[Event] = []
+    items: list[Event] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -758,14 +758,14 @@ class FCVolumeSource(Model):
     fs_type: str | None = Field(None, alias="fsType")
     lun: int | None = None
     read_only: bool | None = Field(None, alias="readOnly")
-    target_wwns: list[str] = Field([], alias="targetWWNs")
-    wwids: list[str] = []
+    target_wwns: list[str] = Field(default_factory=list, alias="targetWWNs")
+    wwids: list[str] = Field(default_factory=list)
 
 
 class FlexPersistentVolumeSource(Model):
     driver: str
     fs_type: str | None = Field(None, alias="fsType")
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: SecretReference | None = Field(None, alias="secretRef")
 
@@ -773,7 +773,7 @@ class FlexPersistentVolumeSource(Model):
 class FlexVolumeSource(Model):
     driver: str
     fs_type: str | None = Field(None, alias="fsType")
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: LocalObjectReference | None = Field(None, alias="secretRef")
 
@@ -810,7 +810,7 @@ class GlusterfsVolumeSource(Model):
 
 
 class HostAlias(Model):
-    hostnames: list[str] = []
+    hostnames: list[str] = Field(default_factory=list)
     ip: str
 
 
@@ -831,7 +831,7 @@ class ISCSIPersistentVolumeSource(Model):
     iqn: str
     iscsi_interface: str | None = Field(None, alias="iscsiInterface")
     lun: int
-    portals: list[str] = []
+    portals: list[str] = Field(default_factory=list)
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: SecretReference | None = Field(None, alias="secretRef")
     target_portal: str = Field(alias="targetPortal")
@@ -845,7 +845,7 @@ class ISCSIVolumeSource(Model):
     iqn: str
     iscsi_interface: str | None = Field(None, alias="iscsiInterface")
     lun: int
-    portals: list[str] = []
+    portals: list[str] = Field(default_factory=list)
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: LocalObjectReference | None = Field(None, alias="secretRef")
     target_portal: str = Field(alias="targetPortal")
@@ -857,16 +857,16 @@ class ImageVolumeSource(Model):
 
 
 class LimitRangeItem(Model):
-    default: dict[str, Quantity] = {}
-    default_request: dict[str, Quantity] = Field({}, alias="defaultRequest")
-    max: dict[str, Quantity] = {}
-    max_limit_request_ratio: dict[str, Quantity] = Field({}, alias="maxLimitRequestRatio")
-    min: dict[str, Quantity] = {}
+    default: dict[str, Quantity] = Field(default_factory=dict)
+    default_request: dict[str, Quantity] = Field(default_factory=dict, alias="defaultRequest")
+    max: dict[str, Quantity] = Field(default_factory=dict)
+    max_limit_request_ratio: dict[str, Quantity] = Field(default_factory=dict, alias="maxLimitRequestRatio")
+    min: dict[str, Quantity] = Field(default_factory=dict)
     type: str
 
 
 class LimitRangeSpec(Model):
-    limits: NullableList[LimitRangeItem] = []
+    limits: NullableList[LimitRangeItem] = Field(default_factory=list)
 
 
 class LimitRange(Object):
@@ -881,7 +881,7 @@ class LimitRangeList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "LimitRangeList"
 
-    items: list[LimitRange] = []
+    items: list[LimitRange] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -895,11 +895,11 @@ class LoadBalancerIngress(Model):
     hostname: str | None = None
     ip: str | None = None
     ip_mode: str | None = Field(None, alias="ipMode")
-    ports: list[PortStatus] = []
+    ports: list[PortStatus] = Field(default_factory=list)
 
 
 class LoadBalancerStatus(Model):
-    ingress: list[LoadBalancerIngress] = []
+    ingress: list[LoadBalancerIngress] = Field(default_factory=list)
 
 
 class LocalVolumeSource(Model):
@@ -919,7 +919,7 @@ class NFSVolumeSource(Model):
 
 
 class NamespaceSpec(Model):
-    finalizers: list[str] = []
+    finalizers: list[str] = Field(default_factory=list)
     network: str | None = None
 
 
@@ -932,7 +932,7 @@ class NamespaceCondition(Model):
 
 
 class NamespaceStatus(Model):
-    conditions: list[NamespaceCondition] = []
+    conditions: list[NamespaceCondition] = Field(default_factory=list)
     phase: str | None = None
 
 
@@ -949,7 +949,7 @@ class NamespaceList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "NamespaceList"
 
-    items: list[Namespace] = []
+    items: list[Namespace] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -968,9 +968,9 @@ class NodeSpec(Model):
     config_source: NodeConfigSource | None = Field(None, alias="configSource")
     external_id: str | None = Field(None, alias="externalID")
     pod_cidr: str | None = Field(None, alias="podCIDR")
-    pod_cidrs: list[str] = Field([], alias="podCIDRs")
+    pod_cidrs: list[str] = Field(default_factory=list, alias="podCIDRs")
     provider_id: str | None = Field(None, alias="providerID")
-    taints: list[Taint] = []
+    taints: list[Taint] = Field(default_factory=list)
     unschedulable: bool | None = None
 
 
@@ -1032,20 +1032,20 @@ class NodeRuntimeHandler(Model):
 
 
 class NodeStatus(Model):
-    addresses: list[NodeAddress] = []
-    allocatable: dict[str, Quantity] = {}
-    capacity: dict[str, Quantity] = {}
-    conditions: list[NodeCondition] = []
+    addresses: list[NodeAddress] = Field(default_factory=list)
+    allocatable: dict[str, Quantity] = Field(default_factory=dict)
+    capacity: dict[str, Quantity] = Field(default_factory=dict)
+    conditions: list[NodeCondition] = Field(default_factory=list)
     config: NodeConfigStatus | None = None
     daemon_endpoints: NodeDaemonEndpoints | None = Field(None, alias="daemonEndpoints")
-    declared_features: list[str] = Field([], alias="declaredFeatures")
+    declared_features: list[str] = Field(default_factory=list, alias="declaredFeatures")
     features: NodeFeatures | None = None
-    images: list[ContainerImage] = []
+    images: list[ContainerImage] = Field(default_factory=list)
     node_info: NodeSystemInfo | None = Field(None, alias="nodeInfo")
     phase: str | None = None
-    runtime_handlers: list[NodeRuntimeHandler] = Field([], alias="runtimeHandlers")
-    volumes_attached: list[AttachedVolume] = Field([], alias="volumesAttached")
-    volumes_in_use: list[str] = Field([], alias="volumesInUse")
+    runtime_handlers: list[NodeRuntimeHandler] = Field(default_factory=list, alias="runtimeHandlers")
+    volumes_attached: list[AttachedVolume] = Field(default_factory=list, alias="volumesAttached")
+    volumes_in_use: list[str] = Field(default_factory=list, alias="volumesInUse")
 
 
 class Node(Object):
@@ -1058,16 +1058,16 @@ class Node(Object):
 
 
 class NodeAllocatableResourceClaimStatus(Model):
-    containers: list[str] = []
+    containers: list[str] = Field(default_factory=list)
     resource_claim_name: str = Field(alias="resourceClaimName")
-    resources: dict[str, Quantity] = {}
+    resources: dict[str, Quantity] = Field(default_factory=dict)
 
 
 class NodeList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "NodeList"
 
-    items: list[Node] = []
+    items: list[Node] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1099,7 +1099,7 @@ class RBDPersistentVolumeSource(Model):
     fs_type: str | None = Field(None, alias="fsType")
     image: str
     keyring: str | None = None
-    monitors: list[str] = []
+    monitors: list[str] = Field(default_factory=list)
     pool: str | None = None
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: SecretReference | None = Field(None, alias="secretRef")
@@ -1135,11 +1135,11 @@ class VsphereVirtualDiskVolumeSource(Model):
 
 
 class PersistentVolumeSpec(Model):
-    access_modes: list[str] = Field([], alias="accessModes")
+    access_modes: list[str] = Field(default_factory=list, alias="accessModes")
     aws_elastic_block_store: AWSElasticBlockStoreVolumeSource | None = Field(None, alias="awsElasticBlockStore")
     azure_disk: AzureDiskVolumeSource | None = Field(None, alias="azureDisk")
     azure_file: AzureFilePersistentVolumeSource | None = Field(None, alias="azureFile")
-    capacity: dict[str, Quantity] = {}
+    capacity: dict[str, Quantity] = Field(default_factory=dict)
     cephfs: CephFSPersistentVolumeSource | None = None
     cinder: CinderPersistentVolumeSource | None = None
     claim_ref: ObjectReference | None = Field(None, alias="claimRef")
@@ -1152,7 +1152,7 @@ class PersistentVolumeSpec(Model):
     host_path: HostPathVolumeSource | None = Field(None, alias="hostPath")
     iscsi: ISCSIPersistentVolumeSource | None = None
     local: LocalVolumeSource | None = None
-    mount_options: list[str] = Field([], alias="mountOptions")
+    mount_options: list[str] = Field(default_factory=list, alias="mountOptions")
     nfs: NFSVolumeSource | None = None
     node_affinity: VolumeNodeAffinity | None = Field(None, alias="nodeAffinity")
     persistent_volume_reclaim_policy: str | None = Field(None, alias="persistentVolumeReclaimPolicy")
@@ -1194,11 +1194,11 @@ class PersistentVolumeClaimCondition(Model):
 
 
 class PersistentVolumeClaimStatus(Model):
-    access_modes: list[str] = Field([], alias="accessModes")
-    allocated_resource_statuses: dict[str, str] = Field({}, alias="allocatedResourceStatuses")
-    allocated_resources: dict[str, Quantity] = Field({}, alias="allocatedResources")
-    capacity: dict[str, Quantity] = {}
-    conditions: list[PersistentVolumeClaimCondition] = []
+    access_modes: list[str] = Field(default_factory=list, alias="accessModes")
+    allocated_resource_statuses: dict[str, str] = Field(default_factory=dict, alias="allocatedResourceStatuses")
+    allocated_resources: dict[str, Quantity] = Field(default_factory=dict, alias="allocatedResources")
+    capacity: dict[str, Quantity] = Field(default_factory=dict)
+    conditions: list[PersistentVolumeClaimCondition] = Field(default_factory=list)
     current_volume_attributes_class_name: str | None = Field(None, alias="currentVolumeAttributesClassName")
     modify_volume_status: ModifyVolumeStatus | None = Field(None, alias="modifyVolumeStatus")
     phase: str | None = None
@@ -1217,7 +1217,7 @@ class PersistentVolumeClaimList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolumeClaimList"
 
-    items: list[PersistentVolumeClaim] = []
+    items: list[PersistentVolumeClaim] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1230,7 +1230,7 @@ class PersistentVolumeList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolumeList"
 
-    items: list[PersistentVolume] = []
+    items: list[PersistentVolume] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1240,9 +1240,9 @@ class PodDNSConfigOption(Model):
 
 
 class PodDNSConfig(Model):
-    nameservers: list[str] = []
-    options: list[PodDNSConfigOption] = []
-    searches: list[str] = []
+    nameservers: list[str] = Field(default_factory=list)
+    options: list[PodDNSConfigOption] = Field(default_factory=list)
+    searches: list[str] = Field(default_factory=list)
 
 
 class PodOS(Model):
@@ -1282,9 +1282,9 @@ class PodSecurityContext(Model):
     se_linux_change_policy: str | None = Field(None, alias="seLinuxChangePolicy")
     se_linux_options: SELinuxOptions | None = Field(None, alias="seLinuxOptions")
     seccomp_profile: SeccompProfile | None = Field(None, alias="seccompProfile")
-    supplemental_groups: list[int] = Field([], alias="supplementalGroups")
+    supplemental_groups: list[int] = Field(default_factory=list, alias="supplementalGroups")
     supplemental_groups_policy: str | None = Field(None, alias="supplementalGroupsPolicy")
-    sysctls: list[Sysctl] = []
+    sysctls: list[Sysctl] = Field(default_factory=list)
     windows_options: WindowsSecurityContextOptions | None = Field(None, alias="windowsOptions")
 
 
@@ -1298,7 +1298,7 @@ class Toleration(Model):
 
 class TopologySpreadConstraint(Model):
     label_selector: meta_v1.LabelSelector | None = Field(None, alias="labelSelector")
-    match_label_keys: list[str] = Field([], alias="matchLabelKeys")
+    match_label_keys: list[str] = Field(default_factory=list, alias="matchLabelKeys")
     max_skew: int = Field(alias="maxSkew")
     min_domains: int | None = Field(None, alias="minDomains")
     node_affinity_policy: str | None = Field(None, alias="nodeAffinityPolicy")
@@ -1314,11 +1314,11 @@ class PodCertificateProjection(Model):
     key_type: str = Field(alias="keyType")
     max_expiration_seconds: int | None = Field(None, alias="maxExpirationSeconds")
     signer_name: str = Field(alias="signerName")
-    user_annotations: dict[str, str] = Field({}, alias="userAnnotations")
+    user_annotations: dict[str, str] = Field(default_factory=dict, alias="userAnnotations")
 
 
 class SecretProjection(Model):
-    items: list[KeyToPath] = []
+    items: list[KeyToPath] = Field(default_factory=list)
     name: str | None = None
     optional: bool | None = None
 
@@ -1340,14 +1340,14 @@ class VolumeProjection(Model):
 
 class ProjectedVolumeSource(Model):
     default_mode: int | None = Field(None, alias="defaultMode")
-    sources: list[VolumeProjection] = []
+    sources: list[VolumeProjection] = Field(default_factory=list)
 
 
 class RBDVolumeSource(Model):
     fs_type: str | None = Field(None, alias="fsType")
     image: str
     keyring: str | None = None
-    monitors: list[str] = []
+    monitors: list[str] = Field(default_factory=list)
     pool: str | None = None
     read_only: bool | None = Field(None, alias="readOnly")
     secret_ref: LocalObjectReference | None = Field(None, alias="secretRef")
@@ -1369,7 +1369,7 @@ class ScaleIOVolumeSource(Model):
 
 class SecretVolumeSource(Model):
     default_mode: int | None = Field(None, alias="defaultMode")
-    items: list[KeyToPath] = []
+    items: list[KeyToPath] = Field(default_factory=list)
     optional: bool | None = None
     secret_name: str | None = Field(None, alias="secretName")
 
@@ -1420,34 +1420,34 @@ class PodSpec(Model):
     active_deadline_seconds: int | None = Field(None, alias="activeDeadlineSeconds")
     affinity: Affinity | None = None
     automount_service_account_token: bool | None = Field(None, alias="automountServiceAccountToken")
-    containers: list[Container] = []
+    containers: list[Container] = Field(default_factory=list)
     dns_config: PodDNSConfig | None = Field(None, alias="dnsConfig")
     dns_policy: str | None = Field(None, alias="dnsPolicy")
     enable_service_links: bool | None = Field(None, alias="enableServiceLinks")
-    ephemeral_containers: list[EphemeralContainer] = Field([], alias="ephemeralContainers")
-    host_aliases: list[HostAlias] = Field([], alias="hostAliases")
+    ephemeral_containers: list[EphemeralContainer] = Field(default_factory=list, alias="ephemeralContainers")
+    host_aliases: list[HostAlias] = Field(default_factory=list, alias="hostAliases")
     host_ipc: bool | None = Field(None, alias="hostIPC")
     host_network: bool | None = Field(None, alias="hostNetwork")
     host_pid: bool | None = Field(None, alias="hostPID")
     host_users: bool | None = Field(None, alias="hostUsers")
     hostname: str | None = None
     hostname_override: str | None = Field(None, alias="hostnameOverride")
-    image_pull_secrets: list[LocalObjectReference] = Field([], alias="imagePullSecrets")
-    init_containers: list[Container] = Field([], alias="initContainers")
+    image_pull_secrets: list[LocalObjectReference] = Field(default_factory=list, alias="imagePullSecrets")
+    init_containers: list[Container] = Field(default_factory=list, alias="initContainers")
     node_name: str | None = Field(None, alias="nodeName")
-    node_selector: dict[str, str] = Field({}, alias="nodeSelector")
+    node_selector: dict[str, str] = Field(default_factory=dict, alias="nodeSelector")
     os: PodOS | None = None
-    overhead: dict[str, Quantity] = {}
+    overhead: dict[str, Quantity] = Field(default_factory=dict)
     preemption_policy: str | None = Field(None, alias="preemptionPolicy")
     priority: int | None = None
     priority_class_name: str | None = Field(None, alias="priorityClassName")
-    readiness_gates: list[PodReadinessGate] = Field([], alias="readinessGates")
-    resource_claims: list[PodResourceClaim] = Field([], alias="resourceClaims")
+    readiness_gates: list[PodReadinessGate] = Field(default_factory=list, alias="readinessGates")
+    resource_claims: list[PodResourceClaim] = Field(default_factory=list, alias="resourceClaims")
     resources: ResourceRequirements | None = None
     restart_policy: str | None = Field(None, alias="restartPolicy")
     runtime_class_name: str | None = Field(None, alias="runtimeClassName")
     scheduler_name: str | None = Field(None, alias="schedulerName")
-    scheduling_gates: list[PodSchedulingGate] = Field([], alias="schedulingGates")
+    scheduling_gates: list[PodSchedulingGate] = Field(default_factory=list, alias="schedulingGates")
     scheduling_group: PodSchedulingGroup | None = Field(None, alias="schedulingGroup")
     security_context: PodSecurityContext | None = Field(None, alias="securityContext")
     service_account: str | None = Field(None, alias="serviceAccount")
@@ -1456,9 +1456,9 @@ class PodSpec(Model):
     share_process_namespace: bool | None = Field(None, alias="shareProcessNamespace")
     subdomain: str | None = None
     termination_grace_period_seconds: int | None = Field(None, alias="terminationGracePeriodSeconds")
-    tolerations: list[Toleration] = []
-    topology_spread_constraints: list[TopologySpreadConstraint] = Field([], alias="topologySpreadConstraints")
-    volumes: list[Volume] = []
+    tolerations: list[Toleration] = Field(default_factory=list)
+    topology_spread_constraints: list[TopologySpreadConstraint] = Field(default_factory=list, alias="topologySpreadConstraints")
+    volumes: list[Volume] = Field(default_factory=list)
 
 
 class PodCondition(Model):
@@ -1472,7 +1472,7 @@ class PodCondition(Model):
 
 
 class PodExtendedResourceClaimStatus(Model):
-    request_mappings: list[ContainerExtendedResourceRequest] = Field([], alias="requestMappings")
+    request_mappings: list[ContainerExtendedResourceRequest] = Field(default_factory=list, alias="requestMappings")
     resource_claim_name: str = Field(alias="resourceClaimName")
 
 
@@ -1486,25 +1486,25 @@ class PodResourceClaimStatus(Model):
 
 
 class PodStatus(Model):
-    allocated_resources: dict[str, Quantity] = Field({}, alias="allocatedResources")
-    conditions: list[PodCondition] = []
-    container_statuses: list[ContainerStatus] = Field([], alias="containerStatuses")
-    ephemeral_container_statuses: list[ContainerStatus] = Field([], alias="ephemeralContainerStatuses")
+    allocated_resources: dict[str, Quantity] = Field(default_factory=dict, alias="allocatedResources")
+    conditions: list[PodCondition] = Field(default_factory=list)
+    container_statuses: list[ContainerStatus] = Field(default_factory=list, alias="containerStatuses")
+    ephemeral_container_statuses: list[ContainerStatus] = Field(default_factory=list, alias="ephemeralContainerStatuses")
     extended_resource_claim_status: PodExtendedResourceClaimStatus | None = Field(None, alias="extendedResourceClaimStatus")
     host_ip: str | None = Field(None, alias="hostIP")
-    host_ips: list[HostIP] = Field([], alias="hostIPs")
-    init_container_statuses: list[ContainerStatus] = Field([], alias="initContainerStatuses")
+    host_ips: list[HostIP] = Field(default_factory=list, alias="hostIPs")
+    init_container_statuses: list[ContainerStatus] = Field(default_factory=list, alias="initContainerStatuses")
     message: str | None = None
-    node_allocatable_resource_claim_statuses: list[NodeAllocatableResourceClaimStatus] = Field([], alias="nodeAllocatableResourceClaimStatuses")
+    node_allocatable_resource_claim_statuses: list[NodeAllocatableResourceClaimStatus] = Field(default_factory=list, alias="nodeAllocatableResourceClaimStatuses")
     nominated_node_name: str | None = Field(None, alias="nominatedNodeName")
     observed_generation: int | None = Field(None, alias="observedGeneration")
     phase: str | None = None
     pod_ip: str | None = Field(None, alias="podIP")
-    pod_ips: list[PodIP] = Field([], alias="podIPs")
+    pod_ips: list[PodIP] = Field(default_factory=list, alias="podIPs")
     qos_class: str | None = Field(None, alias="qosClass")
     reason: str | None = None
     resize: str | None = None
-    resource_claim_statuses: list[PodResourceClaimStatus] = Field([], alias="resourceClaimStatuses")
+    resource_claim_statuses: list[PodResourceClaimStatus] = Field(default_factory=list, alias="resourceClaimStatuses")
     resources: ResourceRequirements | None = None
     start_time: str | None = Field(None, alias="startTime")
 
@@ -1522,7 +1522,7 @@ class PodList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PodList"
 
-    items: list[Pod] = []
+    items: list[Pod] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1543,14 +1543,14 @@ class PodTemplateList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PodTemplateList"
 
-    items: list[PodTemplate] = []
+    items: list[PodTemplate] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class ReplicationControllerSpec(Model):
     min_ready_seconds: int | None = Field(None, alias="minReadySeconds")
     replicas: int | None = None
-    selector: dict[str, str] = {}
+    selector: dict[str, str] = Field(default_factory=dict)
     template: PodTemplateSpec | None = None
 
 
@@ -1564,7 +1564,7 @@ class ReplicationControllerCondition(Model):
 
 class ReplicationControllerStatus(Model):
     available_replicas: int | None = Field(None, alias="availableReplicas")
-    conditions: list[ReplicationControllerCondition] = []
+    conditions: list[ReplicationControllerCondition] = Field(default_factory=list)
     fully_labeled_replicas: int | None = Field(None, alias="fullyLabeledReplicas")
     observed_generation: int | None = Field(None, alias="observedGeneration")
     ready_replicas: int | None = Field(None, alias="readyReplicas")
@@ -1584,29 +1584,29 @@ class ReplicationControllerList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ReplicationControllerList"
 
-    items: list[ReplicationController] = []
+    items: list[ReplicationController] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class ScopedResourceSelectorRequirement(Model):
     operator: str
     scope_name: str = Field(alias="scopeName")
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
 
 class ScopeSelector(Model):
-    match_expressions: list[ScopedResourceSelectorRequirement] = Field([], alias="matchExpressions")
+    match_expressions: list[ScopedResourceSelectorRequirement] = Field(default_factory=list, alias="matchExpressions")
 
 
 class ResourceQuotaSpec(Model):
-    hard: dict[str, Quantity] = {}
+    hard: dict[str, Quantity] = Field(default_factory=dict)
     scope_selector: ScopeSelector | None = Field(None, alias="scopeSelector")
-    scopes: list[str] = []
+    scopes: list[str] = Field(default_factory=list)
 
 
 class ResourceQuotaStatus(Model):
-    hard: dict[str, Quantity] = {}
-    used: dict[str, Quantity] = {}
+    hard: dict[str, Quantity] = Field(default_factory=dict)
+    used: dict[str, Quantity] = Field(default_factory=dict)
 
 
 class ResourceQuota(Object):
@@ -1622,7 +1622,7 @@ class ResourceQuotaList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ResourceQuotaList"
 
-    items: list[ResourceQuota] = []
+    items: list[ResourceQuota] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1630,10 +1630,10 @@ class Secret(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Secret"
 
-    data: dict[str, str] = {}
+    data: dict[str, str] = Field(default_factory=dict)
     immutable: bool | None = None
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    string_data: dict[str, str] = Field({}, alias="stringData")
+    string_data: dict[str, str] = Field(default_factory=dict, alias="stringData")
     type: str | None = None
 
 
@@ -1641,7 +1641,7 @@ class SecretList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "SecretList"
 
-    items: list[Secret] = []
+    items: list[Secret] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1661,20 +1661,20 @@ class SessionAffinityConfig(Model):
 class ServiceSpec(Model):
     allocate_load_balancer_node_ports: bool | None = Field(None, alias="allocateLoadBalancerNodePorts")
     cluster_ip: str | None = Field(None, alias="clusterIP")
-    cluster_ips: list[str] = Field([], alias="clusterIPs")
-    external_ips: list[str] = Field([], alias="externalIPs")
+    cluster_ips: list[str] = Field(default_factory=list, alias="clusterIPs")
+    external_ips: list[str] = Field(default_factory=list, alias="externalIPs")
     external_name: str | None = Field(None, alias="externalName")
     external_traffic_policy: str | None = Field(None, alias="externalTrafficPolicy")
     health_check_node_port: int | None = Field(None, alias="healthCheckNodePort")
     internal_traffic_policy: str | None = Field(None, alias="internalTrafficPolicy")
-    ip_families: list[str] = Field([], alias="ipFamilies")
+    ip_families: list[str] = Field(default_factory=list, alias="ipFamilies")
     ip_family_policy: str | None = Field(None, alias="ipFamilyPolicy")
     load_balancer_class: str | None = Field(None, alias="loadBalancerClass")
     load_balancer_ip: str | None = Field(None, alias="loadBalancerIP")
-    load_balancer_source_ranges: list[str] = Field([], alias="loadBalancerSourceRanges")
-    ports: list[ServicePort] = []
+    load_balancer_source_ranges: list[str] = Field(default_factory=list, alias="loadBalancerSourceRanges")
+    ports: list[ServicePort] = Field(default_factory=list)
     publish_not_ready_addresses: bool | None = Field(None, alias="publishNotReadyAddresses")
-    selector: dict[str, str] = {}
+    selector: dict[str, str] = Field(default_factory=dict)
     session_affinity: str | None = Field(None, alias="sessionAffinity")
     session_affinity_config: SessionAffinityConfig | None = Field(None, alias="sessionAffinityConfig")
     traffic_distribution: str | None = Field(None, alias="trafficDistribution")
@@ -1682,7 +1682,7 @@ class ServiceSpec(Model):
 
 
 class ServiceStatus(Model):
-    conditions: list[meta_v1.Condition] = []
+    conditions: list[meta_v1.Condition] = Field(default_factory=list)
     load_balancer: LoadBalancerStatus | None = Field(None, alias="loadBalancer")
 
 
@@ -1700,16 +1700,16 @@ class ServiceAccount(Object):
     KIND: ClassVar[str] = "ServiceAccount"
 
     automount_service_account_token: bool | None = Field(None, alias="automountServiceAccountToken")
-    image_pull_secrets: list[LocalObjectReference] = Field([], alias="imagePullSecrets")
+    image_pull_secrets: list[LocalObjectReference] = Field(default_factory=list, alias="imagePullSecrets")
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    secrets: list[ObjectReference] = []
+    secrets: list[ObjectReference] = Field(default_factory=list)
 
 
 class ServiceAccountList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ServiceAccountList"
 
-    items: list[ServiceAccount] = []
+    items: list[ServiceAccount] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -1717,14 +1717,14 @@ class ServiceList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ServiceList"
 
-    items: list[Service] = []
+    items: list[Service] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class TopologySelectorLabelRequirement(Model):
     key: str
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
 
 class TopologySelectorTerm(Model):
-    match_label_expressions: list[TopologySelectorLabelRequirement] = Field([], alias="matchLabelExpressions")
+    match_label_expressions: list[TopologySelectorLabelRequirement] = Field(default_factory=list, alias="matchLabelExpressions")

@@ -23,14 +23,14 @@ class ForZone(Model):
 
 
 class EndpointHints(Model):
-    for_nodes: list[ForNode] = Field([], alias="forNodes")
-    for_zones: list[ForZone] = Field([], alias="forZones")
+    for_nodes: list[ForNode] = Field(default_factory=list, alias="forNodes")
+    for_zones: list[ForZone] = Field(default_factory=list, alias="forZones")
 
 
 class Endpoint(Model):
-    addresses: list[str] = []
+    addresses: list[str] = Field(default_factory=list)
     conditions: EndpointConditions | None = None
-    deprecated_topology: dict[str, str] = Field({}, alias="deprecatedTopology")
+    deprecated_topology: dict[str, str] = Field(default_factory=dict, alias="deprecatedTopology")
     hints: EndpointHints | None = None
     hostname: str | None = None
     node_name: str | None = Field(None, alias="nodeName")
@@ -50,14 +50,14 @@ class EndpointSlice(Object):
     KIND: ClassVar[str] = "EndpointSlice"
 
     address_type: str = Field(alias="addressType")
-    endpoints: NullableList[Endpoint] = []
+    endpoints: NullableList[Endpoint] = Field(default_factory=list)
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    ports: NullableList[EndpointPort] = []
+    ports: NullableList[EndpointPort] = Field(default_factory=list)
 
 
 class EndpointSliceList(Object):
     API_VERSION: ClassVar[str] = "discovery.k8s.io/v1"
     KIND: ClassVar[str] = "EndpointSliceList"
 
-    items: list[EndpointSlice] = []
+    items: list[EndpointSlice] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

@@ -38,5 +38,5 @@ class EventList(Object):
     API_VERSION: ClassVar[str] = "events.k8s.io/v1"
     KIND: ClassVar[str] = "EventList"
 
-    items: list[Event] = []
+    items: list[Event] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

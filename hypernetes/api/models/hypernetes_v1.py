@@ -16,11 +16,11 @@ class KeystoneIdentity(Model):
 class Subnet(Model):
     cidr: str
     gateway: str | None = None
-    allocation_ranges: list[str] = Field([], alias="allocationRanges")
+    allocation_ranges: list[str] = Field(default_factory=list, alias="allocationRanges")
 
 
 class NetworkSpec(Model):
-    subnets: dict[str, Subnet] = {}
+    subnets: dict[str, Subnet] = Field(default_factory=dict)
     provider_network_id: str | None = Field(None, alias="providerNetworkID")
     tenant_id: str | None = Field(None, alias="tenantID")
 
@@ -29,7 +29,7 @@ class NetworkStatus(Model):
     phase: str | None = None
     message: str | None = None
     segment_id: int | None = Field(None, alias="segmentID")
-    subnets: dict[str, Subnet] = {}
+    subnets: dict[str, Subnet] = Field(default_factory=dict)
     provider_network_id: str | None = Field(None, alias="providerNetworkID")
 
 
@@ -47,7 +47,7 @@ class NetworkList(Object):
     KIND: ClassVar[str] = "NetworkList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[Network] = []
+    items: list[Network] = Field(default_factory=list)
 
 
 class NodeVolumeSource(Model):
@@ -86,7 +86,7 @@ class NodeVolumeList(Object):
     KIND: ClassVar[str] = "NodeVolumeList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[NodeVolume] = []
+    items: list[NodeVolume] = Field(default_factory=list)
 
 
 class PortSpec(Model):
@@ -97,14 +97,14 @@ class PortSpec(Model):
     node_name: str | None = Field(None, alias="nodeName")
     node_address: str | None = Field(None, alias="nodeAddress")
     pod_ref: core_v1.ObjectReference = Field(alias="podRef")
-    container_ports: list[core_v1.ContainerPort] = Field([], alias="containerPorts")
+    container_ports: list[core_v1.ContainerPort] = Field(default_factory=list, alias="containerPorts")
 
 
 class PortStatus(Model):
     phase: str | None = None
     reason: str | None = None
     message: str | None = None
-    binding: dict[str, str] = {}
+    binding: dict[str, str] = Field(default_factory=dict)
 
 
 class Port(Object):
@@ -121,7 +121,7 @@ class PortList(Object):
     KIND: ClassVar[str] = "PortList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[Port] = []
+    items: list[Port] = Field(default_factory=list)
 
 
 class TenantIdentity(Model):
@@ -136,8 +136,8 @@ class TenantSpec(Model):
     suspended: bool | None = None
     weight: int | None = None
     identity: TenantIdentity | None = None
-    quota: dict[str, Quantity] = {}
-    pod_defaults: dict[str, Quantity] = Field({}, alias="podDefaults")
+    quota: dict[str, Quantity] = Field(default_factory=dict)
+    pod_defaults: dict[str, Quantity] = Field(default_factory=dict, alias="podDefaults")
 
 
 class TenantStatus(Model):
@@ -147,7 +147,7 @@ class TenantStatus(Model):
     objects: int | None = None
     stored_bytes: int | None = Field(None, alias="storedBytes")
     quota: core_v1.ResourceQuotaStatus | None = None
-    conditions: list[meta_v1.Condition] = []
+    conditions: list[meta_v1.Condition] = Field(default_factory=list)
 
 
 class Tenant(Object):
@@ -164,12 +164,12 @@ class TenantList(Object):
     KIND: ClassVar[str] = "TenantList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[Tenant] = []
+    items: list[Tenant] = Field(default_factory=list)
 
 
 class UserSpec(Model):
     display_name: str | None = Field(None, alias="displayName")
-    groups: list[str] = []
+    groups: list[str] = Field(default_factory=list)
     disabled: bool | None = None
 
 
@@ -186,4 +186,4 @@ class UserList(Object):
     KIND: ClassVar[str] = "UserList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[User] = []
+    items: list[User] = Field(default_factory=list)

@@ -23,27 +23,27 @@ class APIGroup(Object):
 
     name: str
     preferred_version: GroupVersionForDiscovery | None = Field(None, alias="preferredVersion")
-    server_address_by_client_cidrs: list[ServerAddressByClientCIDR] = Field([], alias="serverAddressByClientCIDRs")
-    versions: list[GroupVersionForDiscovery] = []
+    server_address_by_client_cidrs: list[ServerAddressByClientCIDR] = Field(default_factory=list, alias="serverAddressByClientCIDRs")
+    versions: list[GroupVersionForDiscovery] = Field(default_factory=list)
 
 
 class APIGroupList(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "APIGroupList"
 
-    groups: list[APIGroup] = []
+    groups: list[APIGroup] = Field(default_factory=list)
 
 
 class APIResource(Model):
-    categories: list[str] = []
+    categories: list[str] = Field(default_factory=list)
     group: str | None = None
     kind_: str = Field(alias="kind")
     name: str
     namespaced: bool
-    short_names: list[str] = Field([], alias="shortNames")
+    short_names: list[str] = Field(default_factory=list, alias="shortNames")
     singular_name: str = Field(alias="singularName")
     storage_version_hash: str | None = Field(None, alias="storageVersionHash")
-    verbs: list[str] = []
+    verbs: list[str] = Field(default_factory=list)
     version: str | None = None
 
 
@@ -52,15 +52,15 @@ class APIResourceList(Object):
     KIND: ClassVar[str] = "APIResourceList"
 
     group_version: str = Field(alias="groupVersion")
-    resources: list[APIResource] = []
+    resources: list[APIResource] = Field(default_factory=list)
 
 
 class APIVersions(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "APIVersions"
 
-    server_address_by_client_cidrs: list[ServerAddressByClientCIDR] = Field([], alias="serverAddressByClientCIDRs")
-    versions: list[str] = []
+    server_address_by_client_cidrs: list[ServerAddressByClientCIDR] = Field(default_factory=list, alias="serverAddressByClientCIDRs")
+    versions: list[str] = Field(default_factory=list)
 
 
 class Condition(Model):
@@ -81,7 +81,7 @@ class DeleteOptions(Object):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "DeleteOptions"
 
-    dry_run: list[str] = Field([], alias="dryRun")
+    dry_run: list[str] = Field(default_factory=list, alias="dryRun")
     grace_period_seconds: int | None = Field(None, alias="gracePeriodSeconds")
     ignore_store_read_error_with_cluster_breaking_potential: bool | None = Field(None, alias="ignoreStoreReadErrorWithClusterBreakingPotential")
     orphan_dependents: bool | None = Field(None, alias="orphanDependents")
@@ -92,7 +92,7 @@ class DeleteOptions(Object):
 class FieldSelectorRequirement(Model):
     key: str
     operator: str
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
 
 class GroupResource(Model):
@@ -103,12 +103,12 @@ class GroupResource(Model):
 class LabelSelectorRequirement(Model):
     key: str
     operator: str
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
 
 class LabelSelector(Model):
-    match_expressions: list[LabelSelectorRequirement] = Field([], alias="matchExpressions")
-    match_labels: dict[str, str] = Field({}, alias="matchLabels")
+    match_expressions: list[LabelSelectorRequirement] = Field(default_factory=list, alias="matchExpressions")
+    match_labels: dict[str, str] = Field(default_factory=dict, alias="matchLabels")
 
 
 class ShardInfo(Model):
@@ -143,18 +143,18 @@ class OwnerReference(Model):
 
 
 class ObjectMeta(Model):
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default_factory=dict)
     creation_timestamp: str | None = Field(None, alias="creationTimestamp")
     deletion_grace_period_seconds: int | None = Field(None, alias="deletionGracePeriodSeconds")
     deletion_timestamp: str | None = Field(None, alias="deletionTimestamp")
-    finalizers: list[str] = []
+    finalizers: list[str] = Field(default_factory=list)
     generate_name: str | None = Field(None, alias="generateName")
     generation: int | None = None
-    labels: dict[str, str] = {}
-    managed_fields: list[ManagedFieldsEntry] = Field([], alias="managedFields")
+    labels: dict[str, str] = Field(default_factory=dict)
+    managed_fields: list[ManagedFieldsEntry] = Field(default_factory=list, alias="managedFields")
     name: str | None = None
     namespace: str | None = None
-    owner_references: list[OwnerReference] = Field([], alias="ownerReferences")
+    owner_references: list[OwnerReference] = Field(default_factory=list, alias="ownerReferences")
     resource_version: str | None = Field(None, alias="resourceVersion")
     self_link: str | None = Field(None, alias="selfLink")
     uid: str | None = None
@@ -171,7 +171,7 @@ class StatusCause(Model):
 
 
 class StatusDetails(Model):
-    causes: list[StatusCause] = []
+    causes: list[StatusCause] = Field(default_factory=list)
     group: str | None = None
     kind_: str | None = Field(None, alias="kind")
     name: str | None = None

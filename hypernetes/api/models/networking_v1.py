@@ -30,7 +30,7 @@ class HTTPIngressPath(Model):
 
 
 class HTTPIngressRuleValue(Model):
-    paths: list[HTTPIngressPath] = []
+    paths: list[HTTPIngressPath] = Field(default_factory=list)
 
 
 class ParentReference(Model):
@@ -56,13 +56,13 @@ class IPAddressList(Object):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IPAddressList"
 
-    items: list[IPAddress] = []
+    items: list[IPAddress] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class IPBlock(Model):
     cidr: str
-    except_: list[str] = Field([], alias="except")
+    except_: list[str] = Field(default_factory=list, alias="except")
 
 
 class IngressRule(Model):
@@ -71,15 +71,15 @@ class IngressRule(Model):
 
 
 class IngressTLS(Model):
-    hosts: list[str] = []
+    hosts: list[str] = Field(default_factory=list)
     secret_name: str | None = Field(None, alias="secretName")
 
 
 class IngressSpec(Model):
     default_backend: IngressBackend | None = Field(None, alias="defaultBackend")
     ingress_class_name: str | None = Field(None, alias="ingressClassName")
-    rules: list[IngressRule] = []
-    tls: list[IngressTLS] = []
+    rules: list[IngressRule] = Field(default_factory=list)
+    tls: list[IngressTLS] = Field(default_factory=list)
 
 
 class IngressPortStatus(Model):
@@ -91,11 +91,11 @@ class IngressPortStatus(Model):
 class IngressLoadBalancerIngress(Model):
     hostname: str | None = None
     ip: str | None = None
-    ports: list[IngressPortStatus] = []
+    ports: list[IngressPortStatus] = Field(default_factory=list)
 
 
 class IngressLoadBalancerStatus(Model):
-    ingress: list[IngressLoadBalancerIngress] = []
+    ingress: list[IngressLoadBalancerIngress] = Field(default_factory=list)
 
 
 class IngressStatus(Model):
@@ -136,7 +136,7 @@ class IngressClassList(Object):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IngressClassList"
 
-    items: list[IngressClass] = []
+    items: list[IngressClass] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -144,7 +144,7 @@ class IngressList(Object):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IngressList"
 
-    items: list[Ingress] = []
+    items: list[Ingress] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -161,20 +161,20 @@ class NetworkPolicyPeer(Model):
 
 
 class NetworkPolicyEgressRule(Model):
-    ports: list[NetworkPolicyPort] = []
-    to: list[NetworkPolicyPeer] = []
+    ports: list[NetworkPolicyPort] = Field(default_factory=list)
+    to: list[NetworkPolicyPeer] = Field(default_factory=list)
 
 
 class NetworkPolicyIngressRule(Model):
-    from_: list[NetworkPolicyPeer] = Field([], alias="from")
-    ports: list[NetworkPolicyPort] = []
+    from_: list[NetworkPolicyPeer] = Field(default_factory=list, alias="from")
+    ports: list[NetworkPolicyPort] = Field(default_factory=list)
 
 
 class NetworkPolicySpec(Model):
-    egress: list[NetworkPolicyEgressRule] = []
-    ingress: list[NetworkPolicyIngressRule] = []
+    egress: list[NetworkPolicyEgressRule] = Field(default_factory=list)
+    ingress: list[NetworkPolicyIngressRule] = Field(default_factory=list)
     pod_selector: meta_v1.LabelSelector | None = Field(None, alias="podSelector")
-    policy_types: list[str] = Field([], alias="policyTypes")
+    policy_types: list[str] = Field(default_factory=list, alias="policyTypes")
 
 
 class NetworkPolicy(Object):
@@ -189,16 +189,16 @@ class NetworkPolicyList(Object):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "NetworkPolicyList"
 
-    items: list[NetworkPolicy] = []
+    items: list[NetworkPolicy] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
 class ServiceCIDRSpec(Model):
-    cidrs: list[str] = []
+    cidrs: list[str] = Field(default_factory=list)
 
 
 class ServiceCIDRStatus(Model):
-    conditions: list[meta_v1.Condition] = []
+    conditions: list[meta_v1.Condition] = Field(default_factory=list)
 
 
 class ServiceCIDR(Object):
@@ -214,5 +214,5 @@ class ServiceCIDRList(Object):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "ServiceCIDRList"
 
-    items: list[ServiceCIDR] = []
+    items: list[ServiceCIDR] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

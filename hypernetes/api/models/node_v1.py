@@ -9,12 +9,12 @@ from hypernetes.api.object import Model, Object, Quantity
 
 
 class Overhead(Model):
-    pod_fixed: dict[str, Quantity] = Field({}, alias="podFixed")
+    pod_fixed: dict[str, Quantity] = Field(default_factory=dict, alias="podFixed")
 
 
 class Scheduling(Model):
-    node_selector: dict[str, str] = Field({}, alias="nodeSelector")
-    tolerations: list[core_v1.Toleration] = []
+    node_selector: dict[str, str] = Field(default_factory=dict, alias="nodeSelector")
+    tolerations: list[core_v1.Toleration] = Field(default_factory=list)
 
 
 class RuntimeClass(Object):
@@ -31,5 +31,5 @@ class RuntimeClassList(Object):
     API_VERSION: ClassVar[str] = "node.k8s.io/v1"
     KIND: ClassVar[str] = "RuntimeClassList"
 
-    items: list[RuntimeClass] = []
+    items: list[RuntimeClass] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

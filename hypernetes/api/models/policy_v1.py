@@ -24,10 +24,10 @@ class PodDisruptionBudgetSpec(Model):
 
 
 class PodDisruptionBudgetStatus(Model):
-    conditions: list[meta_v1.Condition] = []
+    conditions: list[meta_v1.Condition] = Field(default_factory=list)
     current_healthy: int | None = Field(None, alias="currentHealthy")
     desired_healthy: int | None = Field(None, alias="desiredHealthy")
-    disrupted_pods: dict[str, str] = Field({}, alias="disruptedPods")
+    disrupted_pods: dict[str, str] = Field(default_factory=dict, alias="disruptedPods")
     disruptions_allowed: int | None = Field(None, alias="disruptionsAllowed")
     expected_pods: int | None = Field(None, alias="expectedPods")
     observed_generation: int | None = Field(None, alias="observedGeneration")
@@ -46,5 +46,5 @@ class PodDisruptionBudgetList(Object):
     API_VERSION: ClassVar[str] = "policy/v1"
     KIND: ClassVar[str] = "PodDisruptionBudgetList"
 
-    items: list[PodDisruptionBudget] = []
+    items: list[PodDisruptionBudget] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

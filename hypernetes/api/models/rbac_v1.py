@@ -9,15 +9,15 @@ from hypernetes.api.object import Model, NullableList, Object
 
 
 class AggregationRule(Model):
-    cluster_role_selectors: list[meta_v1.LabelSelector] = Field([], alias="clusterRoleSelectors")
+    cluster_role_selectors: list[meta_v1.LabelSelector] = Field(default_factory=list, alias="clusterRoleSelectors")
 
 
 class PolicyRule(Model):
-    api_groups: list[str] = Field([], alias="apiGroups")
-    non_resource_urls: list[str] = Field([], alias="nonResourceURLs")
-    resource_names: list[str] = Field([], alias="resourceNames")
-    resources: list[str] = []
-    verbs: list[str] = []
+    api_groups: list[str] = Field(default_factory=list, alias="apiGroups")
+    non_resource_urls: list[str] = Field(default_factory=list, alias="nonResourceURLs")
+    resource_names: list[str] = Field(default_factory=list, alias="resourceNames")
+    resources: list[str] = Field(default_factory=list)
+    verbs: list[str] = Field(default_factory=list)
 
 
 class ClusterRole(Object):
@@ -26,7 +26,7 @@ class ClusterRole(Object):
 
     aggregation_rule: AggregationRule | None = Field(None, alias="aggregationRule")
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    rules: NullableList[PolicyRule] = []
+    rules: NullableList[PolicyRule] = Field(default_factory=list)
 
 
 class RoleRef(Model):
@@ -48,14 +48,14 @@ class ClusterRoleBinding(Object):
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
     role_ref: RoleRef = Field(alias="roleRef")
-    subjects: list[Subject] = []
+    subjects: list[Subject] = Field(default_factory=list)
 
 
 class ClusterRoleBindingList(Object):
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "ClusterRoleBindingList"
 
-    items: list[ClusterRoleBinding] = []
+    items: list[ClusterRoleBinding] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -63,7 +63,7 @@ class ClusterRoleList(Object):
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "ClusterRoleList"
 
-    items: list[ClusterRole] = []
+    items: list[ClusterRole] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -72,7 +72,7 @@ class Role(Object):
     KIND: ClassVar[str] = "Role"
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    rules: NullableList[PolicyRule] = []
+    rules: NullableList[PolicyRule] = Field(default_factory=list)
 
 
 class RoleBinding(Object):
@@ -81,14 +81,14 @@ class RoleBinding(Object):
 
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
     role_ref: RoleRef = Field(alias="roleRef")
-    subjects: list[Subject] = []
+    subjects: list[Subject] = Field(default_factory=list)
 
 
 class RoleBindingList(Object):
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "RoleBindingList"
 
-    items: list[RoleBinding] = []
+    items: list[RoleBinding] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -96,5 +96,5 @@ class RoleList(Object):
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "RoleList"
 
-    items: list[Role] = []
+    items: list[Role] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

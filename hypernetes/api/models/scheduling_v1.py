@@ -23,5 +23,5 @@ class PriorityClassList(Object):
     API_VERSION: ClassVar[str] = "scheduling.k8s.io/v1"
     KIND: ClassVar[str] = "PriorityClassList"
 
-    items: list[PriorityClass] = []
+    items: list[PriorityClass] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

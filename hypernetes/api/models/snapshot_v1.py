@@ -48,7 +48,7 @@ class VolumeSnapshotClass(Object):
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
     driver: str
     deletion_policy: str = Field(alias="deletionPolicy")
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = Field(default_factory=dict)
 
 
 class VolumeSnapshotClassList(Object):
@@ -56,7 +56,7 @@ class VolumeSnapshotClassList(Object):
     KIND: ClassVar[str] = "VolumeSnapshotClassList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[VolumeSnapshotClass] = []
+    items: list[VolumeSnapshotClass] = Field(default_factory=list)
 
 
 class VolumeSnapshotContentSource(Model):
@@ -96,7 +96,7 @@ class VolumeSnapshotContentList(Object):
     KIND: ClassVar[str] = "VolumeSnapshotContentList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[VolumeSnapshotContent] = []
+    items: list[VolumeSnapshotContent] = Field(default_factory=list)
 
 
 class VolumeSnapshotList(Object):
@@ -104,4 +104,4 @@ class VolumeSnapshotList(Object):
     KIND: ClassVar[str] = "VolumeSnapshotList"
 
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
-    items: list[VolumeSnapshot] = []
+    items: list[VolumeSnapshot] = Field(default_factory=list)

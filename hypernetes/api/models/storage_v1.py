@@ -23,8 +23,8 @@ class CSIDriverSpec(Model):
     se_linux_mount: bool | None = Field(None, alias="seLinuxMount")
     service_account_token_in_secrets: bool | None = Field(None, alias="serviceAccountTokenInSecrets")
     storage_capacity: bool | None = Field(None, alias="storageCapacity")
-    token_requests: list[TokenRequest] = Field([], alias="tokenRequests")
-    volume_lifecycle_modes: list[str] = Field([], alias="volumeLifecycleModes")
+    token_requests: list[TokenRequest] = Field(default_factory=list, alias="tokenRequests")
+    volume_lifecycle_modes: list[str] = Field(default_factory=list, alias="volumeLifecycleModes")
 
 
 class CSIDriver(Object):
@@ -39,7 +39,7 @@ class CSIDriverList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSIDriverList"
 
-    items: list[CSIDriver] = []
+    items: list[CSIDriver] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -51,11 +51,11 @@ class CSINodeDriver(Model):
     allocatable: VolumeNodeResources | None = None
     name: str
     node_id: str = Field(alias="nodeID")
-    topology_keys: NullableList[str] = Field([], alias="topologyKeys")
+    topology_keys: NullableList[str] = Field(default_factory=list, alias="topologyKeys")
 
 
 class CSINodeSpec(Model):
-    drivers: NullableList[CSINodeDriver] = []
+    drivers: NullableList[CSINodeDriver] = Field(default_factory=list)
 
 
 class CSINode(Object):
@@ -70,7 +70,7 @@ class CSINodeList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSINodeList"
 
-    items: list[CSINode] = []
+    items: list[CSINode] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -89,7 +89,7 @@ class CSIStorageCapacityList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSIStorageCapacityList"
 
-    items: list[CSIStorageCapacity] = []
+    items: list[CSIStorageCapacity] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -98,10 +98,10 @@ class StorageClass(Object):
     KIND: ClassVar[str] = "StorageClass"
 
     allow_volume_expansion: bool | None = Field(None, alias="allowVolumeExpansion")
-    allowed_topologies: list[core_v1.TopologySelectorTerm] = Field([], alias="allowedTopologies")
+    allowed_topologies: list[core_v1.TopologySelectorTerm] = Field(default_factory=list, alias="allowedTopologies")
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    mount_options: list[str] = Field([], alias="mountOptions")
-    parameters: dict[str, str] = {}
+    mount_options: list[str] = Field(default_factory=list, alias="mountOptions")
+    parameters: dict[str, str] = Field(default_factory=dict)
     provisioner: str
     reclaim_policy: str | None = Field(None, alias="reclaimPolicy")
     volume_binding_mode: str | None = Field(None, alias="volumeBindingMode")
@@ -111,7 +111,7 @@ class StorageClassList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "StorageClassList"
 
-    items: list[StorageClass] = []
+    items: list[StorageClass] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -135,7 +135,7 @@ class VolumeError(Model):
 class VolumeAttachmentStatus(Model):
     attach_error: VolumeError | None = Field(None, alias="attachError")
     attached: bool
-    attachment_metadata: dict[str, str] = Field({}, alias="attachmentMetadata")
+    attachment_metadata: dict[str, str] = Field(default_factory=dict, alias="attachmentMetadata")
     detach_error: VolumeError | None = Field(None, alias="detachError")
 
 
@@ -152,7 +152,7 @@ class VolumeAttachmentList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttachmentList"
 
-    items: list[VolumeAttachment] = []
+    items: list[VolumeAttachment] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()
 
 
@@ -162,12 +162,12 @@ class VolumeAttributesClass(Object):
 
     driver_name: str = Field(alias="driverName")
     metadata: meta_v1.ObjectMeta = meta_v1.ObjectMeta()
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = Field(default_factory=dict)
 
 
 class VolumeAttributesClassList(Object):
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttributesClassList"
 
-    items: list[VolumeAttributesClass] = []
+    items: list[VolumeAttributesClass] = Field(default_factory=list)
     metadata: meta_v1.ListMeta = meta_v1.ListMeta()

@@ -18,8 +18,13 @@ class Server:
         self.events: dict[str, Event] = {}
         self.tenants: set[str | None] = set()
         self.refuse = False
+        self.ending: set[str] = set()  # namespaces
+        self.asked = 0
 
     async def create(self, event: Event, *, tenant: str | None) -> Event:
+        self.asked += 1
+        if event.metadata.namespace in self.ending:
+            raise StatusError("Forbidden", "it ends", causes=[{"reason": "NamespaceTerminating", "message": "it ends"}])
         if self.refuse:
             raise StatusError("Forbidden", "namespace is being terminated")
         assert event.metadata.name
@@ -120,3 +125,18 @@ async def test_events_of_one_second_are_listed_in_the_order_they_happened() -> N
         await recorder.flush()
     reasons = [event.reason for _, event in sorted(server.events.items())]
     assert reasons == [f"Step{number:02}" for number in range(20)]
+
+
+async def test_a_namespace_that_ends_is_asked_once_in_a_while_only() -> None:
+    server = Server()
+    server.ending.add("web")
+    async with recording(server) as recorder:
+        for number in range(5):
+            recorder.event(pod(f"web-{number}"), "Normal", "Killing", "stopping")
+            await recorder.flush()
+        assert (server.asked, recorder.dropped) == (1, 5)
+        server.ending.clear()  # another of this name has come
+        await asyncio.sleep(11)
+        recorder.event(pod("web-9"), "Normal", "Started", "it runs")
+        await recorder.flush()
+        assert [event.reason for event in server.events.values()] == ["Started"]

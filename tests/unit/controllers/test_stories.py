@@ -258,6 +258,31 @@ class TestGarbage:
             await settle()
             assert self.left(cluster) == ["owner"]
 
+    async def test_of_an_owner_that_is_gone_is_asked_once_and_of_what_goes_anyway_not_at_all(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with Story(GarbageCollector).running() as cluster:
+            owner = await cluster.put(thing("ConfigMap", "owner"))
+            ending = {**owned_by(owner), "finalizers": ["example.com/slow"]}
+            await cluster.put(thing("Secret", "ending", metadata=ending))
+            for number in range(5):
+                await cluster.put(thing("Secret", f"child-{number}", metadata=owned_by(owner)))
+            await delete(cluster, "Secret", "ending")
+            await settle()
+            asked, request = [], cluster.request
+
+            async def counting(method: str, path: str, **rest: Any) -> Any:
+                asked.append((method, path.rpartition("/")[2]))
+                return await request(method, path, **rest)
+
+            monkeypatch.setattr(cluster, "request", counting)
+            await delete(cluster, "ConfigMap", "owner")
+            await settle()
+            assert cluster.names("Secret") == ["ending"]
+            # Those that several workers look at before the first answer ask too.
+            assert asked.count(("GET", "owner")) < 5
+            assert not [call for call in asked if call[1] == "ending"]
+
     async def test_an_owner_of_another_tenant_or_an_unknown_kind(self) -> None:
         async with Story(GarbageCollector).running() as cluster:
             owner = await cluster.put(thing("ConfigMap", "owner"), "globex")

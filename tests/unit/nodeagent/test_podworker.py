@@ -277,6 +277,29 @@ async def test_a_deleted_pod_gets_its_signal_and_leaves_nothing(world: World) ->
         assert last.exit_code == 143
 
 
+async def test_the_end_of_a_deleted_pod_is_one_status(world: World) -> None:
+    async with at_work(world, world.pod()) as worker:
+        await until(lambda: is_running(world))
+        told = len(world.client.statuses)
+        worker.update(world.client.put(deleting(world.stored(), 30)))
+        await until(lambda: "app" in world.client.deleted)
+        assert [status.phase for status in world.client.statuses[told:]] == ["Failed"]
+
+
+async def test_a_deleted_pod_whose_machine_stays_tells_that_its_container_runs_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(port_id: str) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    async with at_work(world, world.pod()) as worker:
+        await until(lambda: is_running(world))
+        monkeypatch.setattr(world.network, "unplug", stuck)
+        worker.update(world.client.put(deleting(world.stored(), 30)))
+        await until(lambda: container(world).state.running is None)
+        assert not world.client.deleted
+
+
 async def test_a_container_that_ignores_its_signal_is_killed_after_the_grace_period(world: World) -> None:
     async with at_work(world, world.pod()) as worker:
         await until(lambda: is_running(world))
