@@ -44,6 +44,10 @@ _AGENT_PODS = 50
 _IDLE_SECONDS = 30.0
 _COMMANDS = 40
 _LOG_BYTES = 100 << 20
+# Lines of 63 characters. What writes them must not be what is measured: of `yes` and `head`, which move byte by byte,
+# an emulated processor does 10 MB/s.
+_MAKE_LINES = f"yes {'0123456789' * 6}012 | head -c {1 << 20} > /tmp/lines"
+_SAY_LINES = f"cat $(yes /tmp/lines | head -n {_LOG_BYTES >> 20})"
 _DEADLINE_SECONDS = 300.0
 _MILLI = 1000.0
 _SEE_CGROUP2 = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
@@ -233,8 +237,7 @@ async def streams(bench: Bench) -> list[Figure]:
         async with command("cat", stdin=True) as connection:
             echoed = [await _echo(connection) for _ in range(_COMMANDS)][_COMMANDS // 4 :]
         await remove(bench, watch, "streams")
-        script = f"yes 012345678901234567890123456789012345678901234567890123456789012 | head -c {_LOG_BYTES}"
-        await bench.client.request("POST", _PODS, json=pod("log", "sh", "-c", f"sleep 5; {script}"))
+        await bench.client.request("POST", _PODS, json=pod("log", "sh", "-c", f"{_MAKE_LINES}; sleep 3; {_SAY_LINES}"))
         await watch.until(lambda: "log" in watch.running)
         rate = await _follow(session, f"{config.server}{_PODS}/log/log?follow=true", tls_context(config))
         await remove(bench, watch, "log")

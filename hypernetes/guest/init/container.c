@@ -288,9 +288,10 @@ static void output_ended(struct container *c)
 
 static void on_output(struct source *s, uint32_t events)
 {
-	static uint8_t buffer[FRAME_MAX - 512]; /* a frame's, beside what it says of it */
 	struct container *c = s->owner;
 	int channel = s == &c->out[0] ? 1 : 2;
+	uint8_t *buffer;
+	size_t room;
 	ssize_t n;
 
 	(void)events;
@@ -298,7 +299,8 @@ static void on_output(struct source *s, uint32_t events)
 		loop_want(s, 0);
 		return;
 	}
-	n = read(s->fd, buffer, sizeof buffer);
+	buffer = spool_begin(c->plan.id, &room);
+	n = read(s->fd, buffer, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -309,7 +311,7 @@ static void on_output(struct source *s, uint32_t events)
 	for (int i = 0; i < ATTACHED_MAX; i++)
 		if (c->attached[i])
 			stream_push(c->attached[i], channel, buffer, n);
-	spool_output(c->plan.id, channel, buffer, n);
+	spool_output(channel, n);
 }
 
 void containers_resume_output(void)

@@ -63,7 +63,7 @@ void frame_header(uint8_t header[FRAME_HEADER], uint32_t seed, const struct fram
 	header[5] = f->flags;
 	header[6] = header[7] = 0;
 	put32(header + 8, f->id);
-	put32(header + 12, frame_crc(seed, header, f->payload, f->length));
+	put32(header + 12, frame_crc(seed, header, NULL, 0));
 }
 
 void parser_init(struct parser *p, void (*synced)(void), void (*received)(const struct frame *))

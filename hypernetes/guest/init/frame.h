@@ -3,9 +3,11 @@
  *   frame   = u32 length, u8 type, u8 flags, u16 zero, u32 id, u32 crc, payload     little endian
  *   field   = u16 tag, u32 length, value
  *
- * The crc covers header and payload and is seeded by the connection's epoch, so a frame cut in half by a lost
- * connection, or one of an earlier connection, is never taken for a frame of this one. A connection begins with
- * enough zeros to end any half frame, then MAGIC and the epoch: a parser that has lost its place hunts for that. */
+ * The crc is seeded by the connection's epoch, so a frame cut in half by a lost connection, or one of an earlier
+ * connection, is never taken for a frame of this one. A connection begins with enough zeros to end any half frame, then
+ * MAGIC and the epoch: a parser that has lost its place hunts for that. The host's frames are covered whole. The guest's
+ * have a crc of their header alone: the host reads each connection from its MAGIC on, after which nothing can be missing,
+ * and a checksum of all bytes took an emulated processor half of the time that output takes. */
 #ifndef HN_FRAME_H
 #define HN_FRAME_H
 
@@ -39,7 +41,7 @@ struct parser {
 void parser_init(struct parser *, void (*synced)(void), void (*received)(const struct frame *));
 void parser_feed(struct parser *, const uint8_t *data, size_t length);
 
-/* Writes a header for `payload` into `header`. */
+/* Writes the header of a frame of the guest's into `header`. */
 void frame_header(uint8_t header[FRAME_HEADER], uint32_t seed, const struct frame *);
 
 uint32_t crc32_update(uint32_t crc, const void *data, size_t length);

@@ -43,18 +43,28 @@ static void enqueue(const void *data, size_t length)
 	queue_length += length;
 }
 
+/* Bytes that the port takes at once; it refuses when all its buffers wait for the host. */
+static size_t write_port(const uint8_t *data, size_t length)
+{
+	size_t sent = 0;
+
+	while (sent < length) {
+		size_t n = length - sent < WRITE_SIZE ? length - sent : WRITE_SIZE;
+		ssize_t done = write(port.fd, data + sent, n);
+		if (done <= 0)
+			break;
+		sent += done;
+	}
+	return sent;
+}
+
 static void flush(void)
 {
 	bool was = link_congested();
+	size_t sent = write_port(queue + queue_head, queue_length);
 
-	while (queue_length) {
-		size_t n = queue_length < WRITE_SIZE ? queue_length : WRITE_SIZE;
-		ssize_t done = write(port.fd, queue + queue_head, n);
-		if (done <= 0)
-			break;
-		queue_head += done;
-		queue_length -= done;
-	}
+	queue_head += sent;
+	queue_length -= sent;
 	if (!queue_length)
 		queue_head = 0;
 	loop_rest_bulk(link_congested());
@@ -62,17 +72,33 @@ static void flush(void)
 		dispatch_drained();
 }
 
-void link_send(uint8_t type, uint8_t flags, uint32_t id, const void *payload, size_t length)
+void link_send_in_place(uint8_t type, uint8_t flags, uint32_t id, uint8_t *payload, size_t length)
 {
-	uint8_t header[FRAME_HEADER];
 	struct frame f = {type, flags, id, length, payload};
+	uint8_t *bytes = payload - FRAME_HEADER;
+	size_t sent = 0;
 
 	if (!synced || length > FRAME_MAX)
 		return;
-	frame_header(header, parser.seed, &f);
-	enqueue(header, sizeof header);
-	enqueue(payload, length);
-	flush();
+	frame_header(bytes, parser.seed, &f);
+	length += FRAME_HEADER;
+	if (!queue_length)
+		sent = write_port(bytes, length);
+	if (sent < length) {
+		enqueue(bytes + sent, length - sent);
+		flush();
+	}
+}
+
+void link_send(uint8_t type, uint8_t flags, uint32_t id, const void *payload, size_t length)
+{
+	static uint8_t frame[FRAME_HEADER + FRAME_MAX];
+
+	if (length > FRAME_MAX)
+		return;
+	if (length)
+		memcpy(frame + FRAME_HEADER, payload, length);
+	link_send_in_place(type, flags, id, frame + FRAME_HEADER, length);
 }
 
 static void on_sync(void)

@@ -25,6 +25,8 @@ void link_open(void);
 bool link_synced(void);
 bool link_congested(void);
 void link_send(uint8_t type, uint8_t flags, uint32_t id, const void *payload, size_t length);
+/* The same without a copy: the FRAME_HEADER bytes before `payload` are written to. */
+void link_send_in_place(uint8_t type, uint8_t flags, uint32_t id, uint8_t *payload, size_t length);
 
 void message_bytes(struct message *, uint16_t tag, const void *, size_t);
 void message_string(struct message *, uint16_t tag, const char *);

@@ -2,7 +2,7 @@
 #ifndef HN_PROTO_H
 #define HN_PROTO_H
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define PORT_NAME "hn.link.0"
 #define STREAM_WINDOW 262144 /* bytes in flight per stream and direction */
 #define SPOOL_WINDOW 1048576 /* bytes of output sent and not yet acknowledged */

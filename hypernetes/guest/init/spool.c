@@ -13,14 +13,23 @@
 
 #define SPOOL_FILE "/run/scratch/spool"
 #define FILE_MAX (64 << 20)
+#define OUTPUT_HEAD 18
 #define PATIENCE_MS 1000 /* so long a host that is behind is waited for; one that says nothing is away */
 
 struct record {
 	struct record *next;
 	uint8_t type;
 	uint32_t length; /* of the payload: u64 sequence, then what the type says */
+	uint8_t header[FRAME_HEADER]; /* the frame's, so that it is sent from where it is */
 	uint8_t payload[];
 };
+
+/* Of output that fills frames there is a new one every few microseconds: their memory is used again. */
+#define LARGE (FRAME_MAX / 4)
+#define SPARE_MAX (SPOOL_WINDOW / FRAME_MAX + 2)
+static struct record *spare;
+static unsigned spare_count;
+static struct record *filling;
 
 /* In order: memory, then the file, then what a full disk refused. */
 static struct record *first, *last, *unsent, *refused_first, *refused_last;
@@ -43,6 +52,35 @@ static uint64_t sequence_of(const struct record *r)
 	for (int i = 0; i < 8; i++)
 		v |= (uint64_t)r->payload[i] << (8 * i);
 	return v;
+}
+
+static struct record *new_record(uint8_t type, uint32_t length)
+{
+	struct record *r = spare;
+
+	if (length > LARGE && r) {
+		spare = r->next;
+		spare_count--;
+	} else {
+		r = malloc(sizeof *r + (length > LARGE ? FRAME_MAX : length));
+		if (!r)
+			abort();
+	}
+	r->next = NULL;
+	r->type = type;
+	r->length = length;
+	return r;
+}
+
+static void free_record(struct record *r)
+{
+	if (r->length > LARGE && r->length <= FRAME_MAX && spare_count < SPARE_MAX) {
+		r->next = spare;
+		spare = r;
+		spare_count++;
+	} else {
+		free(r);
+	}
 }
 
 bool spool_has_room(void)
@@ -94,11 +132,9 @@ static void from_file(void)
 		if (pread(file, head, 5, file_read) != 5)
 			break;
 		length = head[1] | head[2] << 8 | head[3] << 16 | (uint32_t)head[4] << 24;
-		r = allocate(sizeof *r + length);
-		r->type = head[0];
-		r->length = length;
+		r = new_record(head[0], length);
 		if (pread(file, r->payload, length, file_read + 5) != (ssize_t)length) {
-			free(r);
+			free_record(r);
 			break;
 		}
 		file_read += 5 + length;
@@ -125,7 +161,7 @@ static void append(struct record *r)
 		to_memory(r);
 		spool_pump();
 	} else if (!refused_first && to_file(r)) {
-		free(r);
+		free_record(r);
 	} else {
 		r->next = NULL;
 		if (refused_first)
@@ -137,27 +173,39 @@ static void append(struct record *r)
 }
 
 /* payload: u64 sequence, u64 time, u8 stream, u8 length of the id, id, data */
-void spool_output(const char *container, int stream, const void *data, size_t length)
+uint8_t *spool_begin(const char *container, size_t *room)
 {
 	size_t id = strlen(container);
-	struct record *r = allocate(sizeof *r + 18 + id + length);
 
-	r->type = M_OUTPUT;
-	r->length = 18 + id + length;
+	if (!filling)
+		filling = new_record(M_OUTPUT, FRAME_MAX - FRAME_HEADER); /* the port takes it in one buffer */
+	filling->payload[17] = id;
+	memcpy(filling->payload + OUTPUT_HEAD, container, id);
+	*room = FRAME_MAX - FRAME_HEADER - OUTPUT_HEAD - id;
+	return filling->payload + OUTPUT_HEAD + id;
+}
+
+void spool_output(int stream, size_t length)
+{
+	size_t all = OUTPUT_HEAD + filling->payload[17] + length;
+	struct record *r = filling;
+
 	put64(r->payload + 8, now_ns());
 	r->payload[16] = stream;
-	r->payload[17] = id;
-	memcpy(r->payload + 18, container, id);
-	memcpy(r->payload + 18 + id, data, length);
+	if (all > LARGE) {
+		r->length = all;
+		filling = NULL;
+	} else {
+		r = new_record(M_OUTPUT, all);
+		memcpy(r->payload, filling->payload, all);
+	}
 	append(r);
 }
 
 void spool_exit(const uint8_t *status, size_t length)
 {
-	struct record *r = allocate(sizeof *r + 8 + length);
+	struct record *r = new_record(M_EXITED, 8 + length);
 
-	r->type = M_EXITED;
-	r->length = 8 + length;
 	memcpy(r->payload + 8, status, length);
 	append(r);
 }
@@ -168,7 +216,7 @@ void spool_pump(void)
 		if (in_flight && in_flight + unsent->length > SPOOL_WINDOW)
 			return;
 		in_flight += unsent->length;
-		link_send(unsent->type, 0, 0, unsent->payload, unsent->length);
+		link_send_in_place(unsent->type, 0, 0, unsent->payload, unsent->length);
 		unsent = unsent->next;
 	}
 }
@@ -184,7 +232,7 @@ void spool_acknowledge(uint64_t sequence)
 			last = NULL;
 		memory_bytes -= r->length;
 		in_flight -= r->length;
-		free(r);
+		free_record(r);
 	}
 	from_file();
 	spool_pump();

@@ -12,7 +12,8 @@
 
 /* Whether a record of that size fits now. An exit always does. */
 bool spool_has_room(void);
-void spool_output(const char *container, int stream, const void *, size_t);
+uint8_t *spool_begin(const char *container, size_t *room); /* where its next output is to be read to */
+void spool_output(int stream, size_t length);		   /* so much was */
 void spool_exit(const uint8_t *status, size_t length);
 void spool_acknowledge(uint64_t sequence);
 /* Sends what the window and the link allow. */

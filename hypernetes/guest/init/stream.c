@@ -78,9 +78,10 @@ static void end_channel(struct stream *s, int channel)
 /* Reads once; returns false at the end of the descriptor or when nothing is there now. */
 static bool pump(struct stream *s, int channel)
 {
-	static uint8_t buffer[FRAME_MAX];
+	static uint8_t frame[FRAME_MAX]; /* with its header, so that the port takes it in one buffer */
+	uint8_t *buffer = frame + FRAME_HEADER;
 	struct source *in = &s->in[channel - 1];
-	size_t room = s->credit < sizeof buffer ? s->credit : sizeof buffer;
+	size_t room = s->credit < sizeof frame - FRAME_HEADER ? s->credit : sizeof frame - FRAME_HEADER;
 	ssize_t n;
 
 	if (s->ending && (size_t)s->left[channel - 1] < room)
@@ -93,7 +94,7 @@ static bool pump(struct stream *s, int channel)
 	if (n > 0) {
 		s->credit -= n;
 		s->left[channel - 1] -= s->ending ? n : 0;
-		link_send(M_DATA, channel, s->id, buffer, n);
+		link_send_in_place(M_DATA, channel, s->id, buffer, n);
 		return true;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -4,8 +4,9 @@
     field   = u16 tag, u32 length, value
 
 A connection begins with zeros that end any half frame, then MAGIC and a random epoch, which the guest repeats. The crc
-is seeded by the epoch, so nothing of an earlier connection is taken for a frame of this one. What comes from the guest
-is hostile: every length is checked before it is believed.
+is seeded by the epoch, so nothing of an earlier connection is taken for a frame of this one. Frames of ours may reach
+the guest behind half of another, so it covers them whole; of the guest's, read from MAGIC on, the head alone.
+What comes from the guest is hostile: every length is checked before it is believed.
 """
 
 import struct
@@ -49,13 +50,10 @@ def seed_of(epoch: bytes) -> int:
     return zlib.crc32(epoch)
 
 
-def _crc(seed: int, head: bytes, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(head, seed))
-
-
 def encode(seed: int, frame: Frame) -> bytes:
+    """A frame of the host's."""
     head = HEADER.pack(len(frame.payload), frame.type, frame.flags, 0, frame.id, 0)[:12]
-    return head + _crc(seed, head, frame.payload).to_bytes(4, "little") + frame.payload
+    return head + zlib.crc32(frame.payload, zlib.crc32(head, seed)).to_bytes(4, "little") + frame.payload
 
 
 def greeting(epoch: bytes) -> bytes:
@@ -85,9 +83,9 @@ class FrameParser:
             if len(self._buffer) < HEADER.size + length:
                 return
             head = bytes(self._buffer[:12])
-            payload = bytes(self._buffer[HEADER.size : HEADER.size + length])
-            if crc != _crc(self._seed, head, payload):
+            if crc != zlib.crc32(head, self._seed):
                 raise ProtocolError("a frame with a wrong checksum")
+            payload = bytes(self._buffer[HEADER.size : HEADER.size + length])
             del self._buffer[: HEADER.size + length]
             yield Frame(kind, flags, id_, payload)
 

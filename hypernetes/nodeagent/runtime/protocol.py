@@ -2,7 +2,7 @@
 
 from enum import IntEnum, IntFlag
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 PORT_NAME = "hn.link.0"
 STREAM_WINDOW = 262144  # bytes in flight per stream and direction
 SPOOL_WINDOW = 1048576  # bytes of output sent and not yet acknowledged

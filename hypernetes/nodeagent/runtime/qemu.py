@@ -26,8 +26,9 @@ TEMPLATE_MAC = "02:00:00:00:00:00"
 # One translation buffer of this size (MiB) per process bounds what TCG adds to a pod's memory.
 TCG_BUFFER_MIB = 64
 _KERNEL = "quiet panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests"
+# Whoever emulates a processor also waits for each page that the kernel clears without need.
 # microvm has no timer the TSC could be calibrated against: without its frequency a guest under TCG may hang at boot.
-_KERNEL_TCG = "tsc=reliable tsc_early_khz={tsc_khz} no_timer_check mitigations=off"
+_KERNEL_TCG = "tsc=reliable tsc_early_khz={tsc_khz} no_timer_check mitigations=off init_on_alloc=0"
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 

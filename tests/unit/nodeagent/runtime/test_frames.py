@@ -18,11 +18,11 @@ from hypernetes.nodeagent.runtime.frames import (
     FrameParser,
     MessageBuilder,
     ProtocolError,
-    encode,
     seed_of,
 )
 from hypernetes.nodeagent.runtime.messages import parse_exited, parse_output
 from hypernetes.nodeagent.runtime.protocol import Tag
+from tests.unit.nodeagent.runtime.guestframes import encode
 
 EPOCH = bytes(range(16))
 SEED = seed_of(EPOCH)
@@ -57,6 +57,15 @@ def test_a_frame_of_another_connection_is_refused() -> None:
     other = encode(seed_of(b"x" * 16), Frame(1, 0, 1, b"payload"))
     with pytest.raises(ProtocolError):
         list(FrameParser(EPOCH).feed(MAGIC + EPOCH + other))
+
+
+def test_a_guests_frame_is_covered_by_its_head_alone_and_that_must_be_right() -> None:
+    data = bytearray(MAGIC + EPOCH + encode(SEED, Frame(1, 0, 1, b"payload")))
+    data[-1] ^= 1
+    assert [frame.payload for frame in FrameParser(EPOCH).feed(bytes(data))] == [b"payloae"]
+    data[-len(b"payload") - 5] ^= 1  # its id
+    with pytest.raises(ProtocolError):
+        list(FrameParser(EPOCH).feed(bytes(data)))
 
 
 def test_an_endless_preamble_is_refused() -> None:

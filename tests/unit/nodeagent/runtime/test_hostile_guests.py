@@ -21,7 +21,6 @@ from hypernetes.nodeagent.runtime.frames import (
     Frame,
     MessageBuilder,
     ProtocolError,
-    encode,
     seed_of,
 )
 from hypernetes.nodeagent.runtime.link import GuestLink
@@ -32,6 +31,7 @@ from hypernetes.nodeagent.runtime.qmp import Monitor, QmpError
 from hypernetes.nodeagent.runtime.silent import SilentHandler
 from hypernetes.nodeagent.runtime.state import MachineRecord, MachineState
 from hypernetes.nodeagent.runtime.streams import PIECES_MAX, STDERR, STDOUT, LinkStream
+from tests.unit.nodeagent.runtime.guestframes import encode
 
 Say = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NINE_BYTES = bytes(9)
