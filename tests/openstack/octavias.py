@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from keystoneauth1.adapter import Adapter
 
 from tests.integration.control_plane import free_port
@@ -55,6 +56,13 @@ class Octavia:
         for daemon in reversed(self._daemons):
             daemon.stop()
         self._daemons.clear()
+
+    def provider_file(self, directory: Path) -> Path:
+        """That of the provider `octavia`."""
+        file = directory / "octavia.yaml"
+        said = {"cloud": "neutron", "clouds": str(self.neutron.clouds_file), "floatingNetwork": "public"}
+        file.write_text(yaml.safe_dump(said))
+        return file
 
     @property
     def rest(self) -> Adapter:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-import yaml
 
 from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
 from hypernetes.providers.loadbalancer.octavia import OctaviaProvider
 from tests.integration.networks.machines import ECHO_PORT, EchoServer
 from tests.integration.networks.pods import SILENCE, Pod
-from tests.openstack.neutronnodes import Site, network_of, port_of, site
+from tests.openstack.bindersuite import network_of, port_of
+from tests.openstack.neutronnodes import NeutronSite, site
 from tests.openstack.octavias import Octavia
 from tests.openstack.test_network_provider import listed
 
@@ -24,17 +24,14 @@ pytestmark = pytest.mark.timeout(900)  # Neutron and Octavia may be started for 
 
 
 @pytest.fixture
-async def wired(octavia: Octavia, tmp_path: Path) -> AsyncIterator[Site]:
+async def wired(octavia: Octavia, tmp_path: Path) -> AsyncIterator[NeutronSite]:
     async with site(octavia.neutron, tmp_path, secrets.token_hex(3)) as made:
         yield made
 
 
 @pytest.fixture
-async def provider(octavia: Octavia, wired: Site, tmp_path: Path) -> AsyncIterator[OctaviaProvider]:
-    file = tmp_path / "octavia.yaml"
-    said = {"cloud": "neutron", "clouds": str(octavia.neutron.clouds_file), "floatingNetwork": "public"}
-    file.write_text(yaml.safe_dump(said))
-    made = OctaviaProvider("abc123", file)
+async def provider(octavia: Octavia, wired: NeutronSite, tmp_path: Path) -> AsyncIterator[OctaviaProvider]:
+    made = OctaviaProvider("abc123", octavia.provider_file(tmp_path))
     yield made
     await made.close()
 
@@ -60,7 +57,7 @@ def behind(*pods: Pod) -> frozenset[Member]:
 
 
 async def test_a_service_answers_at_a_floating_ip_follows_its_pods_and_leaves_nothing(
-    octavia: Octavia, wired: Site, provider: OctaviaProvider
+    octavia: Octavia, wired: NeutronSite, provider: OctaviaProvider
 ) -> None:
     project = octavia.keystone.project("balanced")
     network = network_of("balanced", project)
@@ -107,7 +104,7 @@ def state(octavia: Octavia, id: str) -> str:
     return str(octavia.rest.get(f"/loadbalancers/{id}").json()["loadbalancer"]["provisioning_status"])
 
 
-async def test_what_cannot_be_meant_is_said(octavia: Octavia, wired: Site, provider: OctaviaProvider) -> None:
+async def test_what_cannot_be_meant_is_said(octavia: Octavia, wired: NeutronSite, provider: OctaviaProvider) -> None:
     project = octavia.keystone.project("unbalanced")
     wanted = LoadBalancerSpec("unbalanced", project, "uid", "prod/web", "00000000-0000-0000-0000-000000000000")
     with pytest.raises(LoadBalancerError) as refused:

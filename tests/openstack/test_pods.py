@@ -3,8 +3,10 @@
 import asyncio
 import json
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ import pytest_asyncio
 
 from tests.e2e.clusters import REGISTRY
 from tests.e2e.conftest import registry as registry
-from tests.openstack.neutrons import Neutron
-from tests.openstack.test_network_provider import listed
+from tests.openstack.foreign import PORT, WORD, ForeignMachine
+from tests.openstack.octavias import Octavia
+from tests.openstack.test_network_provider import KINDS, listed
 from tests.openstack.vmclusters import VMCluster, vm_cluster
 
 pytestmark = [pytest.mark.vm, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
@@ -23,9 +26,11 @@ RESOURCES = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(
-    neutron: Neutron, registry: str, tmp_path_factory: pytest.TempPathFactory
+    octavia: Octavia, registry: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[VMCluster]:
-    async with vm_cluster(neutron, tmp_path_factory.mktemp("vm") / "data") as made:
+    directory = tmp_path_factory.mktemp("vm")
+    balancers = f"octavia={octavia.provider_file(directory)}"
+    async with vm_cluster(octavia.neutron, directory / "data", balancers) as made:
         yield made
 
 
@@ -144,6 +149,111 @@ async def _silent(customer: Customer, script: str) -> bool:
 
 async def _answers(customer: Customer, script: str, wanted: str = "word:") -> bool:
     return wanted in await customer.sh("client", script)
+
+
+def _says(cluster: VMCluster, address: str, word: str, port: int = 80) -> bool:
+    """Whether a web server there says so to somebody outside."""
+
+    def asked() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{address}:{port}/", timeout=2) as answer:
+                return word in answer.read().decode()
+        except OSError:
+            return False
+
+    return cluster.neutron.ovn.nodes[0].namespace.run(asked)
+
+
+async def test_a_service_answers_outside_at_a_floating_ip_and_inside_at_its_vip_and_leaves_nothing(
+    octavia: Octavia, cluster: VMCluster, customers: tuple[Customer, Customer]
+) -> None:
+    acme, globex = customers
+
+    def there() -> dict[str, Any]:
+        balancers = {f"loadbalancers/{each['id']}": each for each in octavia.load_balancers(acme.project)}
+        return listed(cluster.neutron, acme.project, *KINDS, "floatingips") | balancers
+
+    async def swept() -> bool:
+        """Whether groups of former policies have gone."""
+        groups = listed(cluster.neutron, acme.project, "security-groups").values()
+        return {each["name"] for each in groups} <= {"default", "hypernetes-open"}
+
+    await acme.eventually(swept, "groups of former policies to go")
+    before = there()
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "public"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }  # fmt: skip
+    await acme.apply(service)
+    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+
+    async def answering() -> bool:
+        address = (await acme.kubectl("get", "service", "public", "-o", path)).strip()
+        return address.startswith("198.51.100.") and _says(cluster, address, "word: web-acme")
+
+    await acme.eventually(answering, "the floating IP to answer")
+    [balancer] = octavia.load_balancers(acme.project)
+    vip = balancer["vip_address"]
+    await acme.eventually(lambda: _answers(acme, _fetching(f"http://{vip}/"), "word: web-acme"), "the VIP to answer")
+    assert "word:" not in await globex.sh("client", _fetching(f"http://{vip}/"))
+    address = (await acme.kubectl("get", "service", "public", "-o", path)).strip()
+    await acme.kubectl("delete", "service", "public", "--timeout=60s")
+    after = there()
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
+    assert not _says(cluster, address, "word:")
+
+
+async def test_beside_what_others_have_a_pod_and_a_foreign_machine_meet_and_nothing_of_theirs_changes(
+    cluster: VMCluster, tmp_path: Path
+) -> None:
+    """Network, router and security group are made by the `openstack` client, under names that ours would have."""
+    neutron = cluster.neutron
+    project = await cluster.tenant("beside")
+    beside = Customer(cluster, "beside", project)
+
+    def client(*words: str) -> str:
+        return neutron.keystone.openstack(*words, "--project", project, "-f", "value", "-c", "id")
+
+    network = client("network", "create", "hypernetes-default")
+    subnet = client("subnet", "create", "default", "--network", network, "--subnet-range", "10.9.0.0/24")
+    router = client("router", "create", "hypernetes-beside")
+    neutron.keystone.openstack("router", "add", "subnet", router, subnet)
+    group = client("security", "group", "create", "hypernetes-open")
+    for protocol in ("icmp", "tcp"):
+        rule = ("--remote-ip", "0.0.0.0/0", "--protocol", protocol)
+        neutron.keystone.openstack("security", "group", "rule", "create", group, *rule)
+    port = neutron.create(
+        "port", network_id=network, project_id=project, name="pod", device_owner="compute:nova",
+        security_groups=[group], **{"binding:host_id": "host2"},
+    )  # fmt: skip
+    theirs = {f"networks/{network}", f"subnets/{subnet}", f"routers/{router}", f"security-groups/{group}",
+              f"ports/{port['id']}"}  # fmt: skip
+    before = {name: each for name, each in listed(neutron, project).items() if name in theirs}
+    assert before.keys() == theirs
+    foreign = ForeignMachine(neutron, neutron.ovn.nodes[1], port, tmp_path, "10.9.0.77")
+    try:
+        meta, adopts = {"name": "shared"}, {"providerNetworkID": network}
+        await beside.apply(
+            {"apiVersion": "hypernetes.io/v1", "kind": "Network", "metadata": meta, "spec": adopts},
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "spec": {"network": "shared"}},
+        )  # fmt: skip
+        pod = machine("meets", "host1", "busybox", "sleep", "1000000")
+        pod["metadata"] |= {"namespace": "shared", "annotations": {"hypernetes.io/ip-address": "10.9.0.77"}}
+        await beside.apply(pod)
+        await beside.wait_ready("meets", "-n", "shared")
+
+        async def met() -> bool:
+            fetch = f"{_fetching(f'http://{foreign.address}:{PORT}/')} || true\n"
+            said = await beside.kubectl("exec", "-i", "-n", "shared", "meets", "--", "sh", stdin=fetch)
+            return WORD in said and foreign.reaches_its_peer()
+
+        await beside.eventually(met, "the two to meet")
+        await beside.kubectl("delete", "pod", "meets", "-n", "shared", "--timeout=60s")
+        await beside.kubectl("delete", "namespace", "shared", "--timeout=60s")
+        await beside.kubectl("delete", "network", "shared", "--timeout=60s")
+        assert {name: each for name, each in listed(neutron, project).items() if name in theirs} == before
+    finally:
+        foreign.close()
 
 
 async def test_a_port_that_was_deleted_behind_our_back_is_made_anew_under_the_running_pod(

@@ -67,7 +67,8 @@ class VMCluster:
 
 
 @asynccontextmanager
-async def vm_cluster(neutron: Neutron, directory: Path) -> AsyncIterator[VMCluster]:
+async def vm_cluster(neutron: Neutron, directory: Path, balancers: str = "") -> AsyncIterator[VMCluster]:
+    """`balancers`: `NAME=FILE` of the load balancer provider."""
     async with running(directory) as (plane, client):
         with ExitStack() as cleanup:
             made = VMCluster(plane, client, neutron, cleanup)
@@ -76,7 +77,8 @@ async def vm_cluster(neutron: Neutron, directory: Path) -> AsyncIterator[VMClust
             provider = made.configuration(
                 "controllers", cloud="neutron", clouds=str(neutron.clouds_file), externalNetwork=neutron.outside()
             )
-            await plane.start("controllers", "--network-provider", provider, "--port-sweep-seconds", "5")
+            balancing = ("--load-balancer-provider", balancers) if balancers else ()
+            await plane.start("controllers", "--network-provider", provider, "--port-sweep-seconds", "5", *balancing)
             await plane.start("scheduler")
             cleanup.callback(made.end_machines)
             for node in neutron.ovn.nodes:
