@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 from benchmarks.report import Figure, report
+from hypernetes.api import selectors
 from hypernetes.scheduler.cycle import Cycle
 from hypernetes.scheduler.demands import CPU, MEMORY, PODS, Demands, Requirement
 from hypernetes.scheduler.queue import SchedulingQueue
+from hypernetes.scheduler.relations import Kind, PodTerm, Relations, Spread
 from hypernetes.scheduler.snapshot import Cluster, NodeFacts, NodeTaint, Placement
 
 _PODS = 10_000
@@ -44,7 +46,26 @@ def all_different(n: int) -> Demands:
     return Demands(((CPU, 100), (MEMORY, 2**27 + n), (PODS, 1)))
 
 
-def decisions(nodes: int, count: int, demands: Callable[[int], Demands]) -> float:
+def by_itself(_: int) -> Relations:
+    return Relations(Kind("web", (("app", "web"),)))
+
+
+def spread_over_zones(_: int) -> Relations:
+    """Of each tenant as many pods in one zone as in the others."""
+    app = (selectors.Requirement("app", "In", frozenset({"web"})),)
+    return Relations(Kind("web", (("app", "web"),)), spreads=(Spread("zone", 1, app, required=True),))
+
+
+def apart(_: int) -> Relations:
+    """Of each tenant no two pods on one node."""
+    app = (selectors.Requirement("app", "In", frozenset({"web"})),)
+    term = PodTerm("kubernetes.io/hostname", app, frozenset({"web"}))
+    return Relations(Kind("web", (("app", "web"),)), apart=(term,))
+
+
+def decisions(
+    nodes: int, count: int, demands: Callable[[int], Demands], relations: Callable[[int], Relations] = by_itself
+) -> float:
     """Pods per second through queue, cycle and placement."""
     cluster = build(nodes)
     cycle, queue = Cycle(cluster), SchedulingQueue[int](cluster.dominant_share)
@@ -53,9 +74,10 @@ def decisions(nodes: int, count: int, demands: Callable[[int], Demands]) -> floa
     for n in range(count):
         queue.add(n, tenant=f"t{n % _TENANTS}", priority=order.randrange(3))
     while (pod := queue.pop(0.0)) is not None:
-        verdict = cycle.decide(demands(pod))
+        tenant, related = f"t{pod % _TENANTS}", relations(pod)
+        verdict = cycle.decide(demands(pod), tenant, related)
         assert verdict.node is not None
-        cluster.place(pod, Placement(verdict.node, f"t{pod % _TENANTS}", demands(pod).requests))
+        cluster.place(pod, Placement(verdict.node, tenant, demands(pod).requests, 0, related))
         queue.remove(pod)
     return count / (time.perf_counter() - started)
 
@@ -68,6 +90,8 @@ def main(path: Path | None, nodes: int) -> None:
         Figure(f"{nodes} nodes, pods of one template", decisions(nodes, _PODS, one_template), "pods/s", 5000),
         Figure(f"{nodes} nodes, {_TENANTS} templates", decisions(nodes, _PODS, many_templates), "pods/s", 1000),
         Figure(f"{nodes} nodes, no two pods alike", decisions(nodes, 1000, all_different), "pods/s"),
+        Figure(f"{nodes} nodes, spread over zones", decisions(nodes, _PODS, one_template, spread_over_zones), "pods/s"),
+        Figure(f"{nodes} nodes, one per node and tenant", decisions(nodes, _PODS, one_template, apart), "pods/s"),
     ]
     report(figures, path)
 

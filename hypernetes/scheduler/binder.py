@@ -29,6 +29,7 @@ class Decision:
     pod: Pod
     node: str
     choices: tuple[Choice, ...] = ()  # to be written before the pod can be bound
+    victims: tuple[tuple[Key, Pod], ...] = ()  # to be ended before it can
 
 
 class Binder:
@@ -67,6 +68,45 @@ class Binder:
         except REQUEST_ERRORS as error:
             _log.info("volumes not chosen", pod=str(decision.key), node=decision.node, error=str(error))
             return False
+        return True
+
+    async def preempt(self, decision: Decision) -> bool:
+        """Ends the victims, each with its grace period, and says for whom; False where one of them stays."""
+        key, pod = decision.key, decision.pod
+        ended = [await self._end(decision, victim, there) for victim, there in decision.victims]
+        try:
+            await self._client.patch(
+                Pod, key.name, {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": decision.node}},
+                namespace=key.namespace, tenant=key.tenant, subresource="status", timeout=_DEADLINE_SECONDS,
+            )  # fmt: skip
+        except REQUEST_ERRORS as error:
+            _log.info("nomination not written", pod=str(key), node=decision.node, error=str(error))
+        return all(ended)
+
+    async def _end(self, decision: Decision, victim: Key, there: Pod) -> bool:
+        uid = there.metadata.uid
+        by = f"{decision.key.namespace}/{decision.key.name}"
+        condition = {
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": f"hn-scheduler: preempting to accommodate the pod {by}, which has a higher priority",
+            "lastTransitionTime": times.format_time(times.now()),
+        }  # fmt: skip
+        try:
+            await self._client.patch(
+                Pod, victim.name, {"metadata": {"uid": uid}, "status": {"conditions": [condition]}},
+                namespace=victim.namespace, tenant=victim.tenant, subresource="status", kind="strategic",
+                timeout=_DEADLINE_SECONDS,
+            )  # fmt: skip
+            await self._client.delete(
+                Pod, victim.name, namespace=victim.namespace, tenant=victim.tenant, uid=uid, timeout=_DEADLINE_SECONDS
+            )
+        except REQUEST_ERRORS as error:
+            if is_reason(error, "NotFound", "Conflict"):
+                return is_reason(error, "NotFound")
+            _log.warning("pod not preempted", pod=str(victim), by=str(decision.key), error=str(error))
+            return False
+        message = f"Preempted by pod {by} on node {decision.node}"
+        self._recorder.event(there, "Normal", "Preempted", message, tenant=victim.tenant)
         return True
 
     async def explain(self, key: Key, pod: Pod, message: str) -> bool:

@@ -1,6 +1,7 @@
 """One decision: given the cluster, where does a pod go? Pure: no I/O, no clock.
 
-Pods with equal demands share an evaluation: after a placement only that node's fit and score are computed again.
+Pods with equal demands share an evaluation: after a placement only that node's fit and score are computed again. What
+depends on other pods comes on top, for those alone that it concerns.
 """
 
 from collections import OrderedDict
@@ -10,6 +11,8 @@ import numpy as np
 
 from hypernetes.scheduler import filters, scores
 from hypernetes.scheduler.demands import Demands
+from hypernetes.scheduler.relations import Relations
+from hypernetes.scheduler.scores import Scores
 from hypernetes.scheduler.snapshot import Cluster, scored
 
 _EVALUATIONS = 512  # kept, least recently used dropped; one is 85 kB at 5,000 nodes
@@ -39,14 +42,13 @@ class Evaluation:
         self._preference = scores.by_preference(cluster, demands, self._allowed)
         self._evaluate()
 
-    def best(self) -> str | None:
-        """The best node with room; of equal ones the first."""
+    def rank(self) -> Scores:
+        """Per row; -inf where there is no room. Not to be changed."""
         self._refresh()
-        row = int(self._rank.argmax())
-        return self._cluster.names[row] if self._rank[row] > -np.inf else None
+        return self._rank
 
     def explanation(self) -> str:
-        """Why `best` is none."""
+        """Why no node is left."""
         if not self._explanation:
             self._explanation = filters.explain(self._cluster, self._demands)
         return self._explanation
@@ -75,12 +77,34 @@ class Cycle:
         self._cluster = cluster
         self._evaluations: OrderedDict[Demands, Evaluation] = OrderedDict()
 
-    def decide(self, demands: Demands) -> Verdict:
+    def decide(self, demands: Demands, tenant: str = "", relations: Relations | None = None) -> Verdict:
+        """Of nodes that are equally good, the first."""
         evaluation = self._evaluations.get(demands)
         if evaluation is None or evaluation.layout != self._cluster.layout:
             evaluation = self._evaluations[demands] = Evaluation(self._cluster, demands)
         self._evaluations.move_to_end(demands)
         if len(self._evaluations) > _EVALUATIONS:
             self._evaluations.popitem(last=False)
-        node = evaluation.best()
-        return Verdict(node) if node else Verdict(None, evaluation.explanation())
+        rank = evaluation.rank()
+        beside = relations is not None and self._cluster.neighbours.concern(tenant, relations)
+        if beside and relations is not None:
+            rank = self._among(rank, demands, tenant, relations)
+        row = int(rank.argmax())
+        if rank[row] > -np.inf:
+            return Verdict(self._cluster.names[row])
+        if beside and relations is not None:
+            further = filters.by_neighbours(self._cluster, demands, tenant, relations)
+            return Verdict(None, filters.explain(self._cluster, demands, further))
+        return Verdict(None, evaluation.explanation())
+
+    def _among(self, rank: Scores, demands: Demands, tenant: str, relations: Relations) -> Scores:
+        """The rank with what other pods forbid and make better."""
+        cluster = self._cluster
+        feasible = rank > -np.inf
+        for _, mask in filters.by_neighbours(cluster, demands, tenant, relations):
+            feasible &= mask
+        if not feasible.any():
+            return np.full(len(rank), -np.inf)
+        affine, untainted = filters.selected(cluster, demands), filters.untainted(cluster, demands)
+        further = cluster.neighbours.scores(cluster, tenant, relations, feasible, affine, untainted)
+        return np.where(feasible, rank + further, -np.inf)

@@ -1,15 +1,16 @@
 """Which nodes may take a pod. Each filter is a mask over the rows: True where the node passes.
 
-Filters apply in the order of `STATIC_FILTERS`, then resources; a node that doesn't pass counts for the first one that
-says no. Those of STATIC_FILTERS depend on the nodes only, not on what is placed on them.
+Filters apply in the order of `STATIC_FILTERS`, then resources, then other pods (`neighbours`); a node that doesn't pass
+counts for the first one that says no. Those of STATIC_FILTERS depend on the nodes only, not on what is placed on them.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from hypernetes.scheduler.demands import ATTACHABLE, NODE_BYTES, PODS, Demands, Requirement, Term, Tolerance
+from hypernetes.scheduler.relations import Relations
 from hypernetes.scheduler.snapshot import UNSCHEDULABLE_TAINT, Amounts, Cluster, LabelColumn, Mask, NodeTaint
 
 NO_SCHEDULE, PREFER_NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "PreferNoSchedule", "NoExecute"
@@ -83,8 +84,14 @@ def fitting(cluster: Cluster, vector: Amounts, rows: "list[int] | slice" = slice
     return np.asarray((room >= vector[wanted]).all(axis=1))
 
 
-def explain(cluster: Cluster, demands: Demands) -> str:
-    """Why no node takes the pod, in the words that users know from Kubernetes."""
+def by_neighbours(cluster: Cluster, demands: Demands, tenant: str, relations: Relations) -> Iterator[tuple[str, Mask]]:
+    """(why others don't, nodes that pass) of each filter that looks at the pods that are there."""
+    affine, bearable = selected(cluster, demands), untainted(cluster, demands)
+    return cluster.neighbours.filters(cluster, tenant, relations, affine, bearable)
+
+
+def explain(cluster: Cluster, demands: Demands, further: Iterable[tuple[str, Mask]] = ()) -> str:
+    """Why no node takes the pod, in the words that users know from Kubernetes. `further`: as of `by_neighbours`."""
     total = int(cluster.present.sum())
     if not total:
         return "no nodes available to schedule pods"
@@ -109,6 +116,10 @@ def explain(cluster: Cluster, demands: Demands) -> str:
             reasons[reason] += int(short[:, column].sum())
     for resource in unknown:
         reasons[f"Insufficient {resource}"] += int(left.sum())
+    left &= fitting(cluster, vector) if not unknown else False
+    for reason, passed in further:
+        reasons[reason] += int((left & ~passed).sum())
+        left &= passed
     counted = sorted(f"{count} {reason}" for reason, count in reasons.items() if count)
     return f"0/{total} nodes are available: {', '.join(counted)}."
 

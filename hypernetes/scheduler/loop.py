@@ -1,27 +1,31 @@
 """Puts the parts together: takes what the informers tell, decides, and has it written.
 
 State of a pod here: waiting (in the queue), assumed (decided, counts on its node already, not yet seen bound), or
-placed (seen bound). One that waits for its volumes on a node chosen for it keeps its place there. All of it is rebuilt
-from the informers when the process starts.
+placed (seen bound). One that waits on a node chosen for it keeps its place there: for its volumes, or until pods that
+give way to it have gone. All of it is rebuilt from the informers when the process starts.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api import selectors
+from hypernetes.api.models.core_v1 import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.storage_v1 import StorageClass
 from hypernetes.api.volumes.names import SELECTED_NODE, claims_of
 from hypernetes.client import Key, WorkQueue
 from hypernetes.scheduler import demands as demanding
-from hypernetes.scheduler import filters
+from hypernetes.scheduler import filters, preemption, relations
 from hypernetes.scheduler.binder import Decision, Outcome, explained
 from hypernetes.scheduler.cycle import Cycle
 from hypernetes.scheduler.demands import Demands
+from hypernetes.scheduler.preemption import Lookup, Preemptor
 from hypernetes.scheduler.queue import SchedulingQueue
+from hypernetes.scheduler.relations import Relations
 from hypernetes.scheduler.snapshot import Cluster, NodeFacts, Placement
 from hypernetes.scheduler.volumes import Needs, Volumes
 
@@ -46,6 +50,8 @@ class Writer(Protocol):
 
     async def choose(self, decision: Decision) -> bool: ...
 
+    async def preempt(self, decision: Decision) -> bool: ...
+
     async def explain(self, key: Key, pod: Pod, message: str) -> bool: ...
 
 
@@ -55,17 +61,28 @@ class _Assumption:
     expires: float | None = None  # None while its binding is being written
 
 
-class Scheduler:
-    """`pod_changed` and `node_changed` are the informers' handlers, `pod` looks one up; `run` does the rest."""
+def no_budgets(tenant: str, namespace: str) -> Iterable[PodDisruptionBudget]:
+    return ()
 
-    def __init__(self, pod: Callable[[Key], Pod | None], writer: Writer, volumes: Volumes) -> None:
-        self._pod, self._writer, self._volumes = pod, writer, volumes
+
+class Scheduler:
+    """`pod_changed` and `node_changed` are the informers' handlers, `pod` looks one up, `budgets` those of a
+    namespace of a tenant; `run` does the rest."""
+
+    def __init__(
+        self, pod: Callable[[Key], Pod | None], writer: Writer, volumes: Volumes,
+        budgets: Callable[[str, str], Iterable[PodDisruptionBudget]] = no_budgets,
+    ) -> None:  # fmt: skip
+        self._pod, self._writer, self._volumes, self._budgets = pod, writer, volumes, budgets
         self._cluster = Cluster()
         self._cycle = Cycle(self._cluster)
         self._queue: SchedulingQueue[Key] = SchedulingQueue(self._cluster.dominant_share)
         self._demands: dict[Key, Demands] = {}  # of waiting pods
+        self._relations: dict[Key, Relations] = {}  # of waiting pods
+        self._lonely: dict[str, set[Key]] = {}  # by tenant: waiting pods that others' coming may help
+        self._giving_way: dict[Key, str] = {}  # pods that are told to go for another, by UID; not seen terminating yet
         self._assumed: dict[Key, _Assumption] = {}
-        self._reserved: set[Key] = set()  # waiting pods that keep their place while their volumes are made
+        self._reserved: set[Key] = set()  # waiting pods that keep their place on a node
         self._with_claims: set[Key] = set()  # waiting pods that have claims
         self._bindings: asyncio.Queue[Decision] = asyncio.Queue(_WAITING_BINDINGS)
         self._messages: dict[Key, str] = {}  # why a waiting pod has no node
@@ -103,7 +120,9 @@ class Scheduler:
             self._seen_bound(key, new, new.spec.node_name)
         elif not is_ours(new):
             self._stop_waiting(key)
-        elif key not in self._assumed and (old is None or old.spec != new.spec):
+        elif key not in self._assumed and (
+            old is None or old.spec != new.spec or old.metadata.labels != new.metadata.labels
+        ):
             self._start_waiting(key, new)
 
     def node_changed(self, key: Key, old: Node | None, new: Node | None) -> None:
@@ -121,6 +140,11 @@ class Scheduler:
             if not self._cluster.set_node(key.name, facts):
                 return
         self._made_room()
+
+    def namespace_changed(self, key: Key, old: Namespace | None, new: Namespace | None) -> None:
+        labels = dict(new.metadata.labels) if new is not None else None
+        if self._cluster.neighbours.set_namespace(key.tenant, key.name, labels):
+            self._company_changed(key.tenant)
 
     def claim_changed(self, key: Key, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
         """Of a claim that has lost its node, the pod is decided again after a while: there was no room for it."""
@@ -156,11 +180,14 @@ class Scheduler:
     def _start_waiting(self, key: Key, pod: Pod) -> None:
         try:
             self._demands[key] = demanding.of_pod(pod)
+            self._relations[key] = related = relations.of_pod(pod)
         except ValueError as error:
             self._say(key, f"the pod can't be scheduled: {error}")
             return
         if claims_of(pod):
             self._with_claims.add(key)
+        if related.near or related.spreads:
+            self._lonely.setdefault(key.tenant, set()).add(key)
         self._queue.add(key, tenant=key.tenant, priority=pod.spec.priority or 0)
         self._wake.set()
 
@@ -170,20 +197,39 @@ class Scheduler:
         self._with_claims.discard(key)
         self._queue.remove(key)
         self._demands.pop(key, None)
+        self._relations.pop(key, None)
+        lonely = self._lonely.get(key.tenant)
+        if lonely is not None:
+            lonely.discard(key)
+            if not lonely:
+                del self._lonely[key.tenant]
         self._messages.pop(key, None)
+
+    def _place(self, key: Key, placement: Placement) -> None:
+        if self._cluster.place(key, placement):
+            self._company_changed(key.tenant)
+
+    def _company_changed(self, tenant: str) -> None:
+        """Pods that wait for others of their tenant may have a place now."""
+        if tenant in self._lonely:
+            self._queue.unpark(self._lonely[tenant], asyncio.get_running_loop().time())
+            self._wake.set()
 
     def _seen_bound(self, key: Key, pod: Pod, node: str) -> None:
         self._stop_waiting(key)
         self._assumed.pop(key, None)
+        if pod.metadata.deletion_timestamp is not None:
+            self._giving_way.pop(key, None)
         try:
             requests = tuple(sorted(demanding.requests(pod).items()))
         except ValueError as error:
             _log.error("requests of a pod not counted", pod=str(key), error=str(error))
             requests = ()
-        self._cluster.place(key, Placement(node, key.tenant, requests))
+        self._place(key, Placement(node, key.tenant, requests, pod.spec.priority or 0, relations.of_pod(pod)))
 
     def _forget(self, key: Key) -> None:
         """The pod needs nothing any more."""
+        self._giving_way.pop(key, None)
         self._stop_waiting(key)
         self._assumed.pop(key, None)
         if self._cluster.remove(key):
@@ -234,14 +280,24 @@ class Scheduler:
         if needs is not None:
             requests = tuple(sorted((*demands.requests, *needs.requests)))
             demands = replace(demands, volumes=needs.demands, requests=requests)
-        verdict = self._cycle.decide(demands)
+        related = self._relations[key]
+        verdict = self._cycle.decide(demands, key.tenant, related)
+        priority = pod.spec.priority or 0
         if verdict.node is None:
+            if pod.spec.preemption_policy != "Never":
+                preemptor = Preemptor(key.tenant, priority, demands, related)
+                found = preemption.preempt(
+                    self._cluster, preemptor, Lookup(self._movable, self._going, self._protected)
+                )
+                if found is not None:
+                    self._say(key, verdict.message)
+                    return self._make_way(key, pod, preemptor, found, now)
             if had_place:
                 self._made_room()
             self._queue.retry(key, now, parked=True)
             self._say(key, verdict.message)
             return None
-        self._cluster.place(key, Placement(verdict.node, key.tenant, demands.requests))
+        self._place(key, Placement(verdict.node, key.tenant, demands.requests, priority, related))
         if needs is not None and needs.unbound:
             return self._reserve(key, pod, verdict.node, needs, now)
         self._assumed[key] = _Assumption(pod.metadata.uid or "")
@@ -263,6 +319,48 @@ class Scheduler:
         self._messages.pop(key, None)
         self._queue.retry(key, now, parked=True)
         return Decision(key, pod, node, tuple(choices)) if choices else None
+
+    def _make_way(
+        self, key: Key, pod: Pod, preemptor: Preemptor, found: preemption.Preemption, now: float
+    ) -> Decision | None:
+        """The pod has its place from now on, so that nobody else comes in between, and is decided again when others
+        have gone from there."""
+        placement = Placement(
+            found.node, key.tenant, preemptor.demands.requests, preemptor.priority, preemptor.relations
+        )
+        self._place(key, placement)
+        self._reserved.add(key)
+        self._queue.retry(key, now, parked=True)
+        victims = []
+        for victim in found.victims:
+            assert isinstance(victim, Key)
+            there = self._pod(victim)
+            if there is not None:
+                self._giving_way[victim] = there.metadata.uid or ""
+                victims.append((victim, there))
+        return Decision(key, pod, found.node, victims=tuple(victims)) if victims else None
+
+    def _movable(self, pod: Hashable) -> bool:
+        """Whether a pod is seen bound; of one whose binding is under way, it isn't known what there is to end."""
+        assert isinstance(pod, Key)
+        return pod not in self._assumed and pod not in self._reserved and self._pod(pod) is not None
+
+    def _going(self, pod: Hashable) -> bool:
+        assert isinstance(pod, Key)
+        there = self._pod(pod)
+        if there is None or there.metadata.deletion_timestamp is not None:
+            return True
+        return self._giving_way.get(pod) == (there.metadata.uid or "")
+
+    def _protected(self, pod: Hashable) -> bool:
+        """Whether a budget allows none of its pods to be disturbed now."""
+        assert isinstance(pod, Key)
+        there = self._pod(pod)
+        return there is not None and any(
+            not budget.status.disruptions_allowed and budget.spec.selector is not None
+            and selectors.from_object(budget.spec.selector.to_dict())(there.metadata.labels)
+            for budget in self._budgets(pod.tenant, pod.namespace)
+        )  # fmt: skip
 
     def _unreserve(self, key: Key) -> bool:
         """Whether it had a place."""
@@ -290,6 +388,9 @@ class Scheduler:
     async def _bind(self) -> None:
         while True:
             decision = await self._bindings.get()
+            if decision.victims:
+                await self._end_victims(decision)
+                continue
             if decision.choices:
                 if not await self._writer.choose(decision):
                     self._queue.retry(decision.key, asyncio.get_running_loop().time(), parked=False)
@@ -297,6 +398,16 @@ class Scheduler:
                 continue
             outcome = await self._writer.bind(decision)
             self._bound(decision, outcome, asyncio.get_running_loop().time())
+
+    async def _end_victims(self, decision: Decision) -> None:
+        if await self._writer.preempt(decision):
+            return
+        for victim, _ in decision.victims:
+            self._giving_way.pop(victim, None)
+        if self._unreserve(decision.key):
+            self._made_room()
+        self._queue.retry(decision.key, asyncio.get_running_loop().time(), parked=False)
+        self._wake.set()
 
     def _bound(self, decision: Decision, outcome: Outcome, now: float) -> None:
         key = decision.key

@@ -12,8 +12,10 @@ import click
 import structlog
 import uvloop
 
-from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.core_v1 import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.storage_v1 import StorageClass
+from hypernetes.api.object import tenant_of
 from hypernetes.api.tenancy import ALL_TENANTS, SYSTEM_TENANT
 from hypernetes.api.volumes.names import index_class
 from hypernetes.client import Client, ClientConfig, EventRecorder, Informer, LeaderElector, LeadershipLost
@@ -68,6 +70,10 @@ async def serve(config: ClientConfig) -> None:
                 _log.warning("no longer leading", error=str(lost))
 
 
+def _namespace(budget: PodDisruptionBudget) -> tuple[str, ...]:
+    return (f"{tenant_of(budget)}/{budget.metadata.namespace}",)
+
+
 async def schedule(client: Client) -> None:
     """Follows pods and nodes and schedules, until cancelled."""
     recorder = EventRecorder(client, SCHEDULER_NAME)
@@ -76,14 +82,20 @@ async def schedule(client: Client) -> None:
     claims = Informer(client, PersistentVolumeClaim, tenant=ALL_TENANTS)
     volumes = Informer(client, PersistentVolume, tenant=ALL_TENANTS, indexes={"class": index_class})
     classes = Informer(client, StorageClass, tenant=ALL_TENANTS)
-    scheduler = Scheduler(pods.get, Binder(client, recorder), Volumes(claims, volumes, classes))
+    namespaces = Informer(client, Namespace, tenant=ALL_TENANTS)
+    budgets = Informer(client, PodDisruptionBudget, tenant=ALL_TENANTS, indexes={"namespace": _namespace})
+    scheduler = Scheduler(
+        pods.get, Binder(client, recorder), Volumes(claims, volumes, classes),
+        lambda tenant, namespace: budgets.by_index("namespace", f"{tenant}/{namespace}"),
+    )  # fmt: skip
+    namespaces.on_change(scheduler.namespace_changed)
     claims.on_change(scheduler.claim_changed)
     volumes.on_change(scheduler.volume_changed)
     classes.on_change(scheduler.class_changed)
     pods.on_change(scheduler.pod_changed)
     nodes.on_change(scheduler.node_changed)
     async with asyncio.TaskGroup() as tasks:
-        followed: tuple[Informer[Any], ...] = (pods, nodes, claims, volumes, classes)
+        followed: tuple[Informer[Any], ...] = (pods, nodes, namespaces, claims, volumes, classes, budgets)
         for informer in followed:
             tasks.create_task(informer.run())
         tasks.create_task(recorder.run())

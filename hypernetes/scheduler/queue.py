@@ -12,7 +12,7 @@ them could starve the rest.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -107,14 +107,19 @@ class SchedulingQueue(Generic[K]):
     def event(self, now: float) -> None:
         """Something happened that may make room: parked pods are tried again, each not before its back-off is over."""
         self._events += 1
-        for key, waiting in self._pods.items():
-            if waiting.parked_until is not None:
-                waiting.parked_until = None
-                waiting.due = max(waiting.due or now, now)
-                self._push_due(key, waiting)
+        self.unpark(self._pods, now)
         # Shares may have shrunk; `pop` notices only those that have grown.
         self._tenants = [self._rank(tenant) for tenant in self._active]
         heapq.heapify(self._tenants)
+
+    def unpark(self, keys: Iterable[K], now: float) -> None:
+        """What these wait for may have come: they are tried again, each not before its back-off is over."""
+        for key in keys:
+            waiting = self._pods.get(key)
+            if waiting is not None and waiting.parked_until is not None:
+                waiting.parked_until = None
+                waiting.due = max(waiting.due or now, now)
+                self._push_due(key, waiting)
 
     def next_due(self, now: float) -> float | None:
         """Seconds until `pop` may have something: 0 if it may have now, None if only `add` or `event` can change it."""

@@ -4,8 +4,8 @@ Each node has a row. Columns: resources (amounts), label keys (numbers that stan
 Only nodes add columns; what pods name that no node has needs none. So no tenant can make the arrays grow.
 """
 
-from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from hypernetes.api.models.core_v1 import Node
 from hypernetes.scheduler.demands import ATTACHABLE, CPU, MEMORY, NODE_BYTES, PODS, amount
+from hypernetes.scheduler.neighbours import Neighbours
+from hypernetes.scheduler.relations import Relations
 
 Mask = npt.NDArray[np.bool_]
 Amounts = npt.NDArray[np.int64]
@@ -71,6 +73,8 @@ class Placement:
     node: str
     tenant: str
     requests: tuple[tuple[str, int], ...]
+    priority: int = 0
+    relations: Relations | None = None
 
 
 class Cluster:
@@ -94,7 +98,10 @@ class Cluster:
         self._free_rows = list(range(_FIRST_ROWS - 1, -1, -1))
         self._placements: dict[Hashable, Placement] = {}
         self._on_node: dict[str, set[Hashable]] = {}
+        self.neighbours = Neighbours()
         self._tenants: dict[str, Amounts] = {}
+        self._pods_of: dict[str, dict[Hashable, None]] = {}  # by tenant
+        self._priorities: dict[str, Counter[int]] = {}  # by tenant, of its pods
         self._capacity = np.ones(2, np.int64)  # of all nodes: cpu, memory; as of _capacity_layout
         self._capacity_layout = 0
         self.changes = 0  # counts changes of `used`
@@ -164,14 +171,17 @@ class Cluster:
 
     # Pods
 
-    def place(self, pod: Hashable, placement: Placement) -> None:
-        """Counts a pod on its node, instead of where it counted before."""
+    def place(self, pod: Hashable, placement: Placement) -> bool:
+        """Counts a pod on its node, instead of where it counted before; False where that is the same."""
         if self._placements.get(pod) == placement:
-            return
+            return False
         self.remove(pod)
         self._placements[pod] = placement
         self._on_node.setdefault(placement.node, set()).add(pod)
+        self._pods_of.setdefault(placement.tenant, {})[pod] = None
+        self._priorities.setdefault(placement.tenant, Counter())[placement.priority] += 1
         self._count(placement, 1)
+        return True
 
     def remove(self, pod: Hashable) -> bool:
         """Stops counting it; False if it wasn't counted."""
@@ -182,11 +192,29 @@ class Cluster:
         pods.remove(pod)
         if not pods:
             del self._on_node[placement.node]
+        self._forget(pod, placement)
         self._count(placement, -1)
         return True
 
     def placement(self, pod: Hashable) -> Placement | None:
         return self._placements.get(pod)
+
+    def lower(self, tenant: str, priority: int) -> Iterator[tuple[Hashable, Placement]]:
+        """The tenant's pods of lower priority."""
+        if min(self._priorities.get(tenant, ()), default=priority) < priority:
+            for pod in list(self._pods_of[tenant]):
+                placement = self._placements[pod]
+                if placement.priority < priority:
+                    yield pod, placement
+
+    def _forget(self, pod: Hashable, placement: Placement) -> None:
+        pods, priorities = self._pods_of[placement.tenant], self._priorities[placement.tenant]
+        del pods[pod]
+        priorities[placement.priority] -= 1
+        if not priorities[placement.priority]:
+            del priorities[placement.priority]
+        if not pods:
+            del self._pods_of[placement.tenant], self._priorities[placement.tenant]
 
     # What filters, scores and the queue ask
 
@@ -226,6 +254,8 @@ class Cluster:
         tenant += sign * vector[:2]
         if not tenant.any():
             del self._tenants[placement.tenant]
+        if placement.relations is not None:
+            self.neighbours.count(self, placement.tenant, placement.node, placement.relations, sign)
         row = self.rows.get(placement.node)
         if row is not None:
             self.used[row] += sign * vector

@@ -27,6 +27,22 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "scheduler, as its parts say",
         "tests/unit/scheduler/test_cycle.py::test_a_preferred_affinity_is_preferred_but_not_required",
     ),
+    "Affinity.podAffinity": (
+        "scheduler",
+        "tests/unit/scheduler/test_neighbours.py::test_a_pod_goes_where_such_pods_are",
+    ),
+    "Affinity.podAntiAffinity": (
+        "scheduler",
+        "tests/unit/scheduler/test_neighbours.py::test_one_on_each_node_and_the_next_is_told_why",
+    ),
+    "PodSpec.topologySpreadConstraints": (
+        "scheduler",
+        "tests/unit/scheduler/test_neighbours.py::test_no_domain_has_more_than_the_least_and_the_skew",
+    ),
+    "PodSpec.preemptionPolicy": (
+        "scheduler",
+        "tests/unit/scheduler/test_loop.py::test_nobody_goes_for_a_pod_that_may_not_or_that_it_would_not_help",
+    ),
     "Affinity.nodeAffinity": (
         "scheduler",
         "tests/unit/scheduler/test_cycle.py::test_a_required_affinity_needs_one_of_its_terms",
@@ -90,13 +106,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         f"{_ADMISSION}/test_pods.py::test_the_pod_s_word_on_the_token_goes_before_the_account_s",
     ),
 }
-# What nobody looks at so far, though it is accepted: the node can't refuse what was for the scheduler.
-IGNORED = {
-    "Affinity.podAffinity": "the scheduler doesn't look at other pods yet",
-    "Affinity.podAntiAffinity": "the scheduler doesn't look at other pods yet",
-    "PodSpec.topologySpreadConstraints": "the scheduler doesn't look at other pods yet",
-    "PodSpec.preemptionPolicy": "the scheduler preempts no pod yet",
-}
 
 
 def marked() -> dict[str, list[str]]:
@@ -114,7 +123,7 @@ def marked() -> dict[str, list[str]]:
 
 def known() -> list[str]:
     """The rows. What is below a field that is refused or none of the node's has none of its own."""
-    return fields({*REFUSED, *ELSEWHERE, *IGNORED} - {"PodSpec.affinity"})
+    return fields({*REFUSED, *ELSEWHERE} - {"PodSpec.affinity"})
 
 
 def exists(test: str) -> bool:
@@ -138,7 +147,7 @@ def _lines() -> Iterator[str]:
     yield "below a field that isn't tested has no row. *Tested*: the test sees the effect of the field in a real"
     yield "machine, and fails when the field is taken out before hn-agent sees it (`pytest tests/integration/pods"
     yield "--drop-field NAME`). *Refused*: a pod that sets it waits, and an Event says so. *Elsewhere*: it does its"
-    yield "work before the pod reaches a node. *Ignored*: accepted, and without effect so far."
+    yield "work before the pod reaches a node."
     yield ""
     yield "| field | state | test or reason |"
     yield "|---|---|---|"
@@ -154,10 +163,8 @@ def _state(field: str, tests: dict[str, list[str]]) -> tuple[str, str]:
         return "tested", ", ".join(f"`{each.removeprefix(SHOWING + '/')}`" for each in tests[field]) + partly
     if refusal is not None:
         return "refused", refusal.text
-    if field in ELSEWHERE:
-        who, test = ELSEWHERE[field]
-        return "elsewhere", f"{who}: `{test}`"
-    return "ignored", IGNORED[field]
+    who, test = ELSEWHERE[field]
+    return "elsewhere", f"{who}: `{test}`"
 
 
 if __name__ == "__main__":

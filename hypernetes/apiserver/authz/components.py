@@ -21,6 +21,9 @@ SCHEDULER = (
     Rule(READ, ("tenants",), (HYPERNETES,)),
     Rule(("create",), ("pods/binding", "bindings")),
     Rule(CHANGE, ("pods/status",)),
+    # what gives way to pods of higher priority, and which of it budgets protect
+    Rule(("delete",), ("pods",)),
+    Rule(READ, ("poddisruptionbudgets",), ("policy",)),
     # which volume a claim gets, or where one is made for it
     Rule((*READ, *CHANGE), ("persistentvolumes", "persistentvolumeclaims")),
     Rule(READ, ("storageclasses",), ("storage.k8s.io",)),

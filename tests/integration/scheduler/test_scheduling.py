@@ -29,15 +29,17 @@ async def add_node(client: Client, name: str, **allocatable: str) -> None:
     value = {"metadata": {"name": name}, "status": {"allocatable": resources, "capacity": resources}}
     node = await client.create(Node.from_dict(value), tenant=SYSTEM_TENANT)
     await client.patch(Node, name, {"status": value["status"]}, tenant=SYSTEM_TENANT, subresource="status")
+    zone = {"metadata": {"labels": {"zone": name[0]}}}
+    await client.patch(Node, name, zone, tenant=SYSTEM_TENANT)
     if node.spec.taints:  # as of a node that has just registered
         await client.patch(Node, name, {"spec": {"taints": None}}, tenant=SYSTEM_TENANT)
 
 
-async def add_pod(client: Client, name: str, tenant: str, cpu: str) -> None:
+async def add_pod(client: Client, name: str, tenant: str, cpu: str, app: str = "", **spec: Any) -> None:
     container = {"name": "c", "image": "127.0.0.1:5000/busybox", "resources": {"requests": {"cpu": cpu}}}
     value: dict[str, Any] = {
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"containers": [container], "automountServiceAccountToken": False},
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": app or name}},
+        "spec": {"containers": [container], "automountServiceAccountToken": False, **spec},
     }
     await client.create(Pod.from_dict(value), tenant=tenant)
 
@@ -112,6 +114,87 @@ async def test_killed_at_any_moment_it_goes_on_without_overcommitting(tmp_path: 
         pods = (await client.list(Pod, tenant="acme", namespace="default")).items
         nodes = [pod.spec.node_name for pod in pods if pod.spec.node_name]
         assert sorted(nodes) == sorted(["n0", "n1", "n2"] * 4)
+
+
+async def test_pods_lie_apart_together_and_evenly_and_say_why_not(tmp_path: Path) -> None:
+    def rule(app: str, topology: str) -> dict[str, Any]:
+        return {"topologyKey": topology, "labelSelector": {"matchLabels": {"app": app}}}
+
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    apart = {"affinity": {"podAntiAffinity": {required: [rule("web", "zone")]}}}
+    together = {"affinity": {"podAffinity": {required: [rule("leader", "kubernetes.io/hostname")]}}}
+    even = {
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["app"], **rule("even", "zone")}
+        ]
+    }
+    async with running(tmp_path / "c", "scheduler", tenant="acme") as (plane, client):
+        await tenants.create(client, plane.layout, "globex", None)
+        for name in ("a1", "a2", "b1"):
+            await add_node(client, name, cpu="8")
+            await client.patch(
+                Node, name, {"metadata": {"labels": {"kubernetes.io/hostname": name}}}, tenant=SYSTEM_TENANT
+            )
+        await add_pod(client, "theirs", "globex", "1", "web", **apart)
+        await bound(client, "theirs", "globex")  # it keeps nobody else's away
+        for number in range(2):
+            await add_pod(client, f"web-{number}", "acme", "1", "web", **apart)
+        zones = [(await bound(client, f"web-{number}", "acme"))[0] for number in range(2)]
+        assert sorted(zones) == ["a", "b"]
+        await add_pod(client, "late", "acme", "1", "web", **apart)
+
+        async def why() -> str | None:
+            pod = await client.get(Pod, "late", namespace="default", tenant="acme")
+            return pod.status.conditions[0].message if pod.status.conditions else None
+
+        assert await eventually(why) == "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."
+        await client.delete(Pod, "web-1", namespace="default", tenant="acme", grace_seconds=0)
+        assert (await bound(client, "late", "acme"))[0] == zones[1]
+
+        await add_pod(client, "follower", "acme", "1", **together)
+        await add_pod(client, "leader", "acme", "1")
+        assert await bound(client, "follower", "acme") == await bound(client, "leader", "acme")
+
+        for number in range(4):
+            await add_pod(client, f"even-{number}", "acme", "1", "even", **even)
+        spread = [(await bound(client, f"even-{number}", "acme"))[0] for number in range(4)]
+        assert sorted(spread) == ["a", "a", "b", "b"]
+
+
+async def test_a_pod_of_a_higher_class_takes_the_place_of_a_lower_one_of_its_tenant(tmp_path: Path) -> None:
+    async with running(tmp_path / "c", "scheduler", tenant="acme") as (plane, client):
+        await tenants.create(client, plane.layout, "globex", None)
+        await add_node(client, "n1", cpu="2")
+        for value, name in ((10, "low"), (1000, "high")):
+            body = {"metadata": {"name": name}, "value": value}
+            await client.request("POST", "/tenants/acme/apis/scheduling.k8s.io/v1/priorityclasses", json=body)
+        await add_pod(client, "batch", "acme", "1", priorityClassName="low")
+        await add_pod(client, "theirs", "globex", "1")
+        for name, tenant in (("batch", "acme"), ("theirs", "globex")):
+            assert await bound(client, name, tenant) == "n1"
+        await add_pod(client, "web", "acme", "1", priorityClassName="high")
+
+        async def going() -> Pod | None:
+            pod = await client.get(Pod, "batch", namespace="default", tenant="acme")
+            return pod if pod.metadata.deletion_timestamp else None
+
+        reasons = {each.type: each.reason for each in (await eventually(going)).status.conditions}
+        assert reasons["DisruptionTarget"] == "PreemptionByScheduler"
+
+        async def nominated() -> str | None:
+            return (await client.get(Pod, "web", namespace="default", tenant="acme")).status.nominated_node_name
+
+        assert await eventually(nominated) == "n1"
+
+        async def preempted() -> str | None:
+            items = (await client.list(Event, tenant="acme", namespace="default")).items
+            return next((each.message for each in items if each.reason == "Preempted"), None)
+
+        assert await eventually(preempted) == "Preempted by pod default/web on node n1"
+        await client.delete(Pod, "batch", namespace="default", tenant="acme", grace_seconds=0)  # as its agent would
+        assert await bound(client, "web", "acme") == "n1"
+        theirs = await client.get(Pod, "theirs", namespace="default", tenant="globex")
+        assert theirs.metadata.deletion_timestamp is None
 
 
 async def texts(client: Client, round_: str) -> dict[str, str]:

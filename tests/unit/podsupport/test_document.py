@@ -8,13 +8,13 @@ from tests.podsupport.fields import dropped, fields
 
 
 def test_every_field_has_a_row_that_says_what_becomes_of_it() -> None:
-    said = {*document.marked(), *REFUSED, *document.ELSEWHERE, *document.IGNORED}
+    said = {*document.marked(), *REFUSED, *document.ELSEWHERE}
     assert [field for field in document.known() if field not in said] == []
 
 
 def test_no_field_is_named_that_there_is_not() -> None:
     every = set(fields())
-    named = {*document.marked(), *REFUSED, *document.ELSEWHERE, *document.IGNORED}
+    named = {*document.marked(), *REFUSED, *document.ELSEWHERE}
     assert named - every - {"EphemeralContainer.targetContainerName"} == set()
 
 

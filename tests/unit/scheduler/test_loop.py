@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hypernetes.api.models.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.core_v1 import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod
+from hypernetes.api.models.policy_v1 import PodDisruptionBudget
 from hypernetes.api.models.storage_v1 import StorageClass
 from hypernetes.api.volumes.names import BIND_COMPLETED, SELECTED_NODE, SOURCE_NODE, class_index, class_name
 from hypernetes.client import Key
@@ -52,7 +53,10 @@ class World:
         self.chosen: list[tuple[str, str]] = []  # (claim, node or volume)
         self.choosing = True  # whether choices can be written
         caches: Any = (self.claims, self.volumes, self.classes)
-        self.scheduler = Scheduler(self.pods.get, self, Volumes(*caches))
+        self.budgets: list[PodDisruptionBudget] = []
+        self.preempted: list[tuple[str, str]] = []  # (victim, node)
+        self.ends = True  # whether victims can be told to go
+        self.scheduler = Scheduler(self.pods.get, self, Volumes(*caches), lambda *_: self.budgets)
 
     async def bind(self, decision: Decision) -> Outcome:
         await asyncio.sleep(0.01)
@@ -96,6 +100,15 @@ class World:
         claim.metadata.annotations[BIND_COMPLETED] = "yes"
         claim.status.phase = "Bound"
         self.change_claim(claim)
+
+    async def preempt(self, decision: Decision) -> bool:
+        await asyncio.sleep(0.01)
+        for victim, there in decision.victims if self.ends else ():
+            self.preempted.append((victim.name, decision.node))
+            value = there.to_dict()
+            value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            self.change(victim, Pod.from_dict(value))
+        return self.ends
 
     async def explain(self, key: Key, pod: Pod, message: str) -> bool:
         self.said.append((key.name, message))
@@ -483,3 +496,155 @@ async def test_a_node_takes_as_many_volumes_as_it_says(world: World) -> None:
     assert world.said == [("b", "0/1 nodes are available: 1 node(s) exceed max volume count.")]
     world.change_node("n2", named("n2"))
     await world.until(lambda: world.bound == [("a", "n1"), ("b", "n2")])
+
+
+# Other pods
+
+
+def beside(app: str, kind: str = "podAffinity") -> dict[str, Any]:
+    term = {"topologyKey": "host", "labelSelector": {"matchLabels": {"app": app}}}
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+
+
+def labelled(name: str, app: str, **spec: Any) -> Pod:
+    value = pod(name, **spec).to_dict()
+    value["metadata"]["labels"] = {"app": app}
+    return Pod.from_dict(value)
+
+
+def hosts(world: World, *names: str, **more: Any) -> None:
+    for name in names:
+        world.change_node(name, node(name, labels={"host": name}, **more))
+
+
+async def test_a_pod_waits_for_the_one_that_it_wants_to_be_with(world: World) -> None:
+    hosts(world, "n1", "n2", "n3")
+    world.change(key("p"), labelled("p", "web", **beside("db")))
+    await world.until(lambda: bool(world.said))
+    assert world.said == [("p", "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.")]
+    world.change(key("db", "globex"), _on(labelled("db", "db"), "n3"))
+    await asyncio.sleep(30)
+    assert world.bound == []  # another tenant's is none
+    world.change(key("db"), _on(labelled("db", "db"), "n2"))
+    await world.until(lambda: bool(world.bound))
+    assert world.bound == [("p", "n2")]
+
+
+async def test_decisions_in_flight_keep_apart_and_who_goes_makes_room(world: World) -> None:
+    hosts(world, "n1", "n2")
+    for name in ("a", "b", "c"):
+        world.change(key(name), labelled(name, "web", **beside("web", "podAntiAffinity")))
+    await world.until(lambda: len(world.bound) == 2 and bool(world.said))
+    assert {on for _, on in world.bound} == {"n1", "n2"}
+    name, on = world.bound[0]
+    world.change(key(name), None)
+    await world.until(lambda: len(world.bound) == 3)
+    assert world.bound[2][1] == on
+
+
+async def test_a_namespace_that_is_labelled_makes_its_pods_meant(world: World) -> None:
+    hosts(world, "n1", "n2")
+    world.change(key("db"), _on(labelled("db", "db"), "n2"))
+    near = beside("db")
+    term = near["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]
+    term["namespaceSelector"] = {"matchLabels": {"team": "x"}}
+    world.change(key("p"), labelled("p", "web", **near))
+    await world.until(lambda: bool(world.said))
+    spaces = [Namespace.from_dict({"metadata": {"name": "web", "labels": each}}) for each in ({}, {"team": "x"})]
+    world.scheduler.namespace_changed(Key("acme", "", "web"), None, spaces[0])
+    await asyncio.sleep(20)
+    assert world.bound == []
+    world.scheduler.namespace_changed(Key("acme", "", "web"), *spaces)
+    await world.until(lambda: bool(world.bound))
+    assert world.bound == [("p", "n2")]
+
+
+# Preemption
+
+
+def running(world: World, name: str, on: str, priority: int, tenant: str = "acme", **spec: Any) -> None:
+    each = labelled(name, name, **{"cpu": "1", "priority": priority, **spec})
+    world.change(key(name, tenant), _on(each, on))
+
+
+async def test_a_pod_takes_the_place_of_one_of_lower_priority_and_nobody_comes_in_between(world: World) -> None:
+    world.change_node("n1", node("n1", cpu="2"))
+    running(world, "low", "n1", 1)
+    running(world, "same", "n1", 10)
+    world.change(key("high"), pod("high", cpu="1", priority=10))
+    await world.until(lambda: bool(world.preempted))
+    assert world.preempted == [("low", "n1")]
+    assert world.said == [("high", "0/1 nodes are available: 1 Insufficient cpu.")]
+    world.change(key("other", "globex"), pod("other", cpu="1"))
+    await asyncio.sleep(60)
+    assert (world.bound, len(world.preempted)) == ([], 1)  # it goes already: nobody else is told to
+    world.change(key("low"), None)
+    await world.until(lambda: bool(world.bound))
+    await asyncio.sleep(30)
+    assert world.bound == [("high", "n1")]
+
+
+@pytest.mark.parametrize(
+    "spec", [{"priority": 1}, {"priority": 10, "preemptionPolicy": "Never"}, {"priority": 10, "cpu": "3"},
+             {"priority": 10, "nodeSelector": {"disk": "none"}}],
+)  # fmt: skip
+async def test_nobody_goes_for_a_pod_that_may_not_or_that_it_would_not_help(world: World, spec: dict[str, Any]) -> None:
+    world.change_node("n1", node("n1", cpu="2"))
+    running(world, "a", "n1", 1)
+    running(world, "b", "n1", 1)
+    world.change(key("p"), pod("p", **{"cpu": "1", **spec}))
+    await world.until(lambda: bool(world.said))
+    await asyncio.sleep(60)
+    assert (world.preempted, world.bound) == ([], [])
+
+
+async def test_another_tenants_pods_stay_whatever_their_priority(world: World) -> None:
+    world.change_node("n1", node("n1", cpu="1"))
+    running(world, "theirs", "n1", 0, "globex")
+    world.change(key("high"), pod("high", cpu="1", priority=1_000_000))
+    await asyncio.sleep(60)
+    assert (world.preempted, world.bound) == ([], [])
+
+
+async def test_as_little_as_can_be_is_lost(world: World) -> None:
+    for name, cpu in (("n1", "3"), ("n2", "2"), ("n3", "1")):
+        world.change_node(name, node(name, cpu=cpu))
+    for name, on, priority in (("a", "n1", 3), ("b", "n1", 1), ("c", "n1", 2), ("d", "n2", 1), ("e", "n2", 1)):
+        running(world, name, on, priority)
+    running(world, "f", "n3", 9)
+    world.change(key("high"), pod("high", cpu="2", priority=10))
+    await world.until(lambda: len(world.preempted) == 2)
+    assert set(world.preempted) == {("d", "n2"), ("e", "n2")}
+
+
+async def test_those_that_a_budget_protects_go_last(world: World) -> None:
+    world.change_node("n1", node("n1", cpu="1"))
+    world.change_node("n2", node("n2", cpu="1"))
+    running(world, "kept", "n1", 1)
+    running(world, "free", "n2", 5)
+    budget = {"metadata": {"name": "b", "namespace": "web"}, "spec": {"selector": {"matchLabels": {"app": "kept"}}}}
+    world.budgets.append(PodDisruptionBudget.from_dict({**budget, "status": {"disruptionsAllowed": 0}}))
+    world.change(key("high"), pod("high", cpu="1", priority=10))
+    await world.until(lambda: bool(world.preempted))
+    assert world.preempted == [("free", "n2")]
+
+
+async def test_a_victim_that_cannot_be_told_is_tried_again(world: World) -> None:
+    world.change_node("n1", node("n1", cpu="1"))
+    running(world, "low", "n1", 1)
+    world.ends = False
+    world.change(key("high"), pod("high", cpu="1", priority=10))
+    await asyncio.sleep(10)
+    world.ends = True
+    await world.until(lambda: bool(world.preempted))
+    world.change(key("low"), None)
+    await world.until(lambda: bool(world.bound))
+
+
+async def test_who_keeps_a_pod_away_gives_way_to_it(world: World) -> None:
+    hosts(world, "n1")
+    running(world, "low", "n1", 1)
+    running(world, "friend", "n1", 1)
+    world.change(key("high"), labelled("high", "high", priority=10, **beside("low", "podAntiAffinity")))
+    await world.until(lambda: bool(world.preempted))
+    assert world.preempted == [("low", "n1")]

@@ -158,7 +158,9 @@ def test_who_shows_no_credential_may_ask_for_health_and_version_and_nothing_of_a
         (ask("acme", "create", "events", namespace="web"), True),
         (ask("system", "update", "leases", group="coordination.k8s.io", namespace="kube-system", name="s"), True),
         (ask("*", "list", "secrets"), False),
-        (ask("acme", "delete", "pods", namespace="web", name="p"), False),
+        (ask("acme", "delete", "pods", namespace="web", name="p"), True),  # what gives way to another
+        (ask("acme", "deletecollection", "pods", namespace="web"), False),
+        (ask("acme", "delete", "secrets", namespace="web", name="s"), False),
         (ask("acme", "create", "pods", namespace="web"), False),
         (ask("acme", "update", "leases", group="coordination.k8s.io", namespace="kube-system", name="s"), False),
     ],
