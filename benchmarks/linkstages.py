@@ -121,7 +121,7 @@ def make_image(directory: Path) -> Path:
     tree, image = directory / "tree", directory / "image.squashfs"
     (tree / "bin").mkdir(parents=True)
     busybox = shutil.which("busybox") or "/bin/busybox"
-    for name in ("sh", "sleep", "yes", "head", "dd"):
+    for name in ("sh", "sleep", "yes", "head", "dd", "cat"):
         shutil.copy(busybox, tree / "bin" / name)
     shutil.copy(compile_writer(directory), tree / "bin" / "writer")
     command = ["mksquashfs", str(tree), str(image), "-comp", "lz4", "-all-root", "-noappend", "-quiet", "-no-progress"]

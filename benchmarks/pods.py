@@ -44,6 +44,7 @@ _AGENT_PODS = 50
 _IDLE_SECONDS = 30.0
 _COMMANDS = 40
 _LOG_BYTES = 100 << 20
+_BUFFER_BYTES = 1 << 20
 # Lines of 63 characters. What writes them must not be what is measured: of `yes` and `head`, which move byte by byte,
 # an emulated processor does 10 MB/s.
 _MAKE_LINES = f"yes {'0123456789' * 6}012 | head -c {1 << 20} > /tmp/lines"
@@ -239,13 +240,23 @@ async def streams(bench: Bench) -> list[Figure]:
         await remove(bench, watch, "streams")
         await bench.client.request("POST", _PODS, json=pod("log", "sh", "-c", f"{_MAKE_LINES}; sleep 3; {_SAY_LINES}"))
         await watch.until(lambda: "log" in watch.running)
-        rate = await _follow(session, f"{config.server}{_PODS}/log/log?follow=true", tls_context(config))
+        before = _shares(bench)
+        size, rate = await _follow(session, f"{config.server}{_PODS}/log/log?follow=true", tls_context(config))
+        costs = {name: (used - before.get(name, 0.0)) / size * 1e6 for name, used in _shares(bench).items()}
         await remove(bench, watch, "log")
     return [
         Figure("a command in a container, start to exit, median", statistics.median(took) * _MILLI, "ms", 25, True),
         Figure("bytes to a command and back, median", statistics.median(echoed) * _MILLI, "ms", 25, True),
         Figure("a log followed while it is written", rate / 1e6, "MB/s", 60),
+        Figure("  rotated away before it was read", (_LOG_BYTES - size) / 1e6, "MB", 0, True),
+        *(Figure(f"  {name}'s processor", cost * _MILLI, "ms/MB") for name, cost in costs.items() if cost > 0.0005),
     ]
+
+
+def _shares(bench: Bench) -> dict[str, float]:
+    """Seconds of processor by process; `machine` is the one QEMU that runs."""
+    shares = {name: cpu_seconds(pid) for name, pid in bench.cluster.control_pids().items()}
+    return shares | {"machine": sum(map(cpu_seconds, bench.cluster.machine_pids().values()))}
 
 
 async def _run_command(connect: Any) -> float:
@@ -267,15 +278,14 @@ async def _echo(connection: aiohttp.ClientWebSocketResponse) -> float:
     return time.monotonic() - began
 
 
-async def _follow(session: aiohttp.ClientSession, url: str, context: Any) -> float:
-    """Bytes a second from the first to the last."""
-    size, first = 0, 0.0
-    async with session.get(url, ssl=context, timeout=aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)) as answer:
+async def _follow(session: aiohttp.ClientSession, url: str, context: Any) -> tuple[int, float]:
+    """Bytes, and bytes a second from the first to the last."""
+    size, first, timeout = 0, 0.0, aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
+    async with session.get(url, ssl=context, timeout=timeout, read_bufsize=_BUFFER_BYTES) as answer:
         async for part in answer.content.iter_any():
             first = first or time.monotonic()
             size += len(part)
-    assert size == _LOG_BYTES, f"{size} bytes of a log of {_LOG_BYTES}"
-    return size / (time.monotonic() - first)
+    return size, size / (time.monotonic() - first)
 
 
 async def crun(bench: Bench) -> list[Figure]:

@@ -21,6 +21,8 @@ from yarl import URL
 
 from hypernetes.api.status import StatusError
 
+# Of an answer that comes faster than it is passed on: fewer and larger pieces cost less.
+BUFFER_BYTES = 512 * 1024
 CONNECT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 30.0  # a WebSocket whose other end is gone ends after this, with nothing sent meanwhile
 CLOSE_SECONDS = 5.0
@@ -99,7 +101,7 @@ class Dialer:
         try:
             async with asyncio.timeout(CONNECT_SECONDS + (silence_seconds or CONNECT_SECONDS)):
                 response = await self._session.get(
-                    url, timeout=timeout, server_hostname=agent.node, allow_redirects=False
+                    url, timeout=timeout, server_hostname=agent.node, allow_redirects=False, read_bufsize=BUFFER_BYTES
                 )
         except _Refused as refused:
             raise _refusal(agent, refused) from refused

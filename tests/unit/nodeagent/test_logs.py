@@ -13,6 +13,8 @@ from hypernetes.nodeagent.runtime.base import Output
 
 ID = "main.0"
 
+HEAD = b"2026-11-22T16:00:00.123456789Z stdout "  # what a container may say, too
+
 
 def said(data: bytes, at: float, stream: str = "stdout", sequence: int = 0) -> Output:
     return Output(ID, stream, at, data, sequence)
@@ -67,9 +69,16 @@ def test_old_files_are_dropped_by_size(tmp_path: Path, monkeypatch: pytest.Monke
     assert text(tmp_path).startswith(b"line ")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(
-    pieces=st.lists(st.binary(min_size=1, max_size=20) | st.just(b"a\r\nb\n"), max_size=10), block=st.integers(1, 300)
+    pieces=st.lists(
+        st.binary(min_size=1, max_size=20)
+        | st.sampled_from(
+            [b"a\r\nb\n", b"\n", b"said\nZ stdout P ", HEAD + b"F x\n", b"x\n" + HEAD + b"P ", HEAD[-9:] + b"P \n"]
+        ),
+        max_size=10,
+    ),
+    block=st.integers(1, 300),
 )
 def test_what_was_said_is_what_is_read(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], block: int
@@ -83,6 +92,7 @@ def test_what_was_said_is_what_is_read(
     assert text(directory, tail=1000) == b"".join(pieces)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(logs, "_READ_BYTES", block)
+        patched.setattr(logs, "_FOLLOW_BYTES", block)
         assert asyncio.run(followed(written, follow=False)) == b"".join(pieces)
         timed = asyncio.run(followed(written, follow=False, timestamps=True))
     assert timed == text(directory, timestamps=True)
