@@ -26,6 +26,11 @@ class Canaries:
         self._count += 1
         return f"{self._word}{self._count}"
 
+    @property
+    def word(self) -> bytes:
+        """What each of them begins with."""
+        return self._word.encode()
+
     def check(self, received: bytes, what: object) -> None:
         """Raises Leak."""
         for form in self._forms:
