@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from tests.integration.api.servers import Answer
-from tests.integration.isolation import samples
+from tests.integration.isolation import agents, samples
 from tests.integration.isolation.attempts import Attempt, attempts
 from tests.integration.isolation.canaries import Leak
 from tests.integration.isolation.offered import Offered
@@ -200,7 +200,9 @@ async def by_reference(world: World) -> None:
     await _admitted(world)
     await _annotated(world)
     await _by_token(world)
-    await _by_agent(world)
+    await _by_role(world)
+    await _by_login(world)
+    await agents.by_agent(world)
 
 
 async def _owned(world: World) -> None:
@@ -302,26 +304,40 @@ async def _by_token(world: World) -> None:
     assert (await world.globex("GET", "/api/v1/secrets", headers=headers)).status == 200
 
 
-async def _by_agent(world: World) -> None:
-    """The node of a pod that names globex's Secret by its name reads nothing of globex."""
-    for group_version, kind in (("v1", "secrets"), ("v1", "persistentvolumeclaims"), ("v1", "serviceaccounts")):
-        resource = world.offered[group_version, kind]
-        name = "default" if kind == "serviceaccounts" else world.known[resource.id]
-        path = VICTIM + resource.path("default", name)
-        assert (await world.agent("GET", path)).status in (403, 404), path
-        assert (await world.other_agent("GET", path)).status == 200, path
-    for path in ("services", "pods", "secrets", "endpoints", "namespaces/default/pods/names-it"):
-        answer = await world.agent("GET", f"{VICTIM}/api/v1/{path}")
-        assert answer.status in (403, 404), (path, answer.body)
-        assert (await world.agent("GET", f"/tenants/*/api/v1/{path}")).status >= 400, path
-    for path in ("services", "namespaces/default/pods/names-it"):
-        assert (await world.other_agent("GET", f"{VICTIM}/api/v1/{path}")).status == 200, path
-    field_selector = {"fieldSelector": "spec.nodeName=n1"}
-    await ok(world.agent("GET", "/tenants/*/api/v1/pods", **field_selector))
-    token = f"{VICTIM}/api/v1/namespaces/default/serviceaccounts/default/token"
-    bound = {"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "names-it"}}}
-    assert (await world.agent("POST", token, bound)).status in (403, 404)
-    assert (await world.other_agent("POST", token, bound)).status == 201
+async def _by_role(world: World) -> None:
+    """Roles and bindings of globex for a name mean nothing for whoever has that name in acme."""
+    binding = {
+        "metadata": {"name": "jane"},
+        "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    }
+    await ok(world.globex("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding))
+    for tenant, code in (("acme", 403), ("globex", 200)):
+        async with await world.provider.person(tenant, "jane") as jane:
+            for path in ("/api/v1/secrets", "/api/v1/namespaces/default/configmaps", "/api/v1/pods"):
+                assert (await jane("GET", path)).status == code, ("role", tenant, path)
+    await ok(world.globex("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/jane"))
+
+
+async def _by_login(world: World) -> None:
+    """A password of globex opens nothing of the user of that name in acme, and its token opens globex alone."""
+    password, users = "correct horse battery", "apis/hypernetes.io/v1/users"
+    for tenant in ("acme", "globex"):
+        await ok(world.provider("POST", f"/tenants/{tenant}/{users}", {"metadata": {"name": "mallory"}, "spec": {}}))
+    for tenant, own in (("acme", "another password"), ("globex", password)):
+        await ok(world.provider("POST", f"/tenants/{tenant}/{users}/mallory/password", {"spec": {"password": own}}))
+    asked = {"spec": {"username": "mallory", "password": password}}
+    async with world.provider.anonymous() as nobody:
+        token = (await ok(nobody("POST", "/tenants/globex/login", asked))).json["status"]["token"]
+        assert (await nobody("POST", "/tenants/acme/login", asked)).status == 401, "login"
+        for known, code in ((token, 403), (token.replace("globex", "acme"), 401)):
+            headers = {"Authorization": f"Bearer {known}"}
+            assert (await nobody("GET", "/tenants/acme/api/v1/secrets", headers=headers)).status == code, "login"
+    path, review = "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}}
+    assert (await ok(world.globex("POST", path, review))).json["status"]["authenticated"]
+    assert not (await world.acme("POST", path, review)).json["status"].get("authenticated"), "login"
+    for tenant in ("acme", "globex"):
+        await ok(world.provider("DELETE", f"/tenants/{tenant}/{users}/mallory"))
 
 
 async def at_the_server(world: World) -> None:

@@ -30,7 +30,7 @@ _OURS: dict[str, Object] = {
     "Tenant": {"spec": {}},
     "Namespace": {},
     "Node": {},
-    "NodeVolume": {"spec": {"nodeName": "n1", "size": "1Gi"}},
+    "NodeVolume": {"spec": {"nodeName": "n3", "size": "1Gi"}},
     "User": {"spec": {}},
     "VolumeSnapshot": {"spec": {"source": {"persistentVolumeClaimName": "c"}}},
     "VolumeSnapshotClass": {"driver": "d.example.com", "deletionPolicy": "Delete"},

@@ -14,17 +14,22 @@ import orjson
 import pytest
 
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import app, discovery, keys, lookups, mirror, sharing, watchers
+from hypernetes.apiserver import app, dialer, discovery, keys, lookups, mirror, sharing, watchers
 from hypernetes.apiserver.admission.request import Seen
-from hypernetes.apiserver.authn import Authenticator, impersonation, serviceaccounts, x509
-from hypernetes.apiserver.authz import authorizer, nodegraph
-from hypernetes.apiserver.handlers import claims, reading
+from hypernetes.apiserver.aggregation import registered
+from hypernetes.apiserver.authn import Authenticator, impersonation, localusers, serviceaccounts, x509
+from hypernetes.apiserver.authz import authorizer, nodegraph, rbac
+from hypernetes.apiserver.authz import nodes as authz_nodes
+from hypernetes.apiserver.handlers import claims, reading, usage
 from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.storage.opening import open_store
+from hypernetes.nodeagent import agent
+from hypernetes.nodeagent import server as agent_server
 from tests.integration.api import test_isolation
 from tests.integration.api.servers import serving
-from tests.integration.isolation import attacks, comparing
+from tests.integration.isolation import agents, attacks, comparing, speaking
 from tests.integration.isolation.canaries import Leak
+from tests.integration.isolation.twins import Twins, twins
 from tests.integration.isolation.worlds import World, world
 
 Patch = pytest.MonkeyPatch
@@ -192,6 +197,101 @@ def _history_outlives_its_tenant(patch: Patch) -> None:
     patch.setattr(lookups.Lookups, "tenant_existed", lambda *_: True)
 
 
+def _roles_of_any_tenant_count(patch: Patch) -> None:
+    own = rbac.Rbac.of
+    patch.setattr(rbac.Rbac, "of", lambda self, tenant: own(self, "globex" if tenant == "acme" else tenant))
+
+
+def _users_are_of_all_tenants(patch: Patch) -> None:
+    own, found = localusers.LocalUsers.key, mirror.Mirror.object
+    patch.setattr(localusers.LocalUsers, "key", lambda self, tenant, name: own(self, "globex", name))
+    patch.setattr(
+        mirror.Mirror, "object",
+        lambda self, resource, tenant, *rest: found(
+            self, resource, "globex" if resource.name == "users" else tenant, *rest
+        ),
+    )  # fmt: skip
+
+
+def _a_node_keeps_what_any_tenant_has_there(patch: Patch) -> None:
+    """Ports, volumes and attachments are taken for those of their names in the node's own tenant."""
+    own = nodegraph.NodeGraph._node_name
+    patch.setattr(
+        nodegraph.NodeGraph, "_node_name", lambda self, resource, tenant, name: own(self, resource, "acme", name)
+    )
+
+
+def _a_pods_volumes_are_those_of_any_tenant(patch: Patch) -> None:
+    own = nodegraph.NodeGraph.names_volume
+    patch.setattr(nodegraph.NodeGraph, "names_volume", lambda self, node, tenant, name: own(self, node, "acme", name))
+
+
+def _a_pods_namespace_is_that_of_any_tenant(patch: Patch) -> None:
+    def has(self: nodegraph.NodeGraph, node: str, tenant: str, namespace: str) -> bool:
+        return any(key.namespace == namespace for key in self._of(node))
+
+    patch.setattr(nodegraph.NodeGraph, "has_namespace", has)
+
+
+def _a_node_lists_all_of_all_tenants(patch: Patch) -> None:
+    patch.setattr(authz_nodes, "_selects", lambda *_: True)
+
+
+def _streams_lead_to_any_tenant(patch: Patch) -> None:
+    get, websocket = dialer.Dialer.get, dialer.Dialer.websocket
+
+    def astray(parts: Any, query: Any) -> tuple[list[str], dialer.Query]:
+        verb, _, *rest = parts
+        return [verb, "globex", *rest], [each for each in query if each[0] != "uid"]
+
+    def asked(self: dialer.Dialer, agent: Any, parts: Any, query: Any, **how: Any) -> Any:
+        if len(parts) > 2:
+            parts, query = astray(parts, query)
+        return get(self, agent, parts, query, **how)
+
+    def opened(self: dialer.Dialer, agent: Any, parts: Any, query: Any, protocol: str) -> Any:
+        return websocket(self, agent, *astray(parts, query), protocol)
+
+    patch.setattr(dialer.Dialer, "get", asked)
+    patch.setattr(dialer.Dialer, "websocket", opened)
+
+
+def _an_agent_finds_pods_of_any_tenant(patch: Patch) -> None:
+    def worker(self: agent.Agent, key: Any, uid: str | None = None) -> Any:
+        named = [each for each in self.workers() if each.record.name == key.name]
+        return next((each for each in named if each.record.tenant == "globex"), None)
+
+    patch.setattr(agent.Agent, "worker", worker)
+
+
+def _an_agent_is_believed_of_all_pods(patch: Patch) -> None:
+    def report(pod: Any, reports: Any) -> Any:
+        uid = orjson.loads(pod.data)["metadata"]["uid"]
+        found = [each.pods[uid] for each in reports.values() if uid in each.pods]
+        return max(found, key=lambda each: each.total.nanocores, default=None)
+
+    patch.setattr(usage, "_report", report)
+
+
+def _what_nodes_use_is_shown_whole(patch: Patch) -> None:
+    patch.setattr(usage, "_is_guest", lambda _: False)
+
+
+def _apis_of_all_tenants_are_extended(patch: Patch) -> None:
+    own = registered.Registrations.of
+    patch.setattr(registered.Registrations, "of", lambda self, tenant: own(self, "globex"))
+
+
+def _anybody_may_ask_an_agent(patch: Patch) -> None:
+    class Anybody:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = object.__hash__
+
+    patch.setattr(agent_server, "ALLOWED_USER", Anybody())
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     remove: Callable[[Patch], None]
@@ -222,6 +322,12 @@ _CASES = (
     Case(_tokens_of_all_are_reviewed, attacks.by_reference, "globex's token"),
     Case(_impersonation_leaves_the_tenant, attacks.by_reference),
     Case(_claims_are_of_all_tenants, comparing.comparison, "already allocated", filled=False),
+    Case(_roles_of_any_tenant_count, attacks.by_reference, "role"),
+    Case(_users_are_of_all_tenants, attacks.by_reference, "login"),
+    Case(_a_node_keeps_what_any_tenant_has_there, agents.by_agent),
+    Case(_a_pods_volumes_are_those_of_any_tenant, agents.by_agent),
+    Case(_a_pods_namespace_is_that_of_any_tenant, agents.by_agent, "namespaces/default"),
+    Case(_a_node_lists_all_of_all_tenants, agents.by_agent),
     Case(_counts_are_of_all_tenants, comparing.comparison, "remainingItemCount", filled=False),
 )
 
@@ -232,6 +338,39 @@ async def test_without_the_check_the_suite_fails(case: Case, tmp_path: Path, mon
         case.remove(monkeypatch)
         with pytest.raises(AssertionError if case.says else Leak, match=f"(?s){case.says}"):
             await case.notice(found)
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenCase:
+    """Of what pods say, serve and use."""
+
+    remove: Callable[[Patch], None]
+    notice: Callable[[Twins], Awaitable[None]]
+    says: str = ""  # as in Case
+
+
+_SPOKEN_CASES = (
+    SpokenCase(_streams_lead_to_any_tenant, speaking.by_log),
+    SpokenCase(_streams_lead_to_any_tenant, speaking.by_stream),
+    SpokenCase(_streams_lead_to_any_tenant, speaking.by_proxy),
+    SpokenCase(_an_agent_finds_pods_of_any_tenant, speaking.by_log),
+    SpokenCase(_an_agent_finds_pods_of_any_tenant, speaking.by_stream),
+    SpokenCase(_an_agent_finds_pods_of_any_tenant, speaking.by_proxy),
+    SpokenCase(_an_agent_is_believed_of_all_pods, speaking.by_usage, "lies"),
+    SpokenCase(_what_nodes_use_is_shown_whole, speaking.by_usage, "a node as a whole"),
+    SpokenCase(_apis_of_all_tenants_are_extended, speaking.by_extension, "discovery"),
+    SpokenCase(_anybody_may_ask_an_agent, speaking.at_the_nodes, "metrics"),
+)
+
+
+@pytest.mark.parametrize(
+    "case", _SPOKEN_CASES, ids=lambda case: f"{case.remove.__name__.strip('_')}-{case.notice.__name__}"
+)
+async def test_without_the_check_the_suite_hears_it(case: SpokenCase, tmp_path: Path, monkeypatch: Patch) -> None:
+    async with twins(tmp_path, monkeypatch) as made:
+        case.remove(monkeypatch)
+        with pytest.raises(AssertionError if case.says else Leak, match=f"(?s){case.says}"):
+            await case.notice(made)
 
 
 @pytest.mark.parametrize("case", [_CASES[0], _CASES[8]], ids=lambda case: case.remove.__name__.strip("_"))

@@ -37,7 +37,7 @@ GROUP = "things.example.com"  # which only globex's own server serves
 LIE = "7777"  # cores
 PODS = "/api/v1/namespaces/default/pods"
 _CHANNEL = "v5.channel.k8s.io"
-_SECONDS = 60
+_SECONDS = 20
 _HTTP = b"GET /x HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
 
 
@@ -51,7 +51,9 @@ class Liar:
         return {"node": _used(), "pods": self.pods}
 
     def claim(self, uid: str, container: str) -> None:
-        self.pods.append({"uid": uid, "timestamp": _used()["timestamp"], "window": 15, "containers": {container: _CORES}})
+        self.pods.append(
+            {"uid": uid, "timestamp": _used()["timestamp"], "window": 15, "containers": {container: _CORES}}
+        )
 
 
 _CORES = {"cpu": int(LIE) * 10**9, "memory": 1 << 20}
@@ -171,14 +173,15 @@ async def _fill(made: Twins, authority: bytes) -> None:
     provider, canary = made.world.provider, made.world.canaries.fresh
     for tenant in ("acme", "globex"):
         names = (TWIN,) if tenant == "acme" else (TWIN, ONLY)
-        container = {
-            "name": "main" if tenant == "acme" else canary(), "image": "any/image:1", "stdin": True,
-            "command": ["say", made.words[tenant]],
-        }  # fmt: skip
+        command = ["say", made.words[tenant]]
+        containers = [
+            {"name": name, "image": "any/image:1", "stdin": True, "command": command}
+            for name in ("main", "side" if tenant == "acme" else canary())
+        ]
         for name, node in (*((name, NODE) for name in names), ("beside", LIAR)):
             host = "acme-host" if tenant == "acme" else canary()
             spec = {
-                "nodeName": node, "automountServiceAccountToken": False, "hostname": host, "containers": [container],
+                "nodeName": node, "automountServiceAccountToken": False, "hostname": host, "containers": containers,
             }  # fmt: skip
             pod = {"metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
             posted = await ok(provider("POST", f"/tenants/{tenant}{PODS}", pod))
@@ -218,7 +221,9 @@ async def _until_running(made: Twins) -> None:
     async with asyncio.timeout(_SECONDS):
         for tenant, name in made.uids:
             path = f"/tenants/{tenant}{PODS}/{name}"
-            while name != "beside" and (await ok(made.world.provider("GET", path))).json["status"]["phase"] != "Running":
+            while (
+                name != "beside" and (await ok(made.world.provider("GET", path))).json["status"]["phase"] != "Running"
+            ):
                 await asyncio.sleep(0.05)
 
 
@@ -234,7 +239,10 @@ async def spoken(user: User, path: str, query: list[tuple[str, str]], *, until: 
 async def forwarded(user: User, path: str, *, until: bytes) -> tuple[int, bytes]:
     """Asks the pod's port 80 over HTTP."""
     encoder, headers = spdy.Encoder(), {"port": "80", "requestid": "0"}
-    opened = [encoder.opened(1, {**headers, "streamtype": "error"}), encoder.opened(3, {**headers, "streamtype": "data"})]
+    opened = [
+        encoder.opened(1, {**headers, "streamtype": "error"}),
+        encoder.opened(3, {**headers, "streamtype": "data"}),
+    ]
     return await _exchange(user, path, PROTOCOL, [*opened, spdy.data(3, _HTTP, ended=True)], until)
 
 
@@ -260,4 +268,3 @@ def person(witness: Witness) -> User:
     user = witness._user
     assert isinstance(user, User)
     return user
-

@@ -9,6 +9,7 @@ from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.pki import node_role
 from tests.integration.api.servers import Answer, User, serving
 from tests.integration.isolation import samples
+from tests.integration.isolation.belongings import HELD, belongings
 from tests.integration.isolation.canaries import Canaries
 from tests.integration.isolation.multiplexed import MultiplexedUser, multiplexed
 from tests.integration.isolation.offered import Offered, discovered
@@ -84,11 +85,16 @@ class World:
     async def run_pods(self) -> None:
         """A pod of each tenant on a node of its own; both name a Secret and a claim, as those of globex are called."""
         secret, claim = self.known["v1", "secrets"], self.known["v1", "persistentvolumeclaims"]
+        config_map = self.known["v1", "configmaps"]
+        sources = [{"secretRef": {"name": secret}}, {"configMapRef": {"name": config_map}}]
         spec = {
-            "containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": secret}}]}],
-            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+            "containers": [{"name": "c", "image": "i", "envFrom": sources}],
+            "volumes": [{"name": f"v-{name}", "persistentVolumeClaim": {"claimName": name}} for name in (claim, HELD)],
         }
         for tenant, node in (("acme", "n1"), ("globex", "n2")):
+            label = "mine" if tenant == "acme" else self.canaries.fresh()
+            for where, body in belongings(node, label):
+                await ok(self.provider("POST", f"/tenants/{tenant}{where}", body))
             path = f"/tenants/{tenant}/api/v1/namespaces/default/pods"
             await ok(self.provider("POST", path, {"metadata": {"name": "names-it"}, "spec": spec}))
             binding = {"metadata": {"name": "names-it"}, "target": {"kind": "Node", "name": node}}
