@@ -5,7 +5,7 @@
 
 One directory per pod, one file per attempt of a container (`web.0.log`), rotated by size. What the guest sends is
 written before it is acknowledged, so nothing is lost when the agent dies; what it therefore sends twice is recognised
-by its time.
+by its time. The last that was written may be half there, and is written anew.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ import structlog
 
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.runtime.base import Output
+from hypernetes.nodeagent.runtime.protocol import SPOOL_WINDOW
 
 log = structlog.get_logger()
 
@@ -32,7 +33,6 @@ _READ_BYTES = 64 * 1024
 # At a time, of what is new: more than a container says in one turn of the loop, so that who follows a busy log gets on
 # as fast as it grows, and doesn't lose what is rotated away.
 _FOLLOW_BYTES = 512 * 1024
-_REMEMBERED_BYTES = 256 * 1024  # of the newest entries, to recognise what was written before the agent died
 _NO_FILE = 0  # the inode of none: what begins there begins with the oldest file
 _LAST_LINES, _LAST_BYTES = 80, 2048  # of a container that failed, for its status
 # A follower looks again after this time at the earliest: what a busy container says piece by piece goes out together.
@@ -43,6 +43,9 @@ _ENTRY = re.compile(rb"(\S+) (stdout|stderr) ([FP]) (.*)\n\Z", re.DOTALL)
 _TIME_BYTES = 30  # with the line's end before it, and without its Z
 _PARTIAL_HEAD = re.compile(rb"Z std(?:out|err) P ")
 _FULL_HEADS = re.compile(rb"\n.{29}Z std(?:out|err) F ")
+# What one piece of output became: all its entries have its time.
+_PIECE = re.compile(rb"^(\S{30}) (stdout|stderr) [FP] [^\n]*\n(?:\1 \2 [FP] [^\n]*\n)*+", re.MULTILINE)
+_HEAD_BYTES = 40  # of an entry, before its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,26 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.known = _recent(path)
+        self._written = _Written.find(path)
         self._file: IO[bytes] | None = None
         self._size = path.stat().st_size if path.exists() else 0
 
-    def write(self, entries: bytes) -> None:
+    def write(self, stream: str, time: float, data: bytes) -> None:
+        """What an earlier agent wrote already isn't written again."""
+        piece = (format_time(time), stream.encode())
+        if piece == self._written.last:
+            self._cut(self._written.last_position)
+        elif piece in self._written.pieces:
+            return
+        self._written.last = None
+        self._append(format_entries(stream, time, data))
+
+    def _cut(self, size: int) -> None:
+        with self.path.open("r+b") as file:
+            file.truncate(size)
+        self._size = size
+
+    def _append(self, entries: bytes) -> None:
         if self._size and self._size + len(entries) > MAX_FILE_BYTES:
             self._rotate()
         if self._file is None:
@@ -126,15 +144,52 @@ def rotated(path: Path, number: int) -> Path:
     return path if number == 0 else path.with_name(f"{path.name}.{number}")
 
 
-def _recent(path: Path) -> set[tuple[bytes, bytes]]:
-    """(time, stream) of the newest entries of a file."""
-    if not path.exists():
-        return set()
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - _REMEMBERED_BYTES))
-        entries = (parse_entry(line) for line in _lines(file.read()))
-        return {(entry.time, entry.stream) for entry in entries if entry is not None}
+@dataclass(slots=True)
+class _Written:
+    """What a file, and those before it, had when it was opened: pieces by (time, stream), back to as much text as a
+    guest may send again."""
+
+    pieces: set[tuple[bytes, bytes]]
+    last: tuple[bytes, bytes] | None
+    last_position: int
+
+    @classmethod
+    def find(cls, path: Path) -> "_Written":
+        found, size = cls(set(), None, 0), 0
+        for number in range(MAX_FILES):
+            if not (file := rotated(path, number)).exists():
+                continue
+            for position, block in _blocks_backwards(file):
+                for match in reversed(list(_PIECE.finditer(block))):
+                    piece = (match[1], match[2])
+                    if number == 0 and (not found.pieces or found.pieces == {piece}):
+                        found.last, found.last_position = piece, position + match.start()
+                    found.pieces.add(piece)
+                size += len(block) - _HEAD_BYTES * block.count(b"\n")
+                if size > SPOOL_WINDOW:
+                    return found
+        return found
+
+
+def _blocks_backwards(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, many at once and the last first, with where they begin. A last line without its end is cut off."""
+    with path.open("r+b") as file:
+        end, rest = file.seek(0, 2), b""
+        position, whole = end, False
+        while position > 0:
+            step = min(_READ_BYTES, position)
+            position -= step
+            file.seek(position)
+            block = file.read(step) + rest
+            if not whole:
+                kept, line_end, torn = block.rpartition(b"\n")
+                if torn:
+                    file.truncate(position + len(kept) + len(line_end))
+                block, whole = kept + line_end, bool(line_end)
+            first_end = block.find(b"\n") + 1 if position else 0
+            rest = block[:first_end]
+            if block[first_end:]:
+                yield position + first_end, block[first_end:]
 
 
 class PodLogs:
@@ -155,9 +210,7 @@ class PodLogs:
         if file is None:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = self._files[output.container_id] = _File(self.path(output.container_id))
-        if file.known and (format_time(output.time), output.stream.encode()) in file.known:
-            return
-        file.write(format_entries(output.stream, output.time, output.data))
+        file.write(output.stream, output.time, output.data)
         self.notify()
 
     def notify(self) -> None:

@@ -58,6 +58,53 @@ def test_output_sent_again_after_a_crash_is_written_once(directory: Path) -> Non
     assert text(directory) == b"one\ntwo\nthree\nfour\nfive\n"
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(
+    pieces=st.lists(st.tuples(st.binary(min_size=1, max_size=30), st.sampled_from(["stdout", "stderr"])), max_size=12),
+    repeated=st.integers(0, 12), cut=st.integers(0, 200), block=st.integers(1, 300), limit=st.integers(200, 2000),
+)  # fmt: skip
+def test_a_kill_in_the_middle_of_a_write_loses_and_repeats_nothing(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[bytes, str]], repeated: int, cut: int, block: int,
+    limit: int,
+) -> None:  # fmt: skip
+    """The agent dies while it writes a piece, and the guest sends the last ones again, that piece among them."""
+    outputs = [said(data, 1000.0 + number, stream) for number, (data, stream) in enumerate(pieces)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "_READ_BYTES", block)
+        patch.setattr(logs, "MAX_FILE_BYTES", limit)
+        directory, whole = tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("whole")
+        for output in outputs:
+            PodLogs(whole).write(output)
+        first = PodLogs(directory)
+        for output in outputs:
+            first.write(output)
+        first.close()
+        path = first.path(ID)
+        if path.exists() and outputs:
+            last = logs.format_entries(outputs[-1].stream, outputs[-1].time, outputs[-1].data)
+            with path.open("r+b") as file:
+                file.truncate(path.stat().st_size - min(cut, len(last)))
+        second = PodLogs(directory)
+        for output in outputs[-repeated - 1 :]:
+            second.write(output)
+        second.close()
+        assert {each.name: each.read_bytes() for each in directory.iterdir()} == {
+            each.name: each.read_bytes() for each in whole.iterdir()
+        }
+
+
+def test_a_megabyte_of_short_lines_sent_again_is_recognised_in_rotated_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 12 << 20)
+    outputs = [said(b"x\n" * 4096, 1000.0 + number) for number in range(128)]  # as much as may be unacknowledged
+    for agent in (PodLogs(tmp_path), PodLogs(tmp_path)):
+        for output in outputs:
+            agent.write(output)
+        agent.close()
+    assert text(tmp_path).count(b"\n") == 128 * 4096
+
+
 def test_old_files_are_dropped_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MAX_FILE_BYTES", 200)
     written = PodLogs(tmp_path)
