@@ -345,6 +345,22 @@ def node_drain(name: str, timeout: float, force: bool, directory: Path) -> None:
     echo(f"node {name} is drained: {drained.evicted} pods evicted{stay}")
 
 
+@node.command("shutdown")
+@click.argument("name")
+@click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds.")
+@dir_option
+def node_shutdown(name: str, timeout: float, directory: Path) -> None:
+    """Before this machine is switched off: end the pods of its node NAME by priority, each within its grace period."""
+    layout = Layout.of(directory)
+    agent = nodes.agent_of(layout, name)
+
+    async def shut_down() -> int:
+        async with tenants.open_client(layout) as client:
+            return await nodes.shut_down(client, name, agent, timeout=timeout)
+
+    echo(f"node {name} can be switched off: {run(shut_down())} pods ended; `hn node uncordon {name}` when it is back")
+
+
 @main.command()
 @guest_option
 @bind_option

@@ -5,15 +5,21 @@ controller would make them again; one that nobody would make again goes only by 
 """
 
 import asyncio
+import itertools
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hypernetes.api import scheme
 from hypernetes.api.models.core_v1 import Node, Pod
 from hypernetes.api.object import tenant_of
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.cli import leftovers
 from hypernetes.cli.errors import CommandError
+from hypernetes.cli.layout import Layout
 from hypernetes.client import Client
 
 _PODS = scheme.by_name("v1", "pods")
@@ -58,6 +64,38 @@ async def drain(
             f"after {timeout:g} s these pods are still there (disruption budgets, or long ends?): {_names(left)}"
         ) from error
     return Drained(len(evicted), len(await _pods(client, name)))
+
+
+def agent_of(layout: Layout, name: str) -> int:
+    """The process that looks after a node of this machine. Raises CommandError where there is none."""
+    found = leftovers.processes_of(layout, layout.load(), list(leftovers.running_processes()))
+    for process in found:
+        words = process.argv
+        if any(Path(word).name == "hn-agent" for word in words[:2]) and ("--node-name", name) in itertools.pairwise(
+            words
+        ):
+            return process.pid
+    raise CommandError(f"no hn-agent of a node {name} runs on this machine")
+
+
+async def shut_down(client: Client, name: str, agent: int, *, timeout: float) -> int:
+    """Has the node's agent end what runs, and returns how many pods that were. Raises CommandError where pods still run
+    after `timeout` seconds."""
+    await cordon(client, name, cordoned=True)
+    count = len(left := await _running(client, name))
+    os.kill(agent, signal.SIGPWR)
+    try:
+        async with asyncio.timeout(timeout):
+            while left:
+                await asyncio.sleep(LOOK_SECONDS)
+                left = await _running(client, name)
+    except TimeoutError as error:
+        raise CommandError(f"after {timeout:g} s these pods still run: {_names(left)}") from error
+    return count
+
+
+async def _running(client: Client, node: str) -> list[Pod]:
+    return [pod for pod in await _pods(client, node) if pod.status.phase == "Running"]
 
 
 async def _evict(client: Client, pod: Pod) -> bool:

@@ -33,6 +33,7 @@ class Agent:
         self._parts, self._pods = parts, pods
         self._workers: dict[str, PodWorker] = {}  # by UID
         self.adopted = asyncio.Event()
+        self.closing = False  # the node is being shut down: pods that come now are for the next agent
 
     def worker(self, key: Key, uid: str | None = None) -> PodWorker | None:
         """The worker of the pod of this name (the newest, where a deleted one still ends)."""
@@ -137,6 +138,8 @@ class Agent:
         worker = self._workers.get(new.metadata.uid or "")
         if worker is not None:
             worker.update(new)
+        elif self.closing and not new.metadata.deletion_timestamp:
+            log.info("pod.postponed", pod=new.metadata.uid, why="the node is being shut down")
         elif new.status.phase not in ("Succeeded", "Failed") or new.metadata.deletion_timestamp:
             self._begin(new, PodRecord.of(new, key.tenant), None)
 

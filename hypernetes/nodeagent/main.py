@@ -32,10 +32,12 @@ from hypernetes.nodeagent.images.garbage import remove_unused
 from hypernetes.nodeagent.images.puller import Puller
 from hypernetes.nodeagent.images.store import ImageStore
 from hypernetes.nodeagent.networkpeers import NetworkPeers
+from hypernetes.nodeagent.nodeshutdown import NodeShutdown
 from hypernetes.nodeagent.nodevolumes import NodeVolumeKeeper
 from hypernetes.nodeagent.parts import Parts
 from hypernetes.nodeagent.podrecord import PodRecords
-from hypernetes.nodeagent.runtime.base import MachineError
+from hypernetes.nodeagent.pressure import PressureKeeper
+from hypernetes.nodeagent.runtime.base import Footprint, MachineError
 from hypernetes.nodeagent.runtime.cgroup import Cgroups, host_hierarchy
 from hypernetes.nodeagent.runtime.qemu_runtime import RUN_DIRECTORY, open_runtime
 from hypernetes.nodeagent.seccomp import Profiles
@@ -148,7 +150,9 @@ async def run(options: Options) -> None:
         try:
             keeping = _keeping(options, client, storage.node, drivers)
             hot = HotContext(context, options.certificate, options.key)
-            await _serve(options, parts, store, hot, stopping, [processes.run, attachments.run, *keeping])
+            await _serve(
+                options, parts, store, hot, stopping, [processes.run, attachments.run, *keeping], runtime.footprint
+            )
         finally:
             await runtime.close()
             await network.close(remove=False)
@@ -198,14 +202,26 @@ def volume_drivers(options: Options) -> dict[str, NodeVolumes]:
 
 async def _serve(
     options: Options, parts: Parts, store: ImageStore, context: HotContext, stopping: asyncio.Event,
-    of_storage: Sequence[Callable[[], Coroutine[None, None, None]]],
+    of_storage: Sequence[Callable[[], Coroutine[None, None, None]]], footprint: Callable[[str], Footprint],
 ) -> None:  # fmt: skip
     pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
     agent = Agent(parts, pods)
     sampler = Sampler(agent.workers, read_meter)
+    pressure = PressureKeeper(agent.workers, lambda: node.read_facts(options.directory), footprint)
+    ending = NodeShutdown(agent.workers)
+
+    def close() -> None:
+        agent.closing = True
+        ending.begin()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, close)
     identity = node.NodeIdentity(options.node_name, options.node_ip, options.port, await parts.runtime.version())
     reporter = node.NodeReporter(
-        parts.client, identity, lambda: node.read_facts(options.directory), store.images, lambda: _problem(agent)
+        parts.client,
+        identity,
+        lambda: node.read_facts(options.directory),
+        store.images,
+        lambda: ending.problem or _problem(agent),
     )
     try:
         runner = await server.serve(agent, sampler, context.context, options.node_ip, options.port, options.node_name)
@@ -217,7 +233,7 @@ async def _serve(
                 tasks.create_task(coroutine)
                 for coroutine in (
                     pods.run(), parts.views.run(), parts.events.run(), context.run(), reporter.run(),
-                    agent.run(), sampler.run(), _collect_garbage(agent, store),
+                    agent.run(), sampler.run(), pressure.run(), ending.run(), _collect_garbage(agent, store),
                     _prepare(agent, parts), *(each() for each in of_storage),
                 )
             ]  # fmt: skip

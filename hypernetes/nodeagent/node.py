@@ -133,16 +133,30 @@ def allocatable(facts: MachineFacts) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    memory: bool
+    disk: bool
+    pids: bool
+
+
+def under_pressure(facts: MachineFacts) -> Pressure:
+    return Pressure(
+        facts.memory_available_bytes < MEMORY_PRESSURE_BYTES,
+        facts.disk_free_bytes * 100 < facts.disk_bytes * DISK_PRESSURE_PERCENT,
+        facts.threads * 100 > facts.threads_max * _PID_PRESSURE_PERCENT,
+    )
+
+
 def conditions(facts: MachineFacts, previous: list[NodeCondition], problem: str, now: str) -> list[NodeCondition]:
     """`problem` is why the node can't run pods, "" where it can."""
-    memory = facts.memory_available_bytes < MEMORY_PRESSURE_BYTES
-    disk = facts.disk_free_bytes * 100 < facts.disk_bytes * DISK_PRESSURE_PERCENT
-    pids = facts.threads * 100 > facts.threads_max * _PID_PRESSURE_PERCENT
+    short = under_pressure(facts)
     wanted = [
-        _pressure("MemoryPressure", memory, "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory",
+        _pressure("MemoryPressure", short.memory, "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory",
                   "memory available"),
-        _pressure("DiskPressure", disk, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure", "disk space available"),
-        _pressure("PIDPressure", pids, "KubeletHasInsufficientPID", "KubeletHasSufficientPID", "PIDs available"),
+        _pressure("DiskPressure", short.disk, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure",
+                  "disk space available"),
+        _pressure("PIDPressure", short.pids, "KubeletHasInsufficientPID", "KubeletHasSufficientPID", "PIDs available"),
         ("Ready", "False", "KubeletNotReady", problem)
         if problem
         else ("Ready", "True", "KubeletReady", "hn-agent is posting ready status"),

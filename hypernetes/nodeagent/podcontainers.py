@@ -3,6 +3,7 @@ tables and files fresh, and stops it all when the time has come."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -38,6 +39,15 @@ DEFAULT_GRACE_SECONDS = 30
 RESIZE_RETRY_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why the node ends a pod. `disruption`: for the node's sake, not for what the pod did (KEP-3329)."""
+
+    reason: str
+    message: str
+    disruption: bool = False
+
+
 class PodContainers:
     """Of one machine. `pod` gives the newest version; `changed` is called when record and status must be written."""
 
@@ -56,8 +66,13 @@ class PodContainers:
         self._probing: dict[str, asyncio.Task[None]] = {}  # by container id
         self._stopping: set[str] = set()  # container ids
         self._resizing: set[str] = set()  # names
-        self._excess = ""  # which limit of its disk the pod exceeds
+        self._end: Ended | None = None  # why the pod is to end
         self._tasks: asyncio.TaskGroup | None = None
+
+    def end(self, why: Ended) -> None:
+        """The pod fails, for a reason of the node's. The first one counts."""
+        self._end = self._end or why
+        self._wake.set()
 
     def wake(self) -> None:
         """Something has changed that decides what to do next."""
@@ -91,9 +106,10 @@ class PodContainers:
                 self._record.reason = "DeadlineExceeded"
                 self._record.message = "Pod was active on the node longer than the specified deadline"
                 return "Failed"
-            if self._excess:
-                self._record.reason, self._record.message = "Evicted", self._excess
-                self._event("Warning", "Evicted", self._excess)
+            if self._end is not None:
+                self._record.reason, self._record.message = self._end.reason, self._end.message
+                self._record.disruption = self._end.message if self._end.disruption else ""
+                self._event("Warning", self._end.reason, self._end.message)
                 return "Failed"
             decision = lifecycle.decide(pod, self._record.containers, now)
             if decision.finished is not None and not self._starting:
@@ -164,16 +180,18 @@ class PodContainers:
 
     async def _watch_storage(self) -> None:
         """Until the pod is beyond a limit."""
-        while not self._excess:
+        while self._end is None:
             await asyncio.sleep(storagelimits.LOOK_SECONDS)
             pod = self._pod()
             if not storagelimits.limits(pod).any:
                 continue
             try:
-                self._excess = await storagelimits.first_excess(pod, self._record.containers, self._session.machine)
+                excess = await storagelimits.first_excess(pod, self._record.containers, self._session.machine)
             except MachineError as error:
                 log.info("pod.storage.unknown", pod=self._record.uid, error=error.message)
-        self._wake.set()
+                continue
+            if excess:
+                self.end(Ended("Evicted", excess))
 
     async def _start(self, container: Container) -> None:
         try:

@@ -59,6 +59,7 @@ class PodRecord:
     final_phase: str | None = None
     reason: str = ""
     message: str = ""
+    disruption: str = ""  # the message of the condition DisruptionTarget
 
     @classmethod
     def of(cls, pod: Pod, tenant: str) -> "PodRecord":

@@ -33,6 +33,7 @@ from hypernetes.nodeagent.containers import (
 )
 
 _RESIZE = "PodResizePending"
+_DISRUPTION = "DisruptionTarget"
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
 
 
@@ -48,6 +49,7 @@ class PodState:
     reason: str = ""
     message: str = ""
     infeasible: str = ""  # why the machine can't be what the pod asks for now
+    disruption: str = ""  # why the node ended it for its own sake
 
 
 def build(pod: Pod, records: Mapping[str, ContainerRecord], state: PodState, now: float) -> PodStatus:
@@ -202,7 +204,11 @@ def _conditions(
     ours = [_condition(kind, *wanted[kind], previous.get(kind), now) for kind in _OURS]
     if state.infeasible:
         ours.append(_condition(_RESIZE, "True", "Infeasible", state.infeasible, previous.get(_RESIZE), now))
-    others = [condition for condition in pod.status.conditions if condition.type not in (*_OURS, _RESIZE)]
+    if state.disruption:
+        told = _condition(_DISRUPTION, "True", "TerminationByKubelet", state.disruption, previous.get(_DISRUPTION), now)
+        ours.append(told)
+    kinds = {_RESIZE, *(condition.type for condition in ours)}
+    others = [condition for condition in pod.status.conditions if condition.type not in kinds]
     if not any(condition.type == "PodScheduled" for condition in others):
         others.append(_condition("PodScheduled", "True", "", "", None, now))
     return [*ours, *others]

@@ -29,7 +29,7 @@ from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import Phase, Run, all_of, attempt_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.parts import Parts, PodVolumesOfNode
-from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, PodContainers, remaining_grace
+from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, Ended, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
 from hypernetes.nodeagent.portkeeper import PortKeeper
 from hypernetes.nodeagent.refusals import Refused
@@ -90,6 +90,7 @@ class PodWorker:
         self._exits = Broadcast()
         self._metadata_changed = asyncio.Event()
         self._removed_from_api = False
+        self.given_back = asyncio.Event()  # it has nothing of the node any more, but its logs
         self._containers: PodContainers | None = None
         self._machine_parts: _MachineParts | None = None
         self._storage: PodVolumesOfNode | None = None
@@ -114,6 +115,16 @@ class PodWorker:
             self._deletion.set()
         if self._containers is not None:
             self._containers.wake()
+
+    @property
+    def can_end(self) -> bool:
+        """Whether its containers are looked after now, so that `end` is heard."""
+        return self._containers is not None and self.record.final_phase is None and not self._deletion.is_set()
+
+    def end(self, why: Ended) -> None:
+        """For a reason of the node's."""
+        if self._containers is not None:
+            self._containers.end(why)
 
     def deleted(self) -> None:
         """The pod is gone from the API."""
@@ -360,7 +371,7 @@ class PodWorker:
             return False
         self.record.final_phase = phase
         if self.record.reason:
-            await self._containers.stop_all(self._grace())
+            await self._containers.stop_all(self.grace)
         self._step(Step.FINISHED)
         return True
 
@@ -421,9 +432,11 @@ class PodWorker:
             self._parts, self.record, self.session, made.starter, made.pusher, made.port, made.volumes,
             lambda: self.pod, self._changed, self._exits, self._metadata_changed,
         )  # fmt: skip
-        await running.stop_all(self._grace())
+        await running.stop_all(self.grace)
 
-    def _grace(self) -> float:
+    @property
+    def grace(self) -> float:
+        """Seconds that it may take to end."""
         if self._removed_from_api:
             return FORCED_GRACE_SECONDS
         own = self.pod.spec.termination_grace_period_seconds
@@ -441,6 +454,7 @@ class PodWorker:
                 await self._parts.network.unplug(self.record.uid)
                 if self.record.claim is not None:
                     await self._parts.addresses.release(self.record.claim, self.record.tenant, self.record.uid)
+                self.given_back.set()
                 return
             except _RETRIED as error:
                 log.warning("pod.give_back.failed", pod=self.record.uid, error=str(error))
@@ -550,6 +564,7 @@ class PodWorker:
             reason=record.reason,
             message=record.message,
             infeasible=record.infeasible,
+            disruption=record.disruption,
         )
         return podstatus.build(pod, record.containers, state, self._parts.clock())
 

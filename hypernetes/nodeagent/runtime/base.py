@@ -164,6 +164,14 @@ class MachineUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a machine takes of its node, as the node measures it."""
+
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """A piece of a container's output, in order per stream. `sequence` is acknowledged once it is on disk."""
 

@@ -14,7 +14,7 @@ import structlog
 from hypernetes.nodeagent import sizing
 from hypernetes.nodeagent.runtime import accel, boot, hypervisor, qemu, scratch, taps, template, tools, tsc
 from hypernetes.nodeagent.runtime.bare import bare_machine
-from hypernetes.nodeagent.runtime.base import GuestServices, MachineError, MachineSpec
+from hypernetes.nodeagent.runtime.base import Footprint, GuestServices, MachineError, MachineSpec
 from hypernetes.nodeagent.runtime.cgroup import Cgroups, Limits, host_hierarchy
 from hypernetes.nodeagent.runtime.host import Host, to_the_end
 from hypernetes.nodeagent.runtime.machine import QemuMachine, identify_message
@@ -33,6 +33,7 @@ ADOPT_SECONDS = 20.0
 # What QEMU needs beside the guest's memory: under TCG its translation buffer, and translated code's book-keeping.
 OVERHEAD_BYTES = {qemu.Accel.TCG: 192 << 20, qemu.Accel.KVM: 96 << 20}
 MIB = 1 << 20
+BLOCK_BYTES = 512  # of stat(2)
 PROBE_MEMORY_MIB = 128
 
 
@@ -100,6 +101,18 @@ class QemuRuntime:
 
     async def version(self) -> str:
         return f"qemu://{self._host.qemu_version}"
+
+    def footprint(self, machine_id: str) -> Footprint:
+        """Memory that it shares with no other, and what its scratch disk takes; nothing of a machine that is gone.
+        Raises OSError."""
+        machine = self._machines.get(machine_id)
+        try:
+            status = Path(f"/proc/{machine.pid}/status").read_text() if machine is not None else ""
+            blocks = self._host.state_of(machine_id).scratch.stat().st_blocks
+        except (FileNotFoundError, ProcessLookupError):
+            return Footprint(0, 0)
+        anonymous = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
+        return Footprint(int(anonymous[1]) * 1024 if anonymous else 0, blocks * BLOCK_BYTES)
 
     async def close(self) -> None:
         await self.templates.close()

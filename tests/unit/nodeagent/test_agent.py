@@ -35,6 +35,10 @@ class FakeInformer:
     def on_change(self, handler: Callable[[Key, Pod | None, Pod | None], None]) -> None:
         self._handlers.append(handler)
 
+    def tell_new(self, pod: Pod) -> None:
+        for handler in self._handlers:
+            handler(Key(TENANT, "web", pod.metadata.name or ""), None, pod)
+
     def tell_gone(self, pod: Pod) -> None:
         for handler in self._handlers:
             handler(Key(TENANT, "web", pod.metadata.name or ""), pod, None)
@@ -167,3 +171,21 @@ async def test_a_worker_that_fails_as_its_machine_dies_boots_another(
         await until(lambda: len(world.runtime.created) == 2 and is_running(world, "a"))
         assert len(shutdowns) == 2
         assert world.machine("a") is not first
+
+
+async def test_pods_that_come_while_the_node_is_shut_down_are_left_to_the_next_agent(world: World) -> None:
+    informer: Any = FakeInformer(world)
+    agent = Agent(world.parts, informer)
+    task = asyncio.create_task(agent.run())
+    await agent.adopted.wait()
+    agent.closing = True
+    pod = world.pod()
+    informer.tell_new(pod)
+    await asyncio.sleep(60)
+    assert agent.workers() == []
+    assert (pod.metadata.uid or "") not in world.runtime.machines
+    agent.closing = False
+    informer.tell_new(pod)
+    assert len(agent.workers()) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
