@@ -30,7 +30,7 @@ def told(tenant: Object, usage: Usage, ledger: Amounts | None = None) -> Object:
     """The tenant with its usage in its status; itself where that is told well enough. `ledger`: what it uses else."""
     status, quota = tenant.get("status", {}), tenant.get("spec", {}).get("quota") or {}
     said = status.get("storedBytes", 0)
-    counts = {"namespaces": usage.namespaces, "pods": usage.pods}
+    counts = {"namespaces": usage.namespaces, "pods": usage.pods, "networks": usage.networks}
     former = status.get("quota") or {}
     counted = {name: (former.get("used") or {}).get(name) for name in ledger or {}} == (ledger or {})
     if (

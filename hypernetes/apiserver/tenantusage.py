@@ -15,6 +15,7 @@ class Usage:
     objects: int = 0
     namespaces: int = 0
     pods: int = 0
+    networks: int = 0
 
 
 def size(entry: Entry) -> int:
@@ -59,6 +60,8 @@ class TenantUsage:
             usage.pods += sign
         elif group == "core" and resource == "namespaces":
             usage.namespaces += sign
+        elif group == "hypernetes.io" and resource == "networks":
+            usage.networks += sign
         if not usage.objects:
             del self._usage[tenant]
         self.changed.add(tenant)

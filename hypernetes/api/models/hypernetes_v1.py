@@ -144,6 +144,7 @@ class TenantStatus(Model):
     phase: str | None = None
     namespaces: int | None = None
     pods: int | None = None
+    networks: int | None = None
     objects: int | None = None
     stored_bytes: int | None = Field(None, alias="storedBytes")
     quota: core_v1.ResourceQuotaStatus | None = None

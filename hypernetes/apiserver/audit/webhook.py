@@ -1,5 +1,6 @@
 """Events sent to a server, some at a time: an EventList of audit.k8s.io/v1 by POST, tried again with back-off.
 
+The operator named the server, so it may be anywhere; it leads nowhere else, and gives us nothing to keep.
 Events wait in a bounded buffer; what doesn't fit in, and what was tried in vain, is lost and counted.
 """
 
@@ -9,7 +10,9 @@ from collections import deque
 
 import aiohttp
 import structlog
+from yarl import URL
 
+from hypernetes import dialing
 from hypernetes.apiserver.audit.counts import Counts
 from hypernetes.apiserver.audit.policy import API_VERSION
 from hypernetes.apiserver.audit.webhookconfig import WebhookConfig
@@ -52,8 +55,8 @@ class AuditWebhook:
 
     async def run(self) -> None:
         """Until cancelled; what waits then is tried once more."""
-        timeout = aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout, headers=self._config.headers) as session:
+        named = dialing.Policy(frozenset({dialing.place(URL(self._config.url))}))
+        async with dialing.session(named, "takes audit events") as session:
             try:
                 while True:
                     await self._filled.wait()
@@ -121,7 +124,8 @@ class AuditWebhook:
         try:
             async with session.post(
                 self._config.url, data=body, ssl=self._config.context or True, allow_redirects=False,
-                headers={"Content-Type": "application/json"},
+                headers={**self._config.headers, "Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=_DEADLINE_SECONDS),
             ) as response:  # fmt: skip
                 if 200 <= response.status < 300:
                     return False, ""

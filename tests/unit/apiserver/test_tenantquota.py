@@ -118,14 +118,15 @@ def test_the_provider_s_own_tenant_has_no_bound():
 
 
 def test_status_tells_counts_at_once_and_bytes_when_they_have_changed_by_some():
-    usage = Usage(1_000_000, 20, 4, 2)
+    usage = Usage(1_000_000, 20, 4, 2, 1)
     told = tenantstatus.told({"status": {"phase": "Active"}}, usage)
     assert told["status"] == {
-        "phase": "Active", "namespaces": 4, "pods": 2, "objects": 20, "storedBytes": 1_000_000,
+        "phase": "Active", "namespaces": 4, "pods": 2, "networks": 1, "objects": 20, "storedBytes": 1_000_000,
     }  # fmt: skip
-    assert tenantstatus.told(told, Usage(1_001_000, 21, 4, 2)) is told
-    assert tenantstatus.told(told, Usage(1_100_000, 21, 4, 2))["status"]["storedBytes"] == 1_100_000
-    assert tenantstatus.told(told, Usage(1_000_000, 20, 4, 3))["status"]["pods"] == 3
+    assert tenantstatus.told(told, Usage(1_001_000, 21, 4, 2, 1)) is told
+    assert tenantstatus.told(told, Usage(1_100_000, 21, 4, 2, 1))["status"]["storedBytes"] == 1_100_000
+    assert tenantstatus.told(told, Usage(1_000_000, 20, 4, 3, 1))["status"]["pods"] == 3
+    assert tenantstatus.told(told, Usage(1_000_000, 20, 4, 2, 2))["status"]["networks"] == 2
 
 
 def test_status_tells_what_is_used_of_a_quota_while_there_is_one():

@@ -25,19 +25,21 @@ class Receiver:
         self.codes: list[int] = []
         self.got: list[Any] = []
         self.headers: list[str] = []
+        self.paths: list[str] = []
         self.asked = 0
         self.heard = asyncio.Condition()
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         body = orjson.loads(await request.read())
         self.headers.append(request.headers.get("Authorization", ""))
+        self.paths.append(request.path)
         async with self.heard:
             self.asked += 1
             code = self.codes.pop(0) if self.codes else 200
             if code == 200:
                 self.got.append(body)
             self.heard.notify_all()
-        return web.Response(status=code)
+        return web.Response(status=code, headers={"Location": "/elsewhere"})
 
     async def until(self, asked: int) -> None:
         async with self.heard, asyncio.timeout(20):
@@ -131,3 +133,20 @@ def test_the_configuration_is_a_kubeconfig(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(WebhookConfigError):
             load(path)
+
+
+async def test_a_server_that_redirects_is_not_followed_and_no_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    receiver, counts = Receiver(), Counts()
+    receiver.codes = [307, 503, 200]
+    async with sending(receiver, counts) as sender:
+        sender.add(line(1))
+        await receiver.until(1)
+        sender.add(line(2))
+        await receiver.until(3)
+    assert (ids(receiver), counts.errors["webhook"]) == ([2], 1), "a redirect is a refusal"
+    assert set(receiver.paths) == {"/audit"}
+    assert set(receiver.headers) == {"Bearer t"}
