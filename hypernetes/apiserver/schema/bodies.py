@@ -58,7 +58,7 @@ def load_json(body: bytes) -> Any:
 
 def check_depth(value: Any) -> None:
     """StatusError 400 for a value nested so deeply that neither we nor the encoder can walk it."""
-    level: list[Any] = [value]
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [
             entry

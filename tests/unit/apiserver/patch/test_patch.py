@@ -81,6 +81,12 @@ def test_moving_an_entry_and_back_changes_nothing(entries, data):
     assert json_patch.apply({"l": entries}, moves) == {"l": entries}
 
 
+@pytest.mark.parametrize("value", [False, 1, 1.5, None, "text"])
+def test_what_is_no_object_is_copied_as_well(value):
+    copied = json_patch.apply({"a": value}, [{"op": "copy", "from": "/a", "path": "/b"}])
+    assert copied == {"a": value, "b": value}
+
+
 @given(objects, st.lists(st.fixed_dictionaries({}, optional={
     "op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test", "x"]),
     "path": st.text("/ab0-~1", max_size=5), "from": st.text("/ab0-~1", max_size=5), "value": values,
