@@ -3,16 +3,18 @@
 Each raises AssertionError where one succeeds, or where its positive control, the same call by the owner, doesn't.
 """
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.integration.api.servers import Answer
+from tests.integration.api.servers import Answer, User
 from tests.integration.isolation import agents, samples
 from tests.integration.isolation.attempts import Attempt, attempts
 from tests.integration.isolation.canaries import Leak
 from tests.integration.isolation.offered import Offered
+from tests.integration.isolation.witnesses import Witness
 from tests.integration.isolation.worlds import SHARED, VICTIM, World, ok, own_name
 
 DRY = {"dryRun": "All"}
@@ -200,6 +202,7 @@ async def by_reference(world: World) -> None:
     await _admitted(world)
     await _annotated(world)
     await _by_token(world)
+    await by_secret(world)
     await _by_role(world)
     await _by_login(world)
     await agents.by_agent(world)
@@ -302,6 +305,26 @@ async def _by_token(world: World) -> None:
             assert (await world.acme("GET", f"{root}/api/v1/secrets", headers=headers)).status == 403
         assert (await world.acme("GET", "/api/v1/secrets", headers=headers)).status == 200
     assert (await world.globex("GET", "/api/v1/secrets", headers=headers)).status == 200
+
+
+async def by_secret(world: World) -> None:
+    """A Secret that asks for a token of an account which only globex has stays empty."""
+    path, account = "/api/v1/namespaces/default/secrets", world.known["v1", "serviceaccounts"]
+    for user, name in ((world.acme, account), (world.acme, "default"), (world.globex, account)):
+        body = {
+            "metadata": {"name": f"token-{name}", "annotations": {"kubernetes.io/service-account.name": name}},
+            "type": "kubernetes.io/service-account-token",
+        }
+        await ok(user("POST", path, body))
+        async with asyncio.timeout(30):
+            while (user, name) != (world.acme, account) and not await _holds_token(user, f"{path}/token-{name}"):
+                await asyncio.sleep(0.02)
+    assert not await _holds_token(world.acme, f"{path}/token-{account}"), "a token"
+    await ok(world.globex("DELETE", f"{path}/token-{account}"))
+
+
+async def _holds_token(user: User | Witness, path: str) -> bool:
+    return "token" in ((await ok(user("GET", path))).json.get("data") or {})
 
 
 async def _by_role(world: World) -> None:

@@ -213,6 +213,14 @@ def _users_are_of_all_tenants(patch: Patch) -> None:
     )  # fmt: skip
 
 
+def _accounts_are_of_all_tenants(patch: Patch) -> None:
+    own = lookups.Lookups.service_account_uid
+    patch.setattr(
+        lookups.Lookups, "service_account_uid",
+        lambda self, tenant, *name: own(self, tenant, *name) or own(self, "globex", *name),
+    )  # fmt: skip
+
+
 def _a_node_keeps_what_any_tenant_has_there(patch: Patch) -> None:
     """Ports, volumes and attachments are taken for those of their names in the node's own tenant."""
     own = nodegraph.NodeGraph._node_name
@@ -322,6 +330,7 @@ _CASES = (
     Case(_tokens_of_all_are_reviewed, attacks.by_reference, "globex's token"),
     Case(_impersonation_leaves_the_tenant, attacks.by_reference),
     Case(_claims_are_of_all_tenants, comparing.comparison, "already allocated", filled=False),
+    Case(_accounts_are_of_all_tenants, attacks.by_secret, "a token"),
     Case(_roles_of_any_tenant_count, attacks.by_reference, "role"),
     Case(_users_are_of_all_tenants, attacks.by_reference, "login"),
     Case(_a_node_keeps_what_any_tenant_has_there, agents.by_agent),
