@@ -29,9 +29,9 @@ def check_cluster_id(cluster_id: str) -> str:
     return cluster_id
 
 
-def router(cluster_id: str, tenant_uid: str) -> str:
-    """The network namespace of a tenant's router."""
-    return f"{router_prefix(cluster_id)}{_digest(tenant_uid, 12)}"
+def router(cluster_id: str, tenant_uid: str, node_namespace: str = "") -> str:
+    """The network namespace of a tenant's router. Nodes share it on a machine, unless they have a namespace each."""
+    return f"{router_prefix(cluster_id)}{_digest(f'{tenant_uid}{node_namespace}', 12)}"
 
 
 def router_prefix(cluster_id: str) -> str:

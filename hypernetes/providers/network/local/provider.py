@@ -1,6 +1,7 @@
 """The provider itself: hands the work, which blocks, to one thread of its own."""
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from hypernetes.providers.network.base import (
 )
 from hypernetes.providers.network.local import (
     addressing,
+    configuring,
     filters,
     links,
     names,
@@ -48,11 +50,10 @@ class LocalNetworkProvider:
         self, cluster_id: str, node_name: str, state_dir: Path, node_address: str = "127.0.0.1",
         configuration: Path | None = None,
     ) -> None:  # fmt: skip
-        """`state_dir` and `configuration` are part of every provider's signature; this one's state is the kernel's own,
-        and there is nothing to configure. `node_address` is where other nodes reach this one; of a loopback address,
-        all nodes are on this machine."""
-        if configuration is not None:
-            raise ValueError(f"the network provider 'local' has no configuration; leave {configuration} away")
+        """`state_dir` is part of every provider's signature; this one's state is the kernel's own. `node_address` is
+        where other nodes reach this one; of a loopback address, all nodes are on this machine. Raises ValueError for
+        a configuration that can't be used."""
+        self._namespace = configuring.node_namespace(configuration) if configuration is not None else ""
         self._cluster_id = names.check_cluster_id(cluster_id)
         self._node_name, self._node_address = node_name, node_address
         self._routers: dict[str, str] = {}  # by tap
@@ -84,12 +85,13 @@ class LocalNetworkProvider:
             raise
 
     def _plug(self, port: PortSpec) -> PluggedPort:
-        plugged = routers.plug(self._cluster_id, self._node_name, port, tunnels.mtu_bytes(self._node_address))
-        self._routers[plugged.tap_name] = names.router(self._cluster_id, port.network.tenant_uid)
+        router, mtu = self._router(port.network), tunnels.mtu_bytes(self._node_address)
+        plugged = routers.plug(self._cluster_id, self._node_name, router, port, mtu)
+        self._routers[plugged.tap_name] = router
         return plugged
 
     async def set_policy(self, port: PortSpec, policy: PortPolicy) -> None:
-        await self._run(lambda: routers.set_policy(self._cluster_id, port, policy))
+        await self._run(lambda: routers.set_policy(self._router(port.network), port, policy))
 
     async def rebind(self, port: PortSpec) -> None:
         """Nothing to do: ports are bound by plugging them."""
@@ -98,7 +100,7 @@ class LocalNetworkProvider:
         await self._run(lambda: self._set_peers(network, peers))
 
     def _set_peers(self, network: NetworkSpec, peers: frozenset[Peer]) -> None:
-        router = names.router(self._cluster_id, network.tenant_uid)
+        router = self._router(network)
         if namespaces.exists(router):
             wanted = tunnels.entries(peers, self._node_address)
             tunnels.set_entries(router, network, self._node_address, wanted)
@@ -129,18 +131,21 @@ class LocalNetworkProvider:
         if not routers.any_left(self._cluster_id):  # else another node on this machine needs the rest
             uplinks.close_host(self._cluster_id)
 
+    def _router(self, network: NetworkSpec) -> str:
+        return names.router(self._cluster_id, network.tenant_uid, self._namespace)
+
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.wrap_future(self._submit(work))
 
     def _submit(self, work: Callable[[], Result]) -> Future[Result]:
-        return self._thread.submit(_translated, work)
+        return self._thread.submit(_translated, work, self._namespace)
 
 
-def _translated(work: Callable[[], Result]) -> Result:
-    """Does the work under the machine's lock, with errors of the kernel as NetworkError."""
+def _translated(work: Callable[[], Result], namespace: str) -> Result:
+    """Does the work under the machine's lock, where the node's links are, with errors of the kernel as NetworkError."""
     try:
         namespaces.prepare()
-        with namespaces.machine_lock():
+        with namespaces.machine_lock(), namespaces.entered(namespace) if namespace else contextlib.nullcontext():
             return work()
     except (OSError, NetlinkError) as error:
         number = error.code if isinstance(error, NetlinkError) else error.errno

@@ -24,11 +24,10 @@ _SETTINGS = (
 )
 
 
-def plug(cluster_id: str, node_name: str, port: PortSpec, mtu: int) -> PluggedPort:
-    """Wires a port, and makes its tenant's router and its network's bridge at the first one. Raises NetworkError."""
+def plug(cluster_id: str, node_name: str, router: str, port: PortSpec, mtu: int) -> PluggedPort:
+    """Wires a port into its tenant's `router`; makes that and the network's bridge first. Raises NetworkError."""
     addresses = gateways(port.network)
     source = pin(port, names.tap(port.id))
-    router = names.router(cluster_id, port.network.tenant_uid)
     made = namespaces.ensure(router)
     with namespaces.entered(router):
         if made:
@@ -53,10 +52,9 @@ def _set_up(more: list[nft.Command]) -> None:
     nft.apply([*filters.router(), *more])
 
 
-def set_policy(cluster_id: str, port: PortSpec, policy: PortPolicy) -> None:
+def set_policy(router: str, port: PortSpec, policy: PortPolicy) -> None:
     """Puts a policy on a port that is plugged. Raises NetworkError."""
     source = pin(port, names.tap(port.id))
-    router = names.router(cluster_id, port.network.tenant_uid)
     if not namespaces.exists(router):
         raise NetworkError("NotPlugged", f"port {port.id} is not plugged on this node")
     with namespaces.entered(router):
