@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "container.h"
 #include "proto.h"
 
 static int own_pid_namespace = -1;
@@ -56,9 +59,28 @@ static void on_status(struct source *s, uint32_t events)
 	l->done(l);
 }
 
-static pid_t spawn(pid_t container, int pid_namespace, int *pidfd)
+/* A fork whose child is in the container's cgroup from the start. Joining it later makes the kernel wait for a grace
+ * period of RCU, which is most of what a command's start would take. */
+static pid_t fork_into(const char *id, uint64_t flags)
 {
-	unsigned long flags = SIGCHLD;
+	struct clone_args arguments = {.flags = flags | CLONE_INTO_CGROUP, .exit_signal = SIGCHLD};
+	char path[PATH_MAX];
+	pid_t pid = -1;
+	int cgroup;
+
+	snprintf(path, sizeof path, CGROUPS "/%s", id);
+	cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup < 0)
+		return -1;
+	arguments.cgroup = cgroup;
+	pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+	close(cgroup);
+	return pid;
+}
+
+static pid_t spawn(const char *id, pid_t container, int pid_namespace, int *pidfd)
+{
+	uint64_t flags = 0;
 	pid_t pid;
 
 	if (own_pid_namespace < 0)
@@ -72,9 +94,9 @@ static pid_t spawn(pid_t container, int pid_namespace, int *pidfd)
 		if (setns(pid_namespace, CLONE_NEWPID))
 			return -1;
 	} else {
-		flags |= CLONE_NEWPID;
+		flags = CLONE_NEWPID;
 	}
-	pid = syscall(SYS_clone, flags, 0, 0, 0, 0);
+	pid = fork_into(id, flags);
 	if (pid && (container || pid_namespace >= 0))
 		setns(own_pid_namespace, CLONE_NEWPID);
 	return pid;
@@ -92,7 +114,7 @@ bool launch(struct launch *l, const struct plan *p, pid_t container, int pid_nam
 	    (!tty && p->options & O_STDIN && pipe2(in, O_CLOEXEC)))
 		l->pid = -1;
 	else
-		l->pid = spawn(container, pid_namespace, &pidfd);
+		l->pid = spawn(p->id, container, pid_namespace, &pidfd);
 	if (l->pid == 0) {
 		struct child_ends ends = {in[0], out[1], err[1], status[1]};
 

@@ -47,16 +47,6 @@ void setup_fail(const char *reason, const char *format, ...)
 	_exit(127);
 }
 
-static void join_cgroup(const char *id)
-{
-	char path[PATH_MAX];
-	int error;
-
-	snprintf(path, sizeof path, CGROUPS "/%s/cgroup.procs", id);
-	if ((error = write_file(path, "0")))
-		setup_fail("StartFailed", "the container's limits can't be set: %s", strerror(-error));
-}
-
 static void send_terminal(int master)
 {
 	union {
@@ -240,7 +230,6 @@ static void become(const struct plan *plan, const struct child_ends *ends)
 void setup_container(const struct plan *p, const struct child_ends *ends)
 {
 	status_socket = ends->status;
-	join_cgroup(p->id);
 	rootfs_enter(p);
 	become(p, ends);
 	_exit(127);
@@ -249,7 +238,6 @@ void setup_container(const struct plan *p, const struct child_ends *ends)
 void setup_exec(const struct plan *p, const struct child_ends *ends, int pidfd)
 {
 	status_socket = ends->status;
-	join_cgroup(p->id);
 	if (setns(pidfd, CLONE_NEWNS | CLONE_NEWCGROUP))
 		setup_fail("ContainerGone", "the container can't be entered: %s", strerror(errno));
 	become(p, ends);
