@@ -151,6 +151,7 @@ class PodContainers:
                 return
             if change.means is resizing.Means.LIMIT:
                 await self._starter.limit(container, attempt)
+                await self._starter.bound(self._pod())
             if self._runs(attempt):
                 record.resources = resizing.resources_of(container)
                 self._event("Normal", "ResizeCompleted", f"Container {container.name} has its new resources")

@@ -51,6 +51,8 @@ class PodRecord:
     mtu: int = 0  # of the pod's port
     machine_memory_bytes: int = 0  # of the machine at its start
     machine_cpus: int = 0
+    size_reason: str = ""  # what that follows from, and how (sizing.MachineSize)
+    size_message: str = ""
     infeasible: str = ""  # why the machine can't be what the pod asks for now
     start_time: str = ""
     boot_id: str = ""

@@ -34,6 +34,7 @@ from hypernetes.nodeagent.containers import (
 
 _RESIZE = "PodResizePending"
 _DISRUPTION = "DisruptionTarget"
+_SIZED = "hypernetes.io/MachineSized"  # how large the pod's machine is, and why
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
 
 
@@ -50,6 +51,8 @@ class PodState:
     message: str = ""
     infeasible: str = ""  # why the machine can't be what the pod asks for now
     disruption: str = ""  # why the node ended it for its own sake
+    size_reason: str = ""  # what the machine's size follows from
+    size_message: str = ""
 
 
 def build(pod: Pod, records: Mapping[str, ContainerRecord], state: PodState, now: float) -> PodStatus:
@@ -207,6 +210,8 @@ def _conditions(
     if state.disruption:
         told = _condition(_DISRUPTION, "True", "TerminationByKubelet", state.disruption, previous.get(_DISRUPTION), now)
         ours.append(told)
+    if state.size_reason:
+        ours.append(_condition(_SIZED, "True", state.size_reason, state.size_message, previous.get(_SIZED), now))
     kinds = {_RESIZE, *(condition.type for condition in ours)}
     others = [condition for condition in pod.status.conditions if condition.type not in kinds]
     if not any(condition.type == "PodScheduled" for condition in others):

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -23,10 +23,10 @@ import structlog
 from hypernetes.api import tenancy, times
 from hypernetes.api.models.core_v1 import Pod, PodStatus
 from hypernetes.client import REQUEST_ERRORS, is_reason
-from hypernetes.nodeagent import fieldrefs, hosts, lifecycle, podstatus, refusals, sizing
+from hypernetes.nodeagent import endings, fieldrefs, hosts, lifecycle, podstatus, refusals, sizing
 from hypernetes.nodeagent.addresses import AddressError
 from hypernetes.nodeagent.broadcast import Broadcast
-from hypernetes.nodeagent.containers import Phase, Run, all_of, attempt_of, reconcile, run_of
+from hypernetes.nodeagent.containers import Phase, attempt_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.parts import Parts, PodVolumesOfNode
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, Ended, PodContainers, remaining_grace
@@ -270,10 +270,9 @@ class PodWorker:
         plugged = await self._parts.network.plug(port)
         self.record.mtu, self.record.images = plugged.mtu, []
         self._step(Step.BOOT)
-        self.record.machine_memory_bytes, self.record.machine_cpus = (
-            sizing.memory_bytes(self.pod),
-            sizing.cpus(self.pod),
-        )
+        size = sizing.of(self.pod)
+        self.record.machine_memory_bytes, self.record.machine_cpus = size.memory_bytes, size.cpus
+        self.record.size_reason, self.record.size_message = size.reason, size.message
         spec = MachineSpec(
             id=self.record.uid,
             memory_bytes=self.record.machine_memory_bytes,
@@ -288,6 +287,7 @@ class PodWorker:
         finally:
             os.close(plugged.tap_fd)
         self.record.boot_id = self.machine.boot_id
+        self._parts.events.event(self.pod, "Normal", "MachineSized", size.message, tenant=self.record.tenant)
         await self._begin_session()
         return Step.CONFIGURE
 
@@ -342,6 +342,7 @@ class PodWorker:
         assert self.machine is not None
         await self._pod_storage().mount(self.pod, self.machine)
         await made.volumes.make(self.pod)
+        await made.starter.bound(self.pod)
         return Step.CONTAINERS
 
     def _of_machine(self) -> "_MachineParts":
@@ -517,19 +518,15 @@ class PodWorker:
         if parsed[1] > record.attempt:
             record.running(parsed[1], status.started_at or now, self._parts.longest_restart_delay)
         if record.phase is Phase.RUNNING:
-            record.exited(self._with_last_words(parsed[0], run_of(status, now)))
+            run, warning = endings.explained(self.pod, parsed[0], run_of(status, now), self.logs)
+            if warning:
+                self._parts.events.event(self.pod, "Warning", "OutOfMemory", warning, tenant=self.record.tenant)
+            record.exited(run)
         self._exits.notify()
         self.logs.notify()
         self._changed()
         if self._containers is not None:
             self._containers.wake()
-
-    def _with_last_words(self, name: str, run: Run) -> Run:
-        """Of a container that failed, where its terminationMessagePolicy says so, what it wrote last."""
-        container = next((each for each in all_of(self.pod) if each.name == name), None)
-        if container is None or container.termination_message_policy != "FallbackToLogsOnError":
-            return run
-        return replace(run, message=self.logs.last_words(run.id)) if run.exit_code and not run.message else run
 
     def _step(self, step: Step) -> None:
         if step is not self.record.step:
@@ -565,6 +562,8 @@ class PodWorker:
             message=record.message,
             infeasible=record.infeasible,
             disruption=record.disruption,
+            size_reason=record.size_reason,
+            size_message=record.size_message,
         )
         return podstatus.build(pod, record.containers, state, self._parts.clock())
 

@@ -47,7 +47,6 @@ REFUSED: Mapping[str, Refusal] = {
     "PodSpec.hostIPC": Refusal("a pod's machine has its own IPC, which all its containers share"),
     "PodSpec.schedulingGroup": Refusal("groups of pods are not scheduled together; leave it out"),
     "PodSpec.resourceClaims": Refusal(_NO_DEVICES),
-    "PodSpec.resources": Refusal("not supported yet; set the resources of each container"),
     "PodSpec.runtimeClassName": Refusal("the node has one kind of machine; leave it out"),
     "PodOS.name": Refusal(_NO_WINDOWS, _other_than("linux")),
     "PodSecurityContext.windowsOptions": Refusal(_NO_WINDOWS),

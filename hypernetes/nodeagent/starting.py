@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from hypernetes.api import tenancy
+from hypernetes.api import quantity, tenancy
 from hypernetes.api.models.core_v1 import Container, Pod
 from hypernetes.client import REQUEST_ERRORS
 from hypernetes.nodeagent import actions, environment, fieldrefs, hosts, refusals, resizing, sizing
@@ -153,6 +153,17 @@ class Starter:
             text = f"it uses {used.memory_bytes >> 20} MiB of memory, more than its new limit; its limits stay for now"
             raise MachineError("MemoryInUse", text)
         await self._machine.limit(attempt, memory, sizing.cpu_limit(container))
+
+    async def bound(self, pod: Pod) -> None:
+        """What all containers together may use: in the guest what the pod's own limits say, on the host the processor's
+        exact share. Raises MachineError."""
+        limits = [sizing.pod_limit(pod, name) for name in ("memory", "cpu")]
+        if any(limits):
+            memory, cpu = limits
+            await self._machine.limit(
+                None, None if memory is None else quantity.whole(memory), None if cpu is None else quantity.milli(cpu)
+            )
+        await self._machine.throttle(sizing.throttle_millis(pod))
 
     async def _image(self, pod: Pod, name: str, policy: str | None, tell: Tell) -> Pulled:
         try:

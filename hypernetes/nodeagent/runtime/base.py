@@ -303,6 +303,9 @@ class Machine(Protocol):
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         """New limits of a running container, or of all of the pod's together (None). A limit of None is none."""
 
+    async def throttle(self, cpu_millis: int | None) -> None:
+        """What the host lets the machine as a whole use of its CPUs (None: all). Until then it may use all."""
+
     async def signal_container(self, container_id: str, number: int) -> None:
         """A signal to the container's first process; one that is gone is no error."""
 

@@ -100,6 +100,19 @@ class Cgroups:
         for directory in self._hierarchy.directories(f"{self._parent}/{name}"):
             (directory / "cgroup.procs").write_text(str(pid))
 
+    def set_cpus(self, name: str, cpus: float | None) -> None:
+        """Another share of processors for a group that is there; None: no limit. Raises OSError."""
+        unified = self._hierarchy.unified is not None
+        root = self._hierarchy.unified or self._hierarchy.controllers.get("cpu")
+        if root is None:
+            return
+        group = root / self._parent / name
+        quota = None if cpus is None else round(cpus * CPU_PERIOD_MICROSECONDS)
+        if unified:
+            (group / "cpu.max").write_text(f"{'max' if quota is None else quota} {CPU_PERIOD_MICROSECONDS}")
+        else:
+            (group / "cpu.cfs_quota_us").write_text(str(-1 if quota is None else quota))
+
     def remove(self, name: str) -> None:
         """Removes the group of a process that ended, and the parent with its last. Call it in a thread: the kernel
         empties a group a moment after its process ended. Raises OSError if that doesn't happen."""

@@ -400,6 +400,11 @@ class FakeMachine:
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         if container_id is not None:
             self._running(container_id)
+        else:
+            self.pod_limits = (memory_bytes, cpu_millis)
+
+    async def throttle(self, cpu_millis: int | None) -> None:
+        self.throttled_millis = cpu_millis
 
     async def signal_container(self, container_id: str, number: int) -> None:
         container = self._alive().containers.get(container_id)

@@ -114,6 +114,7 @@ class QemuMachine:
         record: MachineRecord,
         services: GuestServices,
         release: Callable[[MachineRecord], Awaitable[None]],
+        throttle: Callable[[str, float | None], None],
         *,
         services_idle: bool = False,
     ) -> None:
@@ -126,6 +127,7 @@ class QemuMachine:
         self._state = state
         self._record = record
         self._release = release
+        self._throttle = throttle  # the machine's CPUs, by its id; blocks for a moment
         self._events = EventLog()
         self._server = GuestServer(record, services)
         self._clock = ClockKeeper(self._read_clock, record.id)
@@ -356,6 +358,12 @@ class QemuMachine:
 
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         await self._request(FrameType.LIMIT, messages.limit_message(container_id, memory_bytes, cpu_millis))
+
+    async def throttle(self, cpu_millis: int | None) -> None:
+        try:
+            await asyncio.to_thread(self._throttle, self.id, None if cpu_millis is None else cpu_millis / 1000)
+        except OSError as error:
+            raise MachineError("ThrottleFailed", f"the machine's CPU limit can't be set: {error.strerror}") from error
 
     async def signal_container(self, container_id: str, number: int) -> None:
         message = MessageBuilder().text(Tag.NAME, container_id).number(Tag.SIGNAL, number).build()

@@ -222,7 +222,9 @@ class QemuRuntime:
     ) -> QemuMachine:
         """`disk` ends when the scratch disk's file is there."""
         process = boot.watch(record.process, state)
-        machine = QemuMachine(state, record, services, self._release, services_idle=snapshot is not None)
+        machine = QemuMachine(
+            state, record, services, self._release, self._host.cgroups.set_cpus, services_idle=snapshot is not None
+        )
         try:
             if snapshot is None:
                 connections = await boot.connect(process, state, machine, BOOT_SECONDS)
@@ -279,7 +281,7 @@ class QemuRuntime:
         if services is None or not record.boot_id or not record.process.alive():
             await self._host.clean(machine_id)
             return None
-        machine = QemuMachine(state, record, services, self._release)
+        machine = QemuMachine(state, record, services, self._release, self._host.cgroups.set_cpus)
         process = boot.watch(record.process, state)
         try:
             machine.attach_connections(await boot.connect(process, state, machine, ADOPT_SECONDS))

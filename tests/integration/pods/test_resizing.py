@@ -1,5 +1,6 @@
 """Resources: given others while they run, and exceeded."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,42 @@ async def test_a_pod_that_fills_more_of_its_disk_than_it_may_is_evicted(node: No
     async with node.pod({**spec, "containers": [limited]}, name="layer") as pod:
         assert await pod.ended() == "Failed"
         assert pod.status.message == 'Container main exceeded its local ephemeral storage limit "2Mi". '
+
+
+@shows("PodSpec.resources")
+async def test_the_pods_own_limits_hold_for_all_of_its_containers_together(node: Node) -> None:
+    limits = {"cpu": "600m", "memory": "130Mi"}
+    eats = scripted("sleep 2; head -c 200000000 /dev/zero | tail -c 150000000 > /dev/null", name="eats")
+    spec = pod_of(resources={"limits": limits, "requests": limits}, restartPolicy="Never")
+    spec["containers"].append(eats)
+    async with node.pod(spec) as pod:
+        await pod.runs()
+        assert int((await pod.sh("cat /proc/meminfo")).split()[1]) > 200_000, "the machine has no more than the limit"
+        assert host_quota(pod) == 60_000
+        # Its own group has no limit, and the machine has more memory than that.
+        assert (await pod.sh("cat /sys/fs/cgroup/memory.max")).strip() == "max"
+        await pod.until(lambda: pod.record("eats").ended is not None, "nothing stops it")
+        assert pod.record("eats").ended.reason == "OOMKilled"  # type: ignore[union-attr]
+
+
+async def test_a_container_that_uses_up_its_machine_by_default_is_told_which_field_to_set(node: Node) -> None:
+    eats = scripted("awk 'BEGIN { all = sprintf(\"%1000000s\", 0); while (1) all = all all }'")
+    async with node.pod(pod_of(eats, restartPolicy="Never")) as pod:
+        await pod.until(lambda: pod.record().ended is not None, "it doesn't end")
+        ended = pod.record().ended
+        assert ended is not None
+        assert ended.reason == "OOMKilled"
+        assert "set resources.limits.memory of container main" in ended.message
+        assert {"MachineSized", "OutOfMemory"} <= set(node.events.reasons)
+        assert pod.condition("hypernetes.io/MachineSized") == "True"
+
+
+def host_quota(pod: RunningPod) -> int:
+    """Microseconds of each 100 ms that the host lets the machine have."""
+    machine = pod.worker.machine
+    assert machine is not None
+    lines = [line.split(":", 2) for line in Path(f"/proc/{machine.pid}/cgroup").read_text().splitlines()]
+    group = next(path for _, names, path in lines if "cpu" in names.split(",") or not names)
+    root = Path("/sys/fs/cgroup")
+    places = (root / "cpu" / group[1:] / "cpu.cfs_quota_us", root / group[1:] / "cpu.max")
+    return int(next(place for place in places if place.exists()).read_text().split()[0])

@@ -89,6 +89,9 @@ class FakeMachine:
     async def measure(self, *, volume: str | None = None, container_id: str | None = None) -> int:
         return self.measures.get(volume or container_id or "", 0)
 
+    async def throttle(self, cpu_millis: int | None) -> None:
+        self.throttled_millis = cpu_millis
+
     async def limit(self, container_id: str | None, memory_bytes: int | None, cpu_millis: int | None) -> None:
         self.limits.append((container_id, memory_bytes, cpu_millis))
 

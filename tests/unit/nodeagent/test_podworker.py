@@ -77,7 +77,7 @@ async def test_a_pod_comes_up_with_address_services_and_a_ready_status(world: Wo
         assert container(world).restart_count == 0
         port = await world.client.get(Port, f"default.{status.pod_ip}", tenant=TENANT)
         assert port.spec.pod_ref.uid == "uid-app"
-        assert world.events.reasons == ["Pulling", "Pulled", "Created", "Started"]
+        assert world.events.reasons == ["MachineSized", "Pulling", "Pulled", "Created", "Started"]
 
 
 async def test_a_taken_address_is_skipped_and_an_asked_one_is_honoured(world: World) -> None:

@@ -131,7 +131,7 @@ def connections_of(process: Any = None, link: Any = None) -> Any:
 def machine_of(tmp_path: Path) -> QemuMachine:
     async def release(record: MachineRecord) -> None: ...
 
-    return QemuMachine(MachineState(tmp_path, tmp_path), record_of("m"), None, release)  # type: ignore[arg-type]
+    return QemuMachine(MachineState(tmp_path, tmp_path), record_of("m"), None, release, lambda _, __: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [ProtocolError("a strange hello"), RuntimeError("a fault of ours")])
@@ -142,6 +142,7 @@ async def test_one_machine_that_can_not_be_adopted_keeps_no_other_from_it(
 
     class Host:
         directory = tmp_path / "machines"
+        cgroups = SimpleNamespace(set_cpus=None)
 
         def state_of(self, name: str) -> MachineState:
             return MachineState(self.directory / name, tmp_path / "run" / name)

@@ -7,7 +7,7 @@ import pytest
 
 from hypernetes.nodeagent.runtime import messages, qemu, uids
 from hypernetes.nodeagent.runtime.base import ContainerSpec, MachineError
-from hypernetes.nodeagent.runtime.cgroup import Hierarchy, Limits, find_hierarchy, settings
+from hypernetes.nodeagent.runtime.cgroup import Cgroups, Hierarchy, Limits, find_hierarchy, settings
 from hypernetes.nodeagent.runtime.clock import correction
 from hypernetes.nodeagent.runtime.processes import ProcessId
 from hypernetes.nodeagent.runtime.state import Disk, MachineRecord, MachineState, StateError
@@ -101,6 +101,19 @@ def test_limits_are_written_in_the_units_of_each_version() -> None:
     limits = Limits(memory_bytes=1 << 28, cpus=1.5)
     assert settings(limits, unified=True)["cpu"] == {"cpu.max": "150000 100000"}
     assert settings(limits, unified=False)["memory"] == {"memory.limit_in_bytes": str(1 << 28)}
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_groups_share_of_processors_changes_while_it_is_there(tmp_path: Path, unified: bool) -> None:
+    hierarchy = Hierarchy(tmp_path, {}) if unified else Hierarchy(None, {"cpu": tmp_path})
+    group = tmp_path / "parent" / "machine"
+    group.mkdir(parents=True)
+    groups = Cgroups(hierarchy, "parent")
+    file = group / ("cpu.max" if unified else "cpu.cfs_quota_us")
+    groups.set_cpus("machine", 0.75)
+    assert file.read_text().split()[0] == "75000"
+    groups.set_cpus("machine", None)
+    assert file.read_text().split()[0] == ("max" if unified else "-1")
 
 
 @pytest.mark.parametrize(
