@@ -150,9 +150,8 @@ async def run(options: Options) -> None:
         try:
             keeping = _keeping(options, client, storage.node, drivers)
             hot = HotContext(context, options.certificate, options.key)
-            await _serve(
-                options, parts, store, hot, stopping, [processes.run, attachments.run, *keeping], runtime.footprint
-            )
+            of_storage = [processes.run, attachments.run, *keeping]
+            await _serve(options, parts, store, hot, stopping, of_storage, runtime.footprint, storage.node.in_use)
         finally:
             await runtime.close()
             await network.close(remove=False)
@@ -203,6 +202,7 @@ def volume_drivers(options: Options) -> dict[str, NodeVolumes]:
 async def _serve(
     options: Options, parts: Parts, store: ImageStore, context: HotContext, stopping: asyncio.Event,
     of_storage: Sequence[Callable[[], Coroutine[None, None, None]]], footprint: Callable[[str], Footprint],
+    in_use: Callable[[], list[str] | None],
 ) -> None:  # fmt: skip
     pods = Informer(parts.client, Pod, field_selector=f"spec.nodeName={options.node_name}")
     agent = Agent(parts, pods)
@@ -222,6 +222,7 @@ async def _serve(
         lambda: node.read_facts(options.directory),
         store.images,
         lambda: ending.problem or _problem(agent),
+        in_use,
     )
     try:
         runner = await server.serve(agent, sampler, context.context, options.node_ip, options.port, options.node_name)

@@ -192,8 +192,9 @@ def labels(name: str) -> dict[str, str]:
 
 def node_status(
     identity: NodeIdentity, facts: MachineFacts, previous: NodeStatus, images: list[ContainerImage], problem: str,
-    now: str,
+    now: str, in_use: list[str] | None = None,
 ) -> NodeStatus:  # fmt: skip
+    """`in_use` are the volumes that the node has open; None where that isn't known: what is said stays."""
     system, architecture = our_platform()
     version = f"v1.36.0-hypernetes.{metadata.version('hypernetes')}"
     return NodeStatus(
@@ -219,7 +220,7 @@ def node_status(
             system_uuid=facts.machine_id,
         ),
         volumes_attached=previous.volumes_attached,
-        volumes_in_use=previous.volumes_in_use,
+        volumes_in_use=previous.volumes_in_use if in_use is None else in_use,
     )
 
 
@@ -235,7 +236,8 @@ def shown_images(stored: list[Image]) -> list[ContainerImage]:
 
 
 class NodeReporter:
-    """Registers the node and keeps status and Lease fresh. `facts`, `images` and `problem` are asked each time."""
+    """Registers the node and keeps status and Lease fresh. `facts`, `images`, `problem` and `in_use` are asked each
+    time, so a Node that is made again says what its former one said."""
 
     def __init__(
         self,
@@ -244,9 +246,10 @@ class NodeReporter:
         facts: Callable[[], MachineFacts],
         images: Callable[[], list[Image]],
         problem: Callable[[], str],
+        in_use: Callable[[], list[str] | None] = lambda: None,
     ) -> None:
         self._client, self._identity = client, identity
-        self._facts, self._images, self._problem = facts, images, problem
+        self._facts, self._images, self._problem, self._in_use = facts, images, problem, in_use
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -281,7 +284,8 @@ class NodeReporter:
     def _status(self, node: Node) -> NodeStatus:
         now = times.format_time(times.now())
         shown = shown_images(self._images())
-        return node_status(self._identity, self._facts(), node.status, shown, self._problem(), now)
+        facts, problem = self._facts(), self._problem()
+        return node_status(self._identity, facts, node.status, shown, problem, now, self._in_use())
 
     async def _registered(self) -> Node:
         """The Node, made where it isn't there; labels of ours put right, those of others left alone."""

@@ -229,12 +229,14 @@ class VolumeAttachments(Controller):
         return again
 
     async def _release(self, storage: Storage, attachment: VolumeAttachment, provider: VolumeProvider) -> bool:
-        """False while the node has it in use. Raises Unfinished."""
+        """False while the node has it in use, or was made again and hasn't said yet. Raises Unfinished."""
         name = attachment.spec.node_name
         node = await self._node(name)
         lost = node is None or taints.is_out_of_service(node)
-        if not lost and node is not None and volumenames.unique(*storage) in node.status.volumes_in_use:
-            return False
+        if not lost and node is not None:
+            said = node.status
+            if said.node_info is None or volumenames.unique(*storage) in said.volumes_in_use:
+                return False
         try:
             handle = Handle(owner_of(self._tenants, storage.tenant), storage.handle)
             if lost:
@@ -273,8 +275,8 @@ def _situation(pod: Pod) -> tuple[str | None, bool]:
     return pod.spec.node_name, podfacts.is_finished(pod)
 
 
-def _says(node: Node) -> tuple[bool, list[str]]:
-    return taints.is_out_of_service(node), node.status.volumes_in_use
+def _says(node: Node) -> tuple[bool, bool, list[str]]:
+    return taints.is_out_of_service(node), node.status.node_info is None, node.status.volumes_in_use
 
 
 def _uses_of_claim(pod: Pod, claim: str) -> Iterable[Use]:

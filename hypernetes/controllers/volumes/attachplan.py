@@ -42,18 +42,28 @@ def is_shared(spec: PersistentVolumeSpec) -> bool:
     return "ReadWriteMany" in spec.access_modes and spec.volume_mode == "Block"
 
 
+def writes(spec: PersistentVolumeSpec, use: Use) -> bool:
+    """Whether the pod's machine gets the volume to write it."""
+    only_read = set(spec.access_modes) == {"ReadOnlyMany"} or (spec.csi is not None and bool(spec.csi.read_only))
+    return not (only_read or use.read_only)
+
+
 def is_read_only(attachment: VolumeAttachment) -> bool:
     return attachment.metadata.annotations.get(names.READ_ONLY) == "true"
 
 
 def decide(spec: PersistentVolumeSpec | None, uses: Sequence[Use], present: Sequence[VolumeAttachment]) -> Plan:
-    """`spec` is None where no volume of this handle is known any more: it is only detached."""
+    """`spec` is None where no volume of this handle is known any more: it is only detached.
+
+    An attachment for reading stays one: who wants to write waits until its node's readers have ended, and it with them.
+    """
     plan = Plan()
     wanted = {use.node for use in uses} if spec is not None else set()
+    reading = {use.node for use in uses if spec is not None and not writes(spec, use)}
     for attachment in present:
         if attachment.metadata.deletion_timestamp is not None:
             plan.release.append(attachment)
-        elif attachment.spec.node_name not in wanted:
+        elif attachment.spec.node_name not in (reading if is_read_only(attachment) else wanted):
             plan.end.append(attachment)
         elif not attachment.status.attached:
             plan.make.append(attachment)
@@ -61,9 +71,10 @@ def decide(spec: PersistentVolumeSpec | None, uses: Sequence[Use], present: Sequ
         return plan
     read_only = reads_only(spec, uses)
     taken = {attachment.spec.node_name: is_read_only(attachment) for attachment in present}
+    leaving = {attachment.spec.node_name for attachment in (*plan.end, *plan.release)}
     for use in sorted(uses, key=_age):
         if use.node in taken:
-            if any(each.spec.node_name == use.node for each in plan.release):
+            if use.node in leaving or (taken[use.node] and writes(spec, use)):
                 plan.waiting.append((use, use.node))  # it is attached again once it has been detached
             continue
         others = [] if is_shared(spec) else [node for node, reads in taken.items() if not (read_only and reads)]

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import os
+import time
 from pathlib import Path
 
 from hypernetes.nodeagent.runtime import qemu
 from hypernetes.nodeagent.runtime.base import MachineError
-from hypernetes.nodeagent.runtime.qmp import Monitor
+from hypernetes.nodeagent.runtime.qmp import Monitor, QmpError
+
+LET_GO_SECONDS, LET_GO_PAUSE_SECONDS = 5.0, 0.01
 
 
 def node_of(lun: int) -> str:
@@ -39,11 +42,10 @@ async def plug(monitor: Monitor, path: Path, lun: int, *, read_only: bool) -> in
     return fd_set
 
 
-async def _undo(monitor: Monitor, lun: int, fd_set: int) -> None:
+async def _undo(monitor: Monitor, lun: int, fd_set: int | None) -> None:
     """What a disk that didn't get all the way in has left: else nothing could be plugged there again."""
-    for command, arguments in (("blockdev-del", {"node-name": node_of(lun)}), ("remove-fd", {"fdset-id": fd_set})):
-        with contextlib.suppress(MachineError):
-            await monitor.run(command, arguments)
+    with contextlib.suppress(MachineError):
+        await unplug(monitor, lun, fd_set)
 
 
 async def plug_empty(monitor: Monitor, lun: int) -> None:
@@ -54,21 +56,58 @@ async def plug_empty(monitor: Monitor, lun: int) -> None:
 
 
 async def plug_export(monitor: Monitor, socket: Path, export: str, lun: int, *, read_only: bool) -> None:
-    """Plugs in what a storage process exports. Raises MachineError."""
+    """Plugs in what a storage process exports. What an attempt that was cut off has left there goes first. Raises
+    MachineError."""
     block, device = qemu.export_arguments(node_of(lun), str(socket), export, lun, read_only=read_only)
-    await monitor.run("blockdev-add", block)
+    if await _has_node(monitor, lun):
+        await unplug(monitor, lun, None)
     try:
+        await monitor.run("blockdev-add", block)
         await monitor.run("device_add", device)
-    except MachineError:
-        await monitor.run("blockdev-del", {"node-name": node_of(lun)})
+    except BaseException:
+        await asyncio.shield(_undo(monitor, lun, None))
         raise
 
 
 async def unplug(monitor: Monitor, lun: int, fd_set: int | None) -> None:
-    """Takes a disk out that the guest has let go; without a set of descriptors an export. Raises MachineError."""
-    node = node_of(lun)
-    await monitor.run("device_del", {"id": f"disk-{node}"})
-    await monitor.wait_event("DEVICE_DELETED", device=f"disk-{node}")
-    await monitor.run("blockdev-del", {"node-name": node})
-    if fd_set is not None:
+    """Takes a disk out that the guest has let go; without a set of descriptors an export. Each part of it may be done
+    already, by an attempt whose end nobody saw. Raises MachineError."""
+    await _remove_device(monitor, f"disk-{node_of(lun)}")
+    await _remove_node(monitor, lun)
+    if fd_set is not None and await _has_fd_set(monitor, fd_set):
         await monitor.run("remove-fd", {"fdset-id": fd_set})
+
+
+async def _remove_device(monitor: Monitor, device: str) -> None:
+    monitor.forget_events("DEVICE_DELETED", device=device)  # of a former disk of this name
+    try:
+        await monitor.run("device_del", {"id": device})
+    except QmpError as error:
+        if error.reason != "HypervisorRefused":
+            raise
+        there = await monitor.run("qom-list", {"path": "/machine/peripheral"})
+        if all(each.get("name") != device for each in there):
+            return
+        # It is on its way out; QEMU says when.
+    await monitor.wait_event("DEVICE_DELETED", device=device)
+
+
+async def _remove_node(monitor: Monitor, lun: int) -> None:
+    """A device that is out of QEMU's list already still has it for a moment."""
+    deadline = time.monotonic() + LET_GO_SECONDS
+    while await _has_node(monitor, lun):
+        try:
+            await monitor.run("blockdev-del", {"node-name": node_of(lun)})
+        except QmpError as error:
+            if error.reason != "HypervisorRefused" or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(LET_GO_PAUSE_SECONDS)
+
+
+async def _has_node(monitor: Monitor, lun: int) -> bool:
+    nodes = await monitor.run("query-named-block-nodes", {"flat": True})
+    return any(each.get("node-name") == node_of(lun) for each in nodes)
+
+
+async def _has_fd_set(monitor: Monitor, fd_set: int) -> bool:
+    return any(each.get("fdset-id") == fd_set for each in await monitor.run("query-fdsets"))

@@ -80,6 +80,11 @@ class Monitor:
             except (OSError, TimeoutError) as error:
                 raise QmpError("MonitorLost", f"QEMU did not report {name}") from error
 
+    def forget_events(self, name: str, **data: Any) -> None:
+        """Those that have come already."""
+        while self._take_event(name, data):
+            pass
+
     def close(self) -> None:
         self._socket.close()
 

@@ -5,7 +5,6 @@ says that an attachment is to end before it looks what the node has in use: one 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -16,7 +15,7 @@ from hypernetes.api.models.storage_v1 import VolumeAttachment
 from hypernetes.client import REQUEST_ERRORS, Client, Informer
 from hypernetes.nodeagent.changes import Changes
 from hypernetes.nodeagent.storage.claims import AttachError, Disk
-from hypernetes.nodeagent.storage.processes import StorageProcesses
+from hypernetes.nodeagent.storage.processes import Key, StorageProcesses
 
 log = structlog.get_logger()
 
@@ -34,9 +33,10 @@ class NodeStorage:
     ) -> None:
         self.processes = processes
         self._client, self._node, self._attachments = client, node, attachments
-        self._used: Counter[str] = Counter()
+        self._used: dict[Key, str] = {}  # unique names
+        self._adopted = False
         self._writing = asyncio.Lock()
-        self._written: list[str] | None = None
+        self._changed, self._told = 0, -1  # counts of changes of what is used: all, and those that the server knows
         self._changes = Changes()
         self._grown = Changes()
         attachments.on_key(lambda key: self._changes.tell(_ANY))
@@ -44,7 +44,8 @@ class NodeStorage:
     async def adopt(self) -> None:
         """What an earlier agent had open is in use. Until it could be said, nothing is opened."""
         await self.processes.adopt()
-        self._used.update(each.unique_name for each in self.processes.opened())
+        self._used.update((each.key, each.unique_name) for each in self.processes.opened())
+        self._adopted = True
         while True:
             try:
                 await self._tell()
@@ -53,20 +54,30 @@ class NodeStorage:
                 log.warning("storage.in_use.failed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def use(self, names: Iterable[str]) -> None:
-        """Raises StatusError, TransportError; then they don't count as used."""
-        wanted = list(names)
-        self._used.update(wanted)
-        try:
-            await self._tell()
-        except BaseException:
-            self._used.subtract(wanted)
-            raise
+    def in_use(self) -> list[str] | None:
+        """What the Node says, whoever writes its status. None while it isn't known what an earlier agent had open."""
+        return sorted(set(self._used.values())) if self._adopted else None
 
-    async def leave(self, names: Iterable[str]) -> None:
-        """Raises StatusError, TransportError; then it is said at the next change."""
-        self._used.subtract(list(names))
+    async def use(self, key: Key, name: str) -> None:
+        """Once it returns the server knows. Raises StatusError, TransportError; whether it counts is then unknown,
+        until `leave`."""
+        if self._used.get(key) != name:
+            self._used[key] = name
+            self._changed += 1
         await self._tell()
+
+    async def leave(self, keys: Iterable[Key]) -> None:
+        """What isn't open any more; what still is stays in use. Idempotent. Raises StatusError, TransportError: then it
+        is said at the next call, or with the Node's status."""
+        open_ = {each.key for each in self.processes.opened()}
+        for key in set(keys) & self._used.keys() - open_:
+            del self._used[key]
+            self._changed += 1
+        await self._tell()
+
+    async def leave_pod(self, pod_uid: str) -> None:
+        """The same of all that a pod had."""
+        await self.leave([key for key in self._used if key.pod_uid == pod_uid])
 
     async def attached(self, tenant: str, disk: Disk) -> VolumeAttachment:
         """The attachment of a volume to this node, once it is there. Raises AttachError after a while."""
@@ -118,15 +129,15 @@ class NodeStorage:
 
     async def _tell(self) -> None:
         async with self._writing:
-            in_use = sorted(name for name, count in self._used.items() if count > 0)
-            if in_use == self._written:
+            changes = self._changed
+            if self._told == changes:
                 return
-            self._written = None
-            body = {"status": {"volumesInUse": in_use or None}}
+            self._told = -1  # a request that fails may have been heard
+            body = {"status": {"volumesInUse": self.in_use() or None}}
             await self._client.patch(
                 Node, self._node, body, tenant=tenancy.SYSTEM_TENANT, subresource="status"
             )  # fmt: skip
-            self._written = in_use
+            self._told = changes
 
 
 def unique_name(tenant: str, disk: Disk) -> str:

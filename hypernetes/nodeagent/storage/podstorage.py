@@ -93,11 +93,12 @@ class PodStorage:
         key = Key(self._pod_uid, disk.volume)
         present = next((each for each in self._storage.processes.opened(self._pod_uid) if each.key == key), None)
         if present is not None:
+            await self._storage.use(key, name)
             await self._storage.processes.open(present)
             return
         await self._storage.attached(tenant, disk)
-        await self._storage.use([name])
         try:
+            await self._storage.use(key, name)
             attachment = await self._storage.still_attached(tenant, disk)
             if attachment.metadata.annotations.get(READ_ONLY) == "true" and not disk.read_only:
                 raise VolumeError(f'volume "{disk.volume}" is attached to this node for pods that only read it')
@@ -108,8 +109,15 @@ class PodStorage:
                 )
             )  # fmt: skip
         except BaseException:
-            await asyncio.shield(self._storage.leave([name]))
+            await asyncio.shield(self._left(key))
             raise
+
+    async def _left(self, key: Key) -> None:
+        """What couldn't be opened isn't in use, unless it couldn't be closed either."""
+        try:
+            await self._storage.leave([key])
+        except REQUEST_ERRORS as error:
+            log.warning("storage.in_use.failed", pod=self._pod_uid, volume=key.volume, error=str(error))
 
     async def _mount(self, wanted: Disk | Share, pod: Pod, machine: Machine) -> None:
         if isinstance(wanted, Share):
@@ -156,7 +164,7 @@ async def give_back(storage: NodeStorage, pod_uid: str) -> None:
     TransportError."""
     for opened in storage.processes.opened(pod_uid):
         await storage.processes.close(opened.key)
-        await storage.leave([opened.unique_name])
+    await storage.leave_pod(pod_uid)
 
 
 async def no_names(server: str) -> str:

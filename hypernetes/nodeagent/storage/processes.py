@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -114,6 +115,7 @@ class StorageProcesses:
         self._watches: dict[Key, asyncio.Task[None]] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._monitors: dict[Key, Monitor] = {}
+        self._frozen: Counter[str] = Counter()  # how many copies are being made of a NodeVolume, by its UID
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -160,6 +162,7 @@ class StorageProcesses:
             elif present is not None:
                 raise Unavailable("InUse", f"the pod's volume {key.volume} is another one already")
             self._demand_alone(wanted)
+            self._demand_thawed(wanted)
             self._opened[key] = wanted
             try:
                 await self._start(wanted)
@@ -179,6 +182,9 @@ class StorageProcesses:
     async def size(self, key: Key) -> int:
         """What is exported, in bytes. Raises VolumeError."""
         async with self._lock(key):
+            opened = self._opened.get(key)
+            if opened is not None:
+                self._demand_thawed(opened)
             try:
                 nodes = await (await self._monitor(key)).run("query-named-block-nodes", {"flat": True})
                 return next(int(node["image"]["virtual-size"]) for node in nodes if node["node-name"] == daemon.TOP)
@@ -192,6 +198,7 @@ class StorageProcesses:
             opened = self._opened.get(key)
             if opened is None:
                 raise Unavailable("Closed", f"the volume {key.volume} is not open")
+            self._demand_thawed(opened)
             try:
                 monitor = await self._monitor(key)
                 await monitor.run(*daemon.CUTTING_OFF)
@@ -211,21 +218,24 @@ class StorageProcesses:
 
     @contextlib.asynccontextmanager
     async def frozen(self, uid: str) -> AsyncIterator[None]:
-        """While this lasts no process writes that NodeVolume: what is in the file then is as after a power cut."""
-        stopped = [
-            each.process
-            for each in self._opened.values()
-            if each.metadata.get("uid") == uid and not each.read_only and each.process is not None
-        ]
+        """While this lasts no process writes that NodeVolume: what is in the file then is as after a power cut. One
+        that would begin to (a pod's start, or after a crash) is refused meanwhile. Raises Unavailable."""
+        self._frozen[uid] += 1
         try:
-            for process in stopped:
-                _signal(process, signal.SIGSTOP)
-            for process in stopped:
-                await asyncio.to_thread(_wait_stopped, process)
+            for key in [each.key for each in self._writers(uid)]:
+                async with self._lock(key):  # what was begun before is through
+                    opened = self._opened.get(key)
+                    if opened is not None and opened.process is not None:
+                        _signal(opened.process, signal.SIGSTOP)
+                        await asyncio.to_thread(_wait_stopped, opened.process)
             yield
         finally:
-            for process in stopped:
-                _signal(process, signal.SIGCONT)
+            self._frozen[uid] -= 1
+            if not self._frozen[uid]:
+                del self._frozen[uid]
+                for opened in self._writers(uid):
+                    if opened.process is not None:
+                        _signal(opened.process, signal.SIGCONT)
 
     # Within
 
@@ -237,6 +247,13 @@ class StorageProcesses:
 
     def _name(self, key: Key) -> str:
         return f"volume-{key.pod_uid}-{key.name}"
+
+    def _writers(self, uid: str) -> list[Opened]:
+        return [each for each in self._opened.values() if each.metadata.get("uid") == uid and not each.read_only]
+
+    def _demand_thawed(self, opened: Opened) -> None:
+        if not opened.read_only and opened.metadata.get("uid") in self._frozen:
+            raise Unavailable("BeingCopied", f"the volume {opened.volume} is being copied; it waits until that is done")
 
     def _demand_alone(self, wanted: Opened) -> None:
         """A file system in two machines at once is lost: one has it, or all only read."""
@@ -250,6 +267,7 @@ class StorageProcesses:
 
     async def _start(self, opened: Opened) -> None:
         key = opened.key
+        self._demand_thawed(opened)
         provider = self._drivers.get(opened.driver)
         if provider is None:
             raise Refused("NoDriver", f"this node has no driver {opened.driver}")

@@ -301,6 +301,58 @@ async def test_a_snapshot_is_of_one_moment(node: Node) -> None:
             assert await writing > 0
 
 
+async def test_nobody_begins_to_write_what_is_being_copied(node: Node) -> None:
+    """Neither a pod that starts, nor a process that crashed and comes again, nor one that is to grow."""
+    wanted = await node.volume()
+    uid = wanted.metadata["uid"]
+    async with node.agent() as processes:
+        async with processes.frozen(uid):
+            with pytest.raises(Unavailable, match="copied"):
+                await processes.open(wanted)
+            assert processes.opened() == []
+            reader = node.opened(uid, "pod-2", read_only=True)
+            await processes.open(reader)
+            await processes.close(reader.key)
+        await processes.open(wanted)
+        async with processes.frozen(uid):
+            with pytest.raises(Unavailable, match="copied"):
+                await processes.resize(wanted.key, 16 * MIB)
+            before = pid_of(wanted)
+            os.kill(before, signal.SIGKILL)
+            await asyncio.sleep(1.0)  # it would be there again after a tenth of a second
+            assert not answers(processes.socket(wanted.key))
+            with pytest.raises(Unavailable, match="copied"):
+                await processes.open(wanted)
+        await eventually(lambda: answers(processes.socket(wanted.key)))
+
+
+async def test_two_copies_at_once_are_both_of_one_moment(node: Node) -> None:
+    wanted = await node.volume()
+    uid = wanted.metadata["uid"]
+    async with node.agent() as processes:
+        await processes.open(wanted)
+        async with processes.frozen(uid):
+            async with processes.frozen(uid):
+                pass
+            assert is_stopped(pid_of(wanted)), "the other copy isn't done"
+        await eventually(lambda: answers(processes.socket(wanted.key)))
+
+
+async def test_what_was_being_opened_when_a_copy_began_writes_nothing_meanwhile(node: Node) -> None:
+    wanted = await node.volume()
+    async with node.agent() as processes:
+        opening = asyncio.create_task(processes.open(wanted))
+        await asyncio.sleep(0)
+        async with processes.frozen(wanted.metadata["uid"]):
+            assert is_stopped(pid_of(wanted))
+        await opening
+        assert answers(processes.socket(wanted.key))
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 async def test_a_pod_of_another_tenant_finds_nothing(node: Node) -> None:
     """From inside the uid of one tenant's storage process: no other image is listed or opened."""
     mine, theirs = await node.volume(ACME, "pod-1"), await node.volume(GLOBEX, "pod-2")

@@ -3,6 +3,8 @@
 import pytest
 
 from hypernetes.api.models.core_v1 import PersistentVolumeSpec, Pod
+from hypernetes.api.models.storage_v1 import VolumeAttachment
+from hypernetes.api.volumes import names
 from hypernetes.controllers.volumes import attachplan
 from hypernetes.controllers.volumes.attachplan import Use
 from hypernetes.providers.volume.base import Unavailable
@@ -105,6 +107,54 @@ async def test_a_silent_node_keeps_its_volume_until_it_is_declared_out_of_servic
         assert world.attached() == {name: ["n2"]}
         order = [call for call, about in world.driver.calls if about == name and call in ("attach", "fence", "detach")]
         assert order[-3:] == ["fence", "detach", "attach"]
+
+
+async def test_a_node_that_was_made_again_keeps_its_volumes_until_it_has_said_which_it_uses() -> None:
+    world = World()
+    await world.start()
+    async with world.running() as cluster:
+        name = await with_claim(world)
+        await world.pod("p", "n1")
+        await settle()
+        await world.uses("n1", name)
+        before = cluster.find("Node", "n1", "system")["status"]
+        await world.delete("Node", "n1", "system")
+        await cluster.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}, "system")
+        await world.delete("Pod", "p")
+        await settle(120)
+        assert world.attached() == {name: ["n1"]}
+        await cluster.change("Node", "n1", "system", status=before)
+        await settle(120)
+        assert world.attached() == {name: ["n1"]}
+        await world.uses("n1")
+        await settle()
+        assert world.attached() == {}
+
+
+async def test_who_writes_waits_for_the_readers_of_its_node_and_then_has_it_for_writing() -> None:
+    world = World()
+    await world.start()
+    async with world.running() as cluster:
+        await world.storage_class()
+        claim = await world.claim(accessModes=["ReadWriteOnce", "ReadOnlyMany"])
+        await settle()
+        name = f"pvc-{claim['metadata']['uid']}"
+        reading = {"claimName": "data", "readOnly": True}
+        await world.pod("reader", "n1", persistentVolumeClaim=reading)
+        await settle()
+        await world.uses("n1", name)
+        await world.pod("writer", "n1")
+        await settle(120)
+        (attachment,) = cluster.all("VolumeAttachment")
+        assert attachment["metadata"]["annotations"]["hypernetes.io/read-only"] == "true"
+        await world.delete("Pod", "reader")
+        await settle(120)
+        assert world.attached() == {name: ["n1"]}, "its node still has it open for reading"
+        await world.uses("n1")
+        await settle(120)
+        (attachment,) = cluster.all("VolumeAttachment")
+        assert "hypernetes.io/read-only" not in attachment["metadata"]["annotations"]
+        assert attachment["status"]["attached"]
 
 
 async def test_what_cannot_be_fenced_stays_where_it_is() -> None:
@@ -230,6 +280,32 @@ def test_the_oldest_pod_has_the_volume_first() -> None:
     plan = attachplan.decide(spec, [use("n2", "young"), use("n1", "old")], [])
     assert plan.attach == [("n1", False)]
     assert [(waiting.node, node) for waiting, node in plan.waiting] == [("n2", "n1")]
+
+
+def attached(node: str, *, read_only: bool) -> VolumeAttachment:
+    annotations = {names.READ_ONLY: "true"} if read_only else {}
+    return VolumeAttachment.from_dict(
+        {
+            "metadata": {"name": "a", "annotations": annotations},
+            "spec": {"attacher": "d", "nodeName": node, "source": {"persistentVolumeName": "v"}},
+            "status": {"attached": True},
+        }
+    )
+
+
+def test_who_writes_does_not_join_an_attachment_for_reading() -> None:
+    spec = PersistentVolumeSpec(access_modes=["ReadWriteOnce", "ReadOnlyMany"])
+    reader, writer = use("n1", "reader", read_only=True), use("n1", "writer")
+    present = attached("n1", read_only=True)
+    plan = attachplan.decide(spec, [reader, writer], [present])
+    assert ([waiting.pod.metadata.name for waiting, _ in plan.waiting], plan.end, plan.attach) == (["writer"], [], [])
+    plan = attachplan.decide(spec, [writer], [present])
+    assert ([waiting.pod.metadata.name for waiting, _ in plan.waiting], plan.end) == (["writer"], [present])
+    plan = attachplan.decide(spec, [reader, writer], [attached("n1", read_only=False)])
+    assert (plan.waiting, plan.end) == ([], [])
+    only_read = PersistentVolumeSpec(access_modes=["ReadOnlyMany"])
+    plan = attachplan.decide(only_read, [writer], [present])
+    assert (plan.waiting, plan.end) == ([], []), "no pod writes such a volume, whatever it says"
 
 
 @pytest.mark.parametrize(

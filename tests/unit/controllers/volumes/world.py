@@ -34,6 +34,14 @@ class Crash(BaseException):
     """The process dies here."""
 
 
+NODE_INFO = dict.fromkeys(
+    (
+        "architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion",
+        "machineID", "operatingSystem", "osImage", "systemUUID",
+    ), "said",
+)  # fmt: skip
+
+
 class World:
     def __init__(self, **driver: Any) -> None:
         self.cluster = FakeCluster()
@@ -62,7 +70,7 @@ class World:
             )
         for name in ("n1", "n2"):
             labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"z{name[1]}"}
-            status = {"conditions": [{"type": "Ready", "status": "True"}]}
+            status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": NODE_INFO}
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
             await self.cluster.put(node, "system")
 
