@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from hypernetes.api.tenancy import SYSTEM_TENANT
-from hypernetes.apiserver import app, dialer, discovery, keys, lookups, mirror, sharing, watchers
+from hypernetes.apiserver import app, dialer, discovery, keys, lookups, mirror, sharing, signing, watchers
 from hypernetes.apiserver.admission.request import Seen
 from hypernetes.apiserver.aggregation import registered
 from hypernetes.apiserver.authn import Authenticator, impersonation, localusers, serviceaccounts, x509
@@ -25,8 +25,8 @@ from hypernetes.apiserver.registry import nodes
 from hypernetes.apiserver.storage.opening import open_store
 from hypernetes.nodeagent import agent
 from hypernetes.nodeagent import server as agent_server
-from tests.integration.api import test_isolation
-from tests.integration.api.servers import serving
+from tests.integration.api import test_authorization_attacks, test_isolation
+from tests.integration.api.servers import User, serving
 from tests.integration.isolation import agents, attacks, comparing, speaking
 from tests.integration.isolation.canaries import Leak
 from tests.integration.isolation.twins import Twins, twins
@@ -401,4 +401,52 @@ async def test_without_the_check_a_tenant_made_again_is_its_predecessor(
             await test_isolation.test_a_tenant_made_again_takes_no_old_credential_and_shows_no_old_revision(
                 provider, tmp_path
             )
+    await store.close()
+
+
+def _requests_are_signed_for_another_tenant(patch: Patch) -> None:
+    own = signing.TenantSAN
+    uids = lookups.Lookups.tenant_uid
+    seen: list[lookups.Lookups] = []
+
+    def tenant_uid(self: lookups.Lookups, tenant: str) -> str | None:
+        seen[:] = [self]
+        return uids(self, tenant)
+
+    patch.setattr(lookups.Lookups, "tenant_uid", tenant_uid)
+    patch.setattr(
+        signing, "TenantSAN", lambda cluster, tenant, uid: own(cluster, "globex", uids(seen[0], "globex") or "")
+    )
+
+
+def _users_of_reviews_are_of_another_tenant(patch: Patch) -> None:
+    own = rbac.Rbac.of
+    patch.setattr(rbac.Rbac, "of", lambda self, tenant: own(self, "globex" if tenant == "acme" else tenant))
+
+
+@pytest.mark.parametrize(
+    ("remove", "attack", "says"),
+    [
+        (
+            _requests_are_signed_for_another_tenant,
+            test_authorization_attacks.test_a_certificate_request_makes_a_user_of_the_own_tenant_and_nothing_more,
+            "200",
+        ),
+        (
+            _users_of_reviews_are_of_another_tenant,
+            test_authorization_attacks.test_a_review_tells_nothing_of_another_tenant,
+            "True is False",
+        ),
+    ],
+    ids=["requests_are_signed_for_another_tenant", "users_of_reviews_are_of_another_tenant"],
+)
+async def test_without_the_check_the_attack_succeeds(
+    remove: Callable[[Patch], None], attack: Callable[[User], Awaitable[None]], says: str, tmp_path: Path,
+    monkeypatch: Patch,
+) -> None:  # fmt: skip
+    store = await open_store(str(tmp_path / "state.db"))
+    async with serving(store, tmp_path, "attacks") as provider:
+        remove(monkeypatch)
+        with pytest.raises(AssertionError, match=f"(?s){says}"):
+            await attack(provider)
     await store.close()
