@@ -16,6 +16,7 @@ from hypernetes.cli import up as up_module
 from hypernetes.cli.asking import dir_option, run, with_client
 from hypernetes.cli.down import down as bring_down
 from hypernetes.cli.errors import CommandError
+from hypernetes.cli.guestcommands import guest
 from hypernetes.cli.identity.commands import login
 from hypernetes.cli.identity.credential import credential
 from hypernetes.cli.layout import Layout, node_names
@@ -50,6 +51,7 @@ main.add_command(user)
 main.add_command(login)
 main.add_command(credential)
 main.add_command(openstack)
+main.add_command(guest)
 
 
 @main.command()

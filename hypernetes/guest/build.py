@@ -61,13 +61,13 @@ class GuestBuild:
             self.progress("unpacking the kernel")
             self._keep_modules(root / "lib/modules" / package.release, modules_dir)
             image = kernel.extract_vmlinux((root / f"boot/vmlinuz-{package.release}").read_bytes())
-            self._store("vmlinux", kernel_inputs, image, version=package.version, release=package.release)
+            self.store("vmlinux", kernel_inputs, image, version=package.version, release=package.release)
         init_inputs = digest([*recipe, *self._sources(), find("musl-gcc").read_bytes()])
         if not self._fresh("initramfs", init_inputs):
             self.progress("compiling hn-init and packing the initramfs")
             run(["make", "-C", SOURCES, f"BUILD={work / 'init'}"])
             modules = [modules_dir / name for name in (modules_dir / "list").read_text().split()]
-            self._store("initramfs", init_inputs, initramfs.build((work / "init" / "hn-init").read_bytes(), modules))
+            self.store("initramfs", init_inputs, initramfs.build((work / "init" / "hn-init").read_bytes(), modules))
 
     def _toolbox(self, package: kernel.KernelPackage, work: Path) -> None:
         programs = [*map(find, toolbox.PROGRAMS), toolbox.compile_own(work)]
@@ -80,7 +80,7 @@ class GuestBuild:
         made = work / "toolbox.squashfs"
         toolbox.build(programs, self.output / EXTRA, work, made)
         version = run(["haproxy", "-v"]).decode().split("\n", 1)[0]
-        self._store("toolbox.squashfs", inputs, made.read_bytes(), haproxy=version)
+        self.store("toolbox.squashfs", inputs, made.read_bytes(), haproxy=version)
 
     def _keep_modules(self, tree: Path, target: Path) -> None:
         """The few modules that are used, flat and with their order, so that a change of hn-init needs no download."""
@@ -113,7 +113,7 @@ class GuestBuild:
         entry, path = self.manifest.get(name, {}), self.output / name
         return entry.get("inputs") == inputs and path.exists() and digest([path.read_bytes()]) == entry.get("sha256")
 
-    def _store(self, name: str, inputs: str, content: bytes, **facts: str) -> None:
+    def store(self, name: str, inputs: str, content: bytes, **facts: str) -> None:
         partial = self.output / f".{name}.partial"
         partial.write_bytes(content)
         partial.chmod(0o644)  # read by QEMU, which runs under a uid of its own

@@ -8,9 +8,12 @@ from pathlib import Path
 DEBIAN_PACKAGES = {
     "apt-cache": "apt",
     "apt-get": "apt",
+    "bc": "bc",
+    "bison": "bison libelf-dev",
     "depmod": "kmod",
     "dpkg-deb": "dpkg",
     "gcc": "gcc libc6-dev libnftables-dev",
+    "flex": "flex",
     "haproxy": "haproxy",
     "ldd": "libc-bin",
     "lz4": "lz4",
@@ -18,7 +21,10 @@ DEBIAN_PACKAGES = {
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "musl-gcc": "musl-tools",
+    "patch": "patch",
     "strip": "binutils",
+    "tar": "tar",
+    "xz": "xz-utils",
 }
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE_SECONDS = 600.0  # a download of 26 MB on a slow line is the longest
@@ -43,16 +49,17 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    seconds: float = DEADLINE_SECONDS,
 ) -> bytes:
     """Runs a tool and returns its standard output. Raises BuildError with the end of its complaint."""
     command = [str(find(str(argv[0]))), *map(str, argv[1:])]
     environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C", **(env or {})}
     try:
         done = subprocess.run(
-            command, cwd=cwd, input=stdin, env=environment, capture_output=True, timeout=DEADLINE_SECONDS, check=False
+            command, cwd=cwd, input=stdin, env=environment, capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{' '.join(command)} did not end within {DEADLINE_SECONDS:.0f} s") from error
+        raise BuildError(f"{' '.join(command)} did not end within {seconds:.0f} s") from error
     if done.returncode != 0:
         complaint = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
         raise BuildError(f"{' '.join(command)} failed with exit code {done.returncode}: {complaint}")
