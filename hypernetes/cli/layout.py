@@ -49,6 +49,11 @@ class Layout:
         return self.root / "admin.kubeconfig"
 
     @property
+    def first_objects(self) -> Path:
+        """There once a new cluster's objects have been made; empty."""
+        return self.root / "first-objects"
+
+    @property
     def pki(self) -> Path:
         return self.root / "pki"
 

@@ -14,7 +14,7 @@ import structlog
 
 from hypernetes.api import times
 from hypernetes.api.models.hypernetes_v1 import Tenant
-from hypernetes.cli import credentials, programs
+from hypernetes.cli import credentials, firstobjects, programs
 from hypernetes.cli.errors import CommandError
 from hypernetes.cli.layout import Cluster, Layout
 from hypernetes.cli.processes import Runner, limit_log
@@ -66,6 +66,7 @@ class Supervisor:
         async with Client(ClientConfig.from_kubeconfig(layout.admin_kubeconfig)) as client:
             await wait_for_apiserver(client, self._report)
             self._report(f"API server ready at {cluster.server}")
+            await firstobjects.ensure(layout, client)
             for program in programs.others(self._bin_dir, layout, cluster, options):
                 await self._start(group, program)
             await wait_for_nodes(client, options.nodes, self._report)

@@ -14,19 +14,12 @@ from tests.e2e.tenants import NAMESPACE, Tenant
 
 pytestmark = pytest.mark.vm
 
-CLASS = {
-    "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local"},
-    "provisioner": "local.hypernetes.io", "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": True,
-}  # fmt: skip
-
 
 def claim(name: str, size: str = "64Mi", **spec: Any) -> dict[str, Any]:
+    """Of the default class, which `hn up` has made."""
     return {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
-        "spec": {
-            "storageClassName": "local", "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": size}}, **spec,
-        },
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, **spec},
     }  # fmt: skip
 
 
@@ -56,7 +49,6 @@ def piper(shared_cluster: Cluster) -> Tenant:
     tenant = Tenant(shared_cluster, "piper", "")
     shared_cluster.create_tenant(tenant.name)
     tenant.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    shared_cluster.kubectl("system", "apply", "-f", "-", stdin=json.dumps(CLASS))
     return tenant
 
 
