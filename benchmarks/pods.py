@@ -1,6 +1,6 @@
 """How long pods take to start, as a watch sees it, and what a running one costs: a whole cluster, real machines.
 
-python -m benchmarks.pods [--json FILE] [--part PART]... [--runs N] [--density N]
+python -m benchmarks.pods [--json FILE] [--part PART]... [--runs N] [--density N] [--guest DIR]
 
 starts     a pod of a cached image from POST to Running, one by one; a Deployment's pod replaced; 20 pods at once
 memory     what MemAvailable falls by with 16 pods that run, then with more, up to --density; hn-agent's own memory, and
@@ -33,7 +33,7 @@ from benchmarks.report import Figure, report
 from hypernetes.api.models.core_v1 import Pod, ServiceAccount
 from hypernetes.client import Client, ClientConfig
 from hypernetes.client.credentials import tls_context
-from tests.e2e.clusters import REGISTRY, Cluster, free_port
+from tests.e2e.clusters import GUEST, REGISTRY, Cluster, free_port
 
 _NAMESPACE = "benchmark"
 _PODS = f"/api/v1/namespaces/{_NAMESPACE}/pods"
@@ -363,9 +363,12 @@ async def measure(cluster: Cluster, parts: tuple[str, ...], runs: int, density: 
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), default=list(PARTS))
 @click.option("--runs", default=30, show_default=True)
 @click.option("--density", default=60, show_default=True, help="the most pods that run at once")
-def main(path: Path | None, parts: tuple[str, ...], runs: int, density: int) -> None:
+@click.option(
+    "--guest", default=GUEST, type=click.Path(path_type=Path, file_okay=False), help="of `hn guest build-kernel`"
+)
+def main(path: Path | None, parts: tuple[str, ...], runs: int, density: int, guest: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hypernetes-benchmark-") as directory:
-        cluster = Cluster(Path(directory) / "data", free_port())
+        cluster = Cluster(Path(directory) / "data", free_port(), guest=guest.absolute())
         try:
             cluster.up()
             cluster.create_tenant("acme")

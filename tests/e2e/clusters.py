@@ -54,6 +54,7 @@ class Cluster:
     directory: Path
     port: int
     store: str = "sqlite"
+    guest: Path = GUEST
 
     @property
     def layout(self) -> Layout:
@@ -61,7 +62,7 @@ class Cluster:
 
     def up_arguments(self) -> list[str]:
         return [
-            "up", "--dir", str(self.directory), "--port", str(self.port), "--guest", str(GUEST),
+            "up", "--dir", str(self.directory), "--port", str(self.port), "--guest", str(self.guest),
             "--insecure-registry", REGISTRY, "--store", self.store,
             "--max-container-restart-period", str(RESTART_SECONDS),
         ]  # fmt: skip
