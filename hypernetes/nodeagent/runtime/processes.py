@@ -54,12 +54,14 @@ class WatchedProcess:
             os.close(self._fd)
             raise ProcessLookupError(identity.pid)
         self._ended = asyncio.Event()
+        self.killed = False  # it ended by SIGKILL, as far as its parent can tell
         asyncio.get_running_loop().add_reader(self._fd, self._on_end)
 
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._fd)
         with contextlib.suppress(ChildProcessError):  # started by an earlier agent: not ours to reap
-            os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+            how = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+            self.killed = how is not None and (how.si_code, how.si_status) == (os.CLD_KILLED, signal.SIGKILL)
         self._ended.set()
 
     @property

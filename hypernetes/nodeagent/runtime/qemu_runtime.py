@@ -1,9 +1,10 @@
 """The runtime on QEMU (base.Runtime): makes machines, finds those of an earlier agent, removes what they had."""
 
 import asyncio
+import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypernetes.nodeagent.runtime.base import Footprint, GuestServices, MachineE
 from hypernetes.nodeagent.runtime.cgroup import Cgroups, Limits, host_hierarchy
 from hypernetes.nodeagent.runtime.host import Host, to_the_end
 from hypernetes.nodeagent.runtime.machine import QemuMachine, identify_message
+from hypernetes.nodeagent.runtime.processes import WatchedProcess
 from hypernetes.nodeagent.runtime.protocol import FrameType, Tag
 from hypernetes.nodeagent.runtime.qmp import Monitor
 from hypernetes.nodeagent.runtime.state import MachineRecord, MachineState, StateError
@@ -32,6 +34,8 @@ CLONE_SECONDS = 20.0
 ADOPT_SECONDS = 20.0
 # What QEMU needs beside the guest's memory: under TCG its translation buffer, and translated code's book-keeping.
 OVERHEAD_BYTES = {qemu.Accel.TCG: 192 << 20, qemu.Accel.KVM: 96 << 20}
+END_SECONDS = 1.0  # between the end of a process's connections and its own
+HYPERVISOR_KILLED = "HypervisorKilled"
 MIB = 1 << 20
 BLOCK_BYTES = 512  # of stat(2)
 PROBE_MEMORY_MIB = 128
@@ -158,7 +162,8 @@ class QemuRuntime:
                 except MachineError as error:
                     if disk.done() and disk.exception() is not None:
                         raise
-                    self.templates.drop(key, error.message)
+                    if error.reason != HYPERVISOR_KILLED:
+                        self.templates.drop(key, error.message)
                     await self._host.end(spec.id)
                     return None
         finally:
@@ -225,7 +230,7 @@ class QemuRuntime:
         machine = QemuMachine(
             state, record, services, self._release, self._host.cgroups.set_cpus, services_idle=snapshot is not None
         )
-        try:
+        async with _closed_if_it_fails(process, _closing(process)):
             if snapshot is None:
                 connections = await boot.connect(process, state, machine, BOOT_SECONDS)
             else:
@@ -237,10 +242,12 @@ class QemuRuntime:
                     machine.plugged = await template.resume(monitor, snapshot, mounted, images)
 
                 connections = await boot.connect(process, state, machine, CLONE_SECONDS, begin=begin)
-        except BaseException:
-            process.close()
-            raise
-        try:
+
+        async def close() -> None:
+            await machine.close()
+            connections.close()
+
+        async with _closed_if_it_fails(process, close):
             identity = await boot.while_alive(
                 process, state, connections.link.request(FrameType.IDENTIFY, identify_message())
             )
@@ -250,10 +257,6 @@ class QemuRuntime:
                 await disk
                 await boot.while_alive(process, state, machine.plug_scratch())
             await asyncio.to_thread(state.save, record)
-        except BaseException:
-            await machine.close()
-            connections.close()
-            raise
         return machine
 
     async def _adopt_or_remove(self, machine_id: str, services: GuestServices | None) -> QemuMachine | None:
@@ -295,6 +298,31 @@ class QemuRuntime:
     async def _release(self, record: MachineRecord) -> None:
         self._machines.pop(record.id, None)
         await self._host.clean(record.id)
+
+
+@asynccontextmanager
+async def _closed_if_it_fails(process: WatchedProcess, close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Says of a machine whose process was killed that it was: nobody else's start has to suffer for it."""
+    try:
+        yield
+    except MachineError as error:
+        with contextlib.suppress(TimeoutError):  # the link is often lost before the end is seen
+            async with asyncio.timeout(END_SECONDS):
+                await process.wait()
+        await close()
+        if process.killed:
+            raise MachineError(HYPERVISOR_KILLED, "the machine's process was killed while it started") from error
+        raise
+    except BaseException:
+        await close()
+        raise
+
+
+def _closing(process: WatchedProcess) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        process.close()
+
+    return close
 
 
 @asynccontextmanager

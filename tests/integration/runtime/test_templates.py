@@ -3,17 +3,19 @@
 import asyncio
 import os
 import re
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hypernetes.nodeagent import balancer, sizing
-from hypernetes.nodeagent.runtime import qemu_runtime
+from hypernetes.nodeagent.runtime import hypervisor, qemu_runtime, template
 from hypernetes.nodeagent.runtime.base import GuestConfig, Machine, Mount, Nic
 from hypernetes.nodeagent.runtime.qemu import Accel
 from hypernetes.nodeagent.runtime.qemu_runtime import QemuRuntime
@@ -124,6 +126,24 @@ class TestClones(RuntimeSuite):
             script = "head -c 96m /dev/zero > /memory/file && wc -c < /memory/file"
             await machine.start_container(container(["sh", "-c", script], mounts=[Mount("memory", "/memory")]))
             assert (await collect(machine))[0] == b"%d\n" % (96 << 20)
+
+    async def test_a_clone_that_is_killed_while_it_starts_costs_the_others_no_template(
+        self, runtime: QemuRuntime, bench: CloneBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It did: for five minutes all machines of its shape booted cold, since one of them was killed."""
+        resume = template.resume
+
+        async def killed_before(monitor: Any, *more: Any) -> Any:
+            (pid,) = hypervisor.running_under(runtime._host.name_of("victim"))
+            os.kill(pid, signal.SIGKILL)
+            return await resume(monitor, *more)
+
+        monkeypatch.setattr(template, "resume", killed_before)
+        async with booted(runtime, bench, name="victim") as machine:
+            assert not is_clone(machine)
+        monkeypatch.setattr(template, "resume", resume)
+        async with booted(runtime, bench, name="another") as machine:
+            assert is_clone(machine)
 
     async def test_a_template_is_sealed_against_its_clones(self, runtime: QemuRuntime, machine: Machine) -> None:
         (snapshot,) = runtime.templates._ready.values()
