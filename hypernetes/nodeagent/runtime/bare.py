@@ -41,12 +41,13 @@ async def bare_machine(
     try:
         process = boot.watch(await to_the_end(start), state)
         try:
-            connections = await boot.connect(process, state, SilentHandler(), seconds)
-            try:
-                yield connections
-            finally:
-                connections.link.close()
-                connections.monitor.close()
+            async with boot.telling_of_kills(process):
+                connections = await boot.connect(process, state, SilentHandler(), seconds)
+                try:
+                    yield connections
+                finally:
+                    connections.link.close()
+                    connections.monitor.close()
         finally:
             process.close()
     except OSError as error:

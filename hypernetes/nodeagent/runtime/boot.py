@@ -1,7 +1,9 @@
 """A running QEMU and the connections to it: what creating, adopting, probing and templates share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +16,9 @@ from hypernetes.nodeagent.runtime.qmp import Monitor
 from hypernetes.nodeagent.runtime.state import MachineState
 
 T = TypeVar("T")
+
+HYPERVISOR_KILLED = "HypervisorKilled"  # a MachineError's reason
+END_SECONDS = 1.0  # between the end of a process's connections and its own
 
 
 @dataclass(slots=True)
@@ -50,6 +55,21 @@ async def while_alive(process: WatchedProcess, state: MachineState, work: Corout
         for task in (working, ended):
             task.cancel()
         await asyncio.gather(working, ended, return_exceptions=True)
+
+
+@asynccontextmanager
+async def telling_of_kills(process: WatchedProcess) -> AsyncIterator[None]:
+    """Makes it an error of its own (HYPERVISOR_KILLED) that a machine's process was killed meanwhile: it says nothing
+    of the machine, and no other start has to suffer for it."""
+    try:
+        yield
+    except MachineError as error:
+        with contextlib.suppress(TimeoutError):  # the link is often lost before the end is seen
+            async with asyncio.timeout(END_SECONDS):
+                await process.wait()
+        if process.killed:
+            raise MachineError(HYPERVISOR_KILLED, "the machine's process was killed while it started") from error
+        raise
 
 
 async def connect(

@@ -1,7 +1,6 @@
 """The runtime on QEMU (base.Runtime): makes machines, finds those of an earlier agent, removes what they had."""
 
 import asyncio
-import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -34,8 +33,6 @@ CLONE_SECONDS = 20.0
 ADOPT_SECONDS = 20.0
 # What QEMU needs beside the guest's memory: under TCG its translation buffer, and translated code's book-keeping.
 OVERHEAD_BYTES = {qemu.Accel.TCG: 192 << 20, qemu.Accel.KVM: 96 << 20}
-END_SECONDS = 1.0  # between the end of a process's connections and its own
-HYPERVISOR_KILLED = "HypervisorKilled"
 MIB = 1 << 20
 BLOCK_BYTES = 512  # of stat(2)
 PROBE_MEMORY_MIB = 128
@@ -162,7 +159,7 @@ class QemuRuntime:
                 except MachineError as error:
                     if disk.done() and disk.exception() is not None:
                         raise
-                    if error.reason != HYPERVISOR_KILLED:
+                    if error.reason != boot.HYPERVISOR_KILLED:
                         self.templates.drop(key, error.message)
                     await self._host.end(spec.id)
                     return None
@@ -302,17 +299,9 @@ class QemuRuntime:
 
 @asynccontextmanager
 async def _closed_if_it_fails(process: WatchedProcess, close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Says of a machine whose process was killed that it was: nobody else's start has to suffer for it."""
     try:
-        yield
-    except MachineError as error:
-        with contextlib.suppress(TimeoutError):  # the link is often lost before the end is seen
-            async with asyncio.timeout(END_SECONDS):
-                await process.wait()
-        await close()
-        if process.killed:
-            raise MachineError(HYPERVISOR_KILLED, "the machine's process was killed while it started") from error
-        raise
+        async with boot.telling_of_kills(process):
+            yield
     except BaseException:
         await close()
         raise

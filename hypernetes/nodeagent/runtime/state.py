@@ -5,6 +5,7 @@ DIRECTORY/<machine id>/machine.json   this record, replaced atomically
 RUN/<machine id>/{link,monitor}.sock  short paths: a unix socket's address has 108 bytes
 """
 
+import contextlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -84,5 +85,8 @@ class MachineState:
             raise StateError(f"{self.directory}: {error}") from error
 
     def remove(self) -> None:
+        """Also of what is no machine: the disk of a template that an earlier agent didn't finish is a mere file."""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            self.directory.unlink()
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(self.run_directory, ignore_errors=True)

@@ -30,7 +30,7 @@ from pathlib import Path
 import structlog
 
 from hypernetes.nodeagent import balancer, services
-from hypernetes.nodeagent.runtime import disks, hypervisor, messages, qemu, scratch, taps
+from hypernetes.nodeagent.runtime import boot, disks, hypervisor, messages, qemu, scratch, taps
 from hypernetes.nodeagent.runtime.bare import bare_machine
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.boot import Connections
@@ -152,7 +152,10 @@ class Templates:
         try:
             snapshot = await self._make(key)
         except (MachineError, OSError) as error:
-            self.drop(key, str(error))
+            if isinstance(error, MachineError) and error.reason == boot.HYPERVISOR_KILLED:
+                log.warning("a template in the making was killed; whoever needs it makes another", error=str(error))
+            else:
+                self.drop(key, str(error))
             return
         except Exception as error:
             log.exception("a template can't be made", shape=str(key.shape))

@@ -145,6 +145,12 @@ class TestClones(RuntimeSuite):
         async with booted(runtime, bench, name="another") as machine:
             assert is_clone(machine)
 
+    async def test_what_a_killed_agent_left_of_a_template_in_the_making_is_removed(self, runtime: QemuRuntime) -> None:
+        left = runtime._host.directory / "template-scratch-0123456789ab"
+        left.write_bytes(b"a disk")
+        await runtime.adopt({})
+        assert not left.exists()
+
     async def test_a_template_is_sealed_against_its_clones(self, runtime: QemuRuntime, machine: Machine) -> None:
         (snapshot,) = runtime.templates._ready.values()
         with pytest.raises(PermissionError):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hypernetes.nodeagent.runtime import qemu
+from hypernetes.nodeagent.runtime import boot, qemu
 from hypernetes.nodeagent.runtime.base import MachineError
 from hypernetes.nodeagent.runtime.template import TEMPLATES_MAX, Snapshot, TemplateKey, Templates
 
@@ -120,6 +120,19 @@ async def test_a_shape_whose_template_failed_is_not_tried_again_at_once(
     assert maker.asked == [128]
     await have(templates, key(256))
     assert maker.asked == [128, 256]
+
+
+async def test_a_template_that_was_killed_in_the_making_is_made_by_whoever_needs_it(
+    templates: Templates, maker: Maker
+) -> None:
+    maker.fails, maker.error = {128}, MachineError(boot.HYPERVISOR_KILLED, "killed")
+    await have(templates, key())
+    maker.fails = set()
+    await have(templates, key())
+    assert maker.asked == [128, 128]
+    snapshot = templates.take(key())
+    assert snapshot is not None
+    snapshot.close()
 
 
 async def test_a_template_whose_clone_failed_is_dropped_and_its_copies_stay_whole(
