@@ -27,6 +27,7 @@ from hypernetes.providers.loadbalancer.base import (
     Pending,
 )
 
+NETWORK_PROVIDER = "NetworkProvider"
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 _RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0)  # by failures in a row
 _PENDING_SECONDS = (0.25, 10.0)  # until the provider is asked again; grows by a tenth of what has passed
@@ -35,11 +36,11 @@ _log = structlog.get_logger(__name__)
 
 
 def is_wanted(service: Service, provider: str) -> bool:
-    """Whether a Service is to have one, and of this provider: a class of its own says so, and none means any."""
-    return service.spec.type == "LoadBalancer" and service.spec.load_balancer_class in (
-        None,
-        f"hypernetes.io/{provider}",
-    )
+    """Whether a Service is to have one, and of this provider: a class of its own says so, and none means any. The
+    original's type NetworkProvider has one for its external address."""
+    spec = service.spec
+    balanced = spec.type == "LoadBalancer" or (spec.type == NETWORK_PROVIDER and bool(spec.external_ips))
+    return balanced and spec.load_balancer_class in (None, f"hypernetes.io/{provider}")
 
 
 def listeners(service: Service, slices: Iterable[EndpointSlice]) -> tuple[Listener, ...]:
@@ -171,7 +172,8 @@ class LoadBalancers(Controller):
             tenant=key.tenant, project=project, uid=service.metadata.uid or "", name=f"{key.namespace}/{key.name}",
             network_id=network.status.provider_network_id, listeners=listeners(service, slices),
             source_ranges=tuple(service.spec.load_balancer_source_ranges),
-            address=service.spec.load_balancer_ip or "", annotations=dict(service.metadata.annotations),
+            address=_address_of(service), inside=service.spec.type == NETWORK_PROVIDER,
+            annotations=dict(service.metadata.annotations),
             published=next(iter(_addresses(service)), ""),
         )  # fmt: skip
 
@@ -192,6 +194,16 @@ class LoadBalancers(Controller):
 def _project(tenant: Tenant | None) -> str:
     identity = tenant.spec.identity if tenant is not None else None
     return (identity.keystone.project_id or "") if identity is not None and identity.keystone is not None else ""
+
+
+def _address_of(service: Service) -> str:
+    """That is asked for. Raises LoadBalancerError."""
+    if service.spec.type != NETWORK_PROVIDER:
+        return service.spec.load_balancer_ip or ""
+    address, *more = service.spec.external_ips
+    if more:
+        raise LoadBalancerError("SeveralAddresses", "a load balancer has one address outside; give one in externalIPs")
+    return address
 
 
 def _addresses(service: Service) -> list[str]:

@@ -56,7 +56,8 @@ class LoadBalancerSpec:
     network_id: str  # the network provider's id of the network that the members are on
     listeners: tuple[Listener, ...] = ()
     source_ranges: tuple[str, ...] = ()  # CIDRs of clients; () for all
-    address: str = ""  # that is asked for (`spec.loadBalancerIP`)
+    address: str = ""  # outside, that is asked for (`spec.loadBalancerIP`, or that of `spec.externalIPs`)
+    inside: bool = False  # type NetworkProvider: clients are told its address on the network; `address` they know
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the Service
     published: str = field(default="", compare=False)  # the address that clients were told, "" for none yet
 
@@ -65,7 +66,7 @@ class LoadBalancerProvider(Protocol):
     name: str  # what `spec.loadBalancerClass` calls it: hypernetes.io/NAME
 
     async def ensure(self, wanted: LoadBalancerSpec) -> str:
-        """Makes it exist as wanted; returns the address that clients use. Raises LoadBalancerError, and Pending."""
+        """Makes it exist as wanted; returns the address that clients are told. Raises LoadBalancerError and Pending."""
 
     async def delete(self, project: str, uid: str) -> None:
         """Removes what `ensure` made, all of it. One that is gone is no error. Raises LoadBalancerError, and Pending

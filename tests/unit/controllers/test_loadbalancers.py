@@ -187,3 +187,21 @@ async def test_who_was_fenced_tells_nobody_and_goes_on_when_it_may() -> None:
         provider.error = None
         await settle(90)
         assert cluster.find("Service", "web")["status"]["loadBalancer"]["ingress"] == [{"ip": "198.51.100.7"}]
+
+
+async def test_the_originals_type_has_one_for_its_external_address_only() -> None:
+    provider = FakeBalancers()
+    async with story(provider).running() as cluster:
+        await tenant(cluster)
+        await cluster.put(service(type="NetworkProvider"))
+        await settle()
+        assert provider.calls == 0
+        await cluster.change("Service", "web", spec={**service()["spec"], "type": "NetworkProvider",
+                                                     "externalIPs": ["23.23.0.30"]})  # fmt: skip
+        await settle()
+        [made] = provider.made.values()
+        assert (made.address, made.inside) == ("23.23.0.30", True)
+        await cluster.change("Service", "web", spec={**service()["spec"], "type": "NetworkProvider",
+                                                     "externalIPs": ["23.23.0.30", "23.23.0.31"]})  # fmt: skip
+        await settle()
+        assert any("SeveralAddresses" in each["message"] for each in cluster.all("Event"))

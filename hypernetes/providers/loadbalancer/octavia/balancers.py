@@ -13,7 +13,7 @@ from typing import Any
 from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
 from hypernetes.providers.loadbalancer.octavia.api import Octavia, check_settled
 from hypernetes.providers.network.neutron import tags
-from hypernetes.providers.network.neutron.api import Neutron
+from hypernetes.providers.network.neutron.api import Neutron, NeutronError
 from hypernetes.providers.rest import Object
 
 # cloud-provider-openstack's annotations.
@@ -30,6 +30,7 @@ _TIMEOUTS = ("timeout-client-data", "timeout-member-connect", "timeout-member-da
 _ALGORITHMS = {"ovn": "SOURCE_IP_PORT"}
 _ALGORITHM = "ROUND_ROBIN"
 _NO_TIMEOUTS = frozenset({"ovn"})
+_NOT_TO_HAVE = (400, 404, 409)  # Neutron's answers about an address
 _SERVING = frozenset({"ONLINE", "DEGRADED", "DRAINING"})
 
 
@@ -154,7 +155,8 @@ def ensure(
     else:
         whole = tree(wanted, cluster_id, provider, said, subnets)
         made = check_settled(octavia.create("loadbalancers", "loadbalancer", **whole))
-    return _address(neutron, cluster_id, floating, wanted, said, made)
+    address = _address(neutron, cluster_id, floating, wanted, said, made)
+    return str(made["vip_address"]) if wanted.inside else address
 
 
 def _failed(octavia: Octavia, made: Object, wanted: LoadBalancerSpec) -> LoadBalancerError:
@@ -219,8 +221,12 @@ def _address(
 ) -> str:  # fmt: skip
     """Its floating IP, made where one is to be and isn't; else its own address."""
     there = neutron.listed("floatingips", port_id=made["vip_port_id"])
-    if there:
+    if there and wanted.address in ("", there[0]["floating_ip_address"]):
         return str(there[0]["floating_ip_address"])
+    for other in there:  # than is asked for
+        _let_go(neutron, cluster_id, wanted.uid, other)
+    if wanted.inside and not network:
+        raise LoadBalancerError("NoExternalNetwork", "no floatingNetwork is configured for external addresses")
     if said.internal or not network:
         return str(made["vip_address"])
     if wanted.address:
@@ -235,14 +241,28 @@ def _address(
     if not said.keep_floating:
         # Of a load balancer that was made anew: its address stays.
         for each in neutron.made("floatingips", known_as, wanted.project):
-            if not each["port_id"]:
+            if not each["port_id"] and wanted.address in ("", each["floating_ip_address"]):
                 neutron.update("floatingips", each["id"], port_id=made["vip_port_id"])
                 return str(each["floating_ip_address"])
-    floating = neutron.create(
-        "floatingips", known_as, project_id=wanted.project, port_id=made["vip_port_id"],
-        floating_network_id=_external(neutron, network), **asked,
-    )  # fmt: skip
+    try:
+        floating = neutron.create(
+            "floatingips", known_as, project_id=wanted.project, port_id=made["vip_port_id"],
+            floating_network_id=_external(neutron, network), **asked,
+        )  # fmt: skip
+    except NeutronError as error:
+        if not asked or error.status not in _NOT_TO_HAVE or error.reason == "QuotaExceeded":
+            raise
+        # In the same words whether another tenant has it or nobody could.
+        why = f"the address {wanted.address} is neither the project's nor free; ask for another, or for none"
+        raise LoadBalancerError("AddressNotAvailable", why) from error
     return str(floating["floating_ip_address"])
+
+
+def _let_go(neutron: Neutron, cluster_id: str, uid: str, floating: Object) -> None:
+    if {*marks(cluster_id, uid)} <= {*floating["tags"]}:
+        neutron.delete("floatingips", floating["id"])
+    else:
+        neutron.update("floatingips", floating["id"], port_id=None)
 
 
 def _external(neutron: Neutron, named: str) -> str:

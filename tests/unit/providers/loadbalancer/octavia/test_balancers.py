@@ -8,6 +8,7 @@ import pytest
 from hypernetes.providers.loadbalancer.base import Listener, LoadBalancerError, LoadBalancerSpec, Member, Pending
 from hypernetes.providers.loadbalancer.octavia import balancers, configuration
 from hypernetes.providers.loadbalancer.octavia.balancers import Options, Subnets
+from hypernetes.providers.network.neutron.api import NeutronError
 
 SUBNETS = Subnets(
     [
@@ -172,3 +173,66 @@ def test_deleting_is_over_when_nothing_is_left() -> None:
     octavia.balancer = None
     delete()
     assert octavia.asked == ["delete loadbalancers/b?cascade=true"]
+
+
+class FloatingNeutron(FakeNeutron):
+    """Which has one floating IP at the load balancer, and refuses to make another as it says."""
+
+    def __init__(self, refusal: NeutronError | None, *there: dict[str, Any]) -> None:
+        self.refusal, self.there = refusal, there
+        self.asked: list[tuple[str, Any]] = []
+
+    def listed(self, kind: str, **query: str) -> list[dict[str, Any]]:
+        if kind == "floatingips" and "port_id" in query:
+            return [*self.there]
+        return [{"id": "public", "name": "public"}] if kind == "networks" else super().listed(kind, **query)
+
+    def create(self, kind: str, tags: list[str], **attributes: Any) -> dict[str, Any]:
+        self.asked.append((f"create {kind}", attributes.get("floating_ip_address")))
+        if self.refusal is not None:
+            raise self.refusal
+        return {"floating_ip_address": attributes["floating_ip_address"]}
+
+    def update(self, kind: str, id: str, **attributes: Any) -> None:
+        self.asked.append((f"update {kind}", attributes["port_id"]))
+
+    def delete(self, kind: str, id: str) -> None:
+        self.asked.append((f"delete {kind}", id))
+
+
+ACTIVE = {"id": "b", "provisioning_status": "ACTIVE", "provider": "ovn", "vip_address": "10.0.0.9", "vip_port_id": "v"}
+CLASSIC = replace(SPEC, listeners=(), address="23.23.0.30", inside=True)
+
+
+def classic(neutron: FloatingNeutron, floating: str = "public") -> str:
+    return balancers.ensure(FakeOctavia(**ACTIVE), neutron, "abc123", "ovn", floating, CLASSIC)  # type: ignore[arg-type]
+
+
+def test_the_originals_type_is_told_its_address_inside_and_has_the_one_outside() -> None:
+    neutron = FloatingNeutron(None)
+    assert classic(neutron) == "10.0.0.9"
+    assert neutron.asked == [("create floatingips", "23.23.0.30")]
+
+
+def test_another_address_is_let_go_of_and_removed_where_it_was_made_here() -> None:
+    own = {"id": "f", "floating_ip_address": "23.23.0.29", "tags": balancers.marks("abc123", "u")}
+    for there, what in ((own, ("delete floatingips", "f")), ({**own, "tags": []}, ("update floatingips", None))):
+        neutron = FloatingNeutron(None, there)
+        classic(neutron)
+        assert neutron.asked == [what, ("create floatingips", "23.23.0.30")]
+
+
+def test_an_address_of_anothers_is_as_one_that_nobody_can_have() -> None:
+    texts = set()
+    for status, kind in ((409, "IpAddressInUse"), (400, "InvalidIpForNetwork")):
+        with pytest.raises(LoadBalancerError) as refused:
+            classic(FloatingNeutron(NeutronError("Refused", kind, kind, status)))
+        texts.add((refused.value.reason, refused.value.message))
+    assert len(texts) == 1
+    assert "AddressNotAvailable" in {reason for reason, _ in texts}
+
+
+def test_without_an_external_network_there_is_no_external_address() -> None:
+    with pytest.raises(LoadBalancerError) as refused:
+        classic(FloatingNeutron(None), floating="")
+    assert refused.value.reason == "NoExternalNetwork"
