@@ -15,7 +15,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -23,15 +22,15 @@ import structlog
 from hypernetes.api import tenancy, times
 from hypernetes.api.models.core_v1 import Pod, PodStatus
 from hypernetes.client import REQUEST_ERRORS, is_reason
-from hypernetes.nodeagent import endings, fieldrefs, hosts, lifecycle, podstatus, refusals, sizing
+from hypernetes.nodeagent import endings, hosts, lifecycle, podstatus, refusals, sizing
 from hypernetes.nodeagent.addresses import AddressError
 from hypernetes.nodeagent.broadcast import Broadcast
 from hypernetes.nodeagent.containers import Phase, attempt_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
+from hypernetes.nodeagent.machineparts import MachineParts
 from hypernetes.nodeagent.parts import Parts, PodVolumesOfNode
 from hypernetes.nodeagent.podcontainers import DEFAULT_GRACE_SECONDS, Ended, PodContainers, remaining_grace
 from hypernetes.nodeagent.podrecord import PodRecord, Step
-from hypernetes.nodeagent.portkeeper import PortKeeper
 from hypernetes.nodeagent.refusals import Refused
 from hypernetes.nodeagent.runtime.base import (
     ContainerStatus,
@@ -42,13 +41,11 @@ from hypernetes.nodeagent.runtime.base import (
     MachineSpec,
     Nic,
 )
-from hypernetes.nodeagent.servicepusher import ServicePusher
 from hypernetes.nodeagent.session import Session
-from hypernetes.nodeagent.sources import PodSources
-from hypernetes.nodeagent.starting import Starter, present_images
+from hypernetes.nodeagent.starting import present_images
 from hypernetes.nodeagent.statuswriter import StatusWriter
 from hypernetes.nodeagent.storage.claims import is_persistent
-from hypernetes.nodeagent.volumes import PodVolumes, VolumeError
+from hypernetes.nodeagent.volumes import VolumeError
 from hypernetes.providers.network.base import NetworkError
 from hypernetes.providers.volume import base as providers_volume
 
@@ -92,7 +89,7 @@ class PodWorker:
         self._removed_from_api = False
         self.given_back = asyncio.Event()  # it has nothing of the node any more, but its logs
         self._containers: PodContainers | None = None
-        self._machine_parts: _MachineParts | None = None
+        self._machine_parts: MachineParts | None = None
         self._storage: PodVolumesOfNode | None = None
         self._storage_task: asyncio.Task[None] | None = None
         if pod.metadata.deletion_timestamp:
@@ -345,12 +342,12 @@ class PodWorker:
         await made.starter.bound(self.pod)
         return Step.CONTAINERS
 
-    def _of_machine(self) -> "_MachineParts":
+    def _of_machine(self) -> "MachineParts":
         """What serves the present machine, made once for each."""
         assert self.machine is not None
         assert self.record.claim is not None
         if self._machine_parts is None:
-            self._machine_parts = _MachineParts.of(self._parts, self.record, self.machine, self.logs, lambda: self.pod)
+            self._machine_parts = MachineParts.of(self._parts, self.record, self.machine, self.logs, lambda: self.pod)
         return self._machine_parts
 
     async def _run_containers(self) -> bool:
@@ -585,39 +582,3 @@ def _plain_words(error: Exception) -> str:
             return "the node's disk is full; the pod starts when there is space again"
         return error.strerror or type(error).__name__
     return getattr(error, "message", None) or str(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _MachineParts:
-    """What serves one machine."""
-
-    starter: Starter
-    pusher: ServicePusher
-    port: PortKeeper
-    volumes: PodVolumes
-
-    @classmethod
-    def of(
-        cls, parts: Parts, record: PodRecord, machine: Machine, logs: PodLogs, pod: Callable[[], Pod]
-    ) -> "_MachineParts":
-        claim = record.claim
-        assert claim is not None
-        present = pod()
-        facts = fieldrefs.PodFacts(
-            pod_ip=claim.address,
-            host_ip=parts.host_ip,
-            machine_cpu_millis=sizing.cpus(present) * 1000,
-            machine_memory_bytes=sizing.memory_bytes(present),
-        )
-        starter = Starter(parts, record, claim, machine, logs, facts)
-        return cls(
-            starter,
-            ServicePusher(
-                parts.views, machine, tenant=record.tenant, pod_uid=record.uid, service_cidr=claim.service_cidr
-            ),
-            PortKeeper(parts, record, claim, pod),
-            PodVolumes(
-                PodSources(parts.client, record.tenant, record.namespace), machine, facts, starter.attach_image,
-                parts.clock,
-            ),
-        )  # fmt: skip
