@@ -123,31 +123,19 @@ class Application:
 
     async def handle(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         """The answer to a request, whatever happens: what goes wrong becomes a Status."""
-        response = await self._answered(request, seen)
-        if seen.route is not None and not response.prepared:
-            negotiation.warn(response, deprecations.warnings(seen.route))
-        return response
-
-    async def _answered(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         try:
-            return await self._answer(request, seen)
+            response = await self._answer(request, seen)
         except StatusError as error:
-            return negotiation.status_answer(error, request)
+            response = negotiation.status_answer(error, request)
         except Unavailable as error:
             log.warning("the store does not answer", path=request.path, error=str(error))
             unavailable = StatusError("ServiceUnavailable", "the store does not answer; try again")
-            return negotiation.status_answer(unavailable, request)
-        except Exception as error:  # the request's life ends here; the client learns that it failed, the log why
-            if isinstance(error, ConnectionError) and gone(request):
-                log.debug("a client went away", method=request.method, path=request.path)
-                return web.Response()  # nobody gets it
-            seen.panicked = True
-            log.exception("request failed", method=request.method, path=request.path)
-            if request.writer.output_size and request.transport is not None:
-                request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
-                return web.Response()
-            failed = StatusError("InternalError", "an error on the server; see its log")
-            return negotiation.status_answer(failed, request)
+            response = negotiation.status_answer(unavailable, request)
+        except Exception as error:  # noqa: BLE001  # a request's life ends here: client and log learn that it failed
+            response = _failed(request, seen, error)
+        if seen.route is not None and not response.prepared:
+            negotiation.warn(response, deprecations.warnings(seen.route))
+        return response
 
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         if probing.is_probe(request.path):
@@ -161,11 +149,16 @@ class Application:
             await audit.received(seen)
         seen.allowed = False
         user = seen.user = self._impersonated(sender, request)
-        visible = await self._check_allowed(user, route, request.query.get("fieldSelector", ""))
+        selector = request.query.get("fieldSelector", "")
+        refusal = self._refusal(user, route, selector)
+        visible = None if refusal is None else await self._visible(user, route, selector, refusal)
         seen.allowed = True
-        tenant = await self._tenant(user, route)
+        tenant = _tenant(user, route)
         if tenant is not None:
-            tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
+            if self._parts.lookups.tenant_uid(tenant) is None:
+                await self._check_tenant(tenant)
+            if tenantstates.concern(route):
+                tenantstates.check(self._parts.lookups.tenant(tenant), user.tenant, route)
             if route.resource is not None and route.name and route.verb in _CHANGES:
                 sharing.check_own(self._parts.mirror, route.resource, tenant, route.name)
         call = Call(request, route, user, self._parts, tenant, partial(self._who, request), visible=visible)
@@ -217,41 +210,33 @@ class Application:
                 raise forbidden(user, asked, decision)
         return named.of(user)
 
-    async def _check_allowed(self, user: User, route: Route, field_selector: str) -> Match | None:
-        """Which objects the user may see, where that isn't all. Raises StatusError (Forbidden).
+    async def _visible(self, user: User, route: Route, field_selector: str, refusal: StatusError) -> Match | None:
+        """Which objects somebody may see who was refused all of them; None for all. Raises StatusError (Forbidden).
 
         A refusal counts once the mirror is known to be up to date: what allows the request may have been written just
         now, through another server.
         """
-        try:
-            self._check_all(user, route, field_selector)
-        except StatusError:
-            if not user.tenant:
-                raise
-            await self._parts.freshness.now()
-            visible = namespaces.visible(self._parts, user, route) or domains.visible(user, route)
-            if visible is not None:
-                return visible
-            self._check_all(user, route, field_selector)
-        return None
+        if not user.tenant:
+            raise refusal
+        await self._parts.freshness.now()
+        visible = namespaces.visible(self._parts, user, route) or domains.visible(user, route)
+        if visible is None and (still := self._refusal(user, route, field_selector)) is not None:
+            raise still
+        return visible
 
-    def _check_all(self, user: User, route: Route, field_selector: str) -> None:
+    def _refusal(self, user: User, route: Route, field_selector: str) -> StatusError | None:
+        """Why the user may not do what a request asks for; None: it is allowed."""
         for asked in needed(user, route, field_selector):
             decision = self._parts.authorizer.authorize(user, asked)
             if not decision.allowed:
-                raise forbidden(user, asked, decision)
+                return forbidden(user, asked, decision)
+        return None
 
-    async def _tenant(self, user: User, route: Route) -> str | None:
-        """The tenant that the request is about; None for all. Raises StatusError 404 for one that isn't there."""
-        tenant = route.tenant or user.tenant or SYSTEM_TENANT  # who is nobody is told what concerns no tenant
-        if tenant == ALL_TENANTS:
-            return None
-        lookups = self._parts.lookups
-        if lookups.tenant_uid(tenant) is None:
-            await self._parts.freshness.now()
-            if lookups.tenant_uid(tenant) is None:
-                raise not_found("tenants.hypernetes.io", tenant)
-        return tenant
+    async def _check_tenant(self, tenant: str) -> None:
+        """Of a tenant that the mirror doesn't know: it may be new. Raises StatusError 404."""
+        await self._parts.freshness.now()
+        if self._parts.lookups.tenant_uid(tenant) is None:
+            raise not_found("tenants.hypernetes.io", tenant)
 
     async def _probe(self, request: web.BaseRequest) -> web.Response:
         """Health is for anybody, but for those with a credential that is none."""
@@ -260,6 +245,25 @@ class Application:
         else:
             self._check_anonymous(request)
         return await probing.probe(self._parts.health, request)
+
+
+def _failed(request: web.BaseRequest, seen: Seen, error: Exception) -> web.Response:
+    """The answer where the mistake is ours, or nobody is there to get one; call it while `error` is handled."""
+    if isinstance(error, ConnectionError) and gone(request):
+        log.debug("a client went away", method=request.method, path=request.path)
+        return web.Response()  # nobody gets it
+    seen.panicked = True
+    log.exception("request failed", method=request.method, path=request.path)
+    if request.writer.output_size and request.transport is not None:
+        request.transport.abort()  # an answer that has begun: without its end, the client knows it isn't whole
+        return web.Response()
+    return negotiation.status_answer(StatusError("InternalError", "an error on the server; see its log"), request)
+
+
+def _tenant(user: User, route: Route) -> str | None:
+    """The tenant that a request is about; None for all."""
+    tenant = route.tenant or user.tenant or SYSTEM_TENANT  # who is nobody is told what concerns no tenant
+    return None if tenant == ALL_TENANTS else tenant
 
 
 def _handler(route: Route) -> Handler:

@@ -5,6 +5,7 @@ As upstream: from 128 KiB on, at the quickest level, and never a watch. It is do
 
 import asyncio
 import zlib
+from typing import TypeGuard
 
 from aiohttp import web
 
@@ -16,14 +17,18 @@ _LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-async def compressed(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
-    """A whole answer, compressed where that is worth it; any other as it is."""
+def may_be_compressed(response: web.StreamResponse) -> TypeGuard[web.Response]:
+    """Whether it is a whole answer for which that is worth it."""
     if not isinstance(response, web.Response) or response.prepared:
-        return response
+        return False
     body = response.body
-    if not isinstance(body, bytes) or len(body) < FROM_BYTES or "Content-Encoding" in response.headers:
-        return response
-    if negotiation.takes_gzip(request):
+    return isinstance(body, bytes) and len(body) >= FROM_BYTES and "Content-Encoding" not in response.headers
+
+
+async def compressed(request: web.BaseRequest, response: web.Response) -> web.Response:
+    """An answer that may be compressed, so where its client takes it."""
+    body = response.body
+    if isinstance(body, bytes) and negotiation.takes_gzip(request):
         response.body = await asyncio.to_thread(zlib.compress, body, _LEVEL, _GZIP)
         response.headers.update(HEADERS)
     return response

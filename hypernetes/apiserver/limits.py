@@ -22,7 +22,7 @@ from hypernetes.api.tenancy import SYSTEM_TENANT
 from hypernetes.apiserver import sending
 from hypernetes.apiserver.authn.users import User
 from hypernetes.apiserver.authz.asking import needed
-from hypernetes.apiserver.compression import compressed
+from hypernetes.apiserver.compression import compressed, may_be_compressed
 from hypernetes.apiserver.fairness import Fairness, TooManyWait, cost
 from hypernetes.apiserver.handlers import negotiation
 from hypernetes.apiserver.handlers.context import Call
@@ -181,15 +181,10 @@ class Limits:
         finally:
             opened.leave(tenant)
 
-    async def _in_place(self, call: Call, handler: Handler, places: Places, seconds: float) -> web.StreamResponse:
-        user = call.user
-        if _is_exempt(user):
-            return await _answered(call, handler, seconds)
-        places.take(user.tenant)
-        try:
-            return await _answered(call, handler, seconds)
-        finally:
-            places.leave(user.tenant)
+    def _in_place(
+        self, call: Call, handler: Handler, places: Places, seconds: float
+    ) -> Awaitable[web.StreamResponse]:  # fmt: skip
+        return _answered(call, handler, seconds) if _is_exempt(call.user) else _placed(call, handler, places, seconds)
 
 
 def is_endless(route: Route) -> bool:
@@ -245,17 +240,30 @@ async def _receive(request: web.BaseRequest, seconds: float) -> None:
         raise StatusError("Timeout", "the body of the request did not come in time", code=408) from error
 
 
+async def _placed(call: Call, handler: Handler, places: Places, seconds: float) -> web.StreamResponse:
+    tenant = call.user.tenant
+    places.take(tenant)
+    try:
+        return await _answered(call, handler, seconds)
+    finally:
+        places.leave(tenant)
+
+
 async def _answered(call: Call, handler: Handler, seconds: float) -> web.StreamResponse:
     """What is read is given up when its time is over. A write is carried out: all that it waits for has a deadline."""
     verb = call.route.verb
     if verb in _BODIES or (verb == "get" and seconds == REQUEST_SECONDS):
-        response = await compressed(call.http, await handler(call))
+        response = await handler(call)
+        if may_be_compressed(response):
+            response = await compressed(call.http, response)
         if _is_large(response):
             return await _within(call.http, REQUEST_SECONDS, sending.send(call.http, response, call.turn))
         return response
 
     async def read() -> web.StreamResponse:
-        response = await compressed(call.http, await handler(call))
+        response = await handler(call)
+        if may_be_compressed(response):
+            response = await compressed(call.http, response)
         return await sending.send(call.http, response, call.turn) if _is_large(response) else response
 
     return await _within(call.http, seconds, read())

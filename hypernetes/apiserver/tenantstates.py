@@ -33,12 +33,16 @@ def is_suspended(tenant: Entry | None) -> bool:
     return bool(orjson.loads(tenant.data).get("spec", {}).get("suspended"))
 
 
+def concern(route: Route) -> bool:
+    """Whether a request may be one that is refused: no reader need look for the tenant."""
+    if route.verb not in _CHANGING and route.subresource not in _ENTERING:
+        return False
+    return route.resource is not None and route.resource.group not in _REVIEWS
+
+
 def check(tenant: Entry | None, user_tenant: str, route: Route) -> None:
     """Raises StatusError 403 for what nobody may do in the tenant, or nobody of `user_tenant`."""
-    if route.resource is None or route.resource.group in _REVIEWS:
-        return
-    changing = route.verb in _CHANGING
-    if not changing and route.subresource not in _ENTERING:
+    if not concern(route):
         return
     if ends(tenant) and (route.verb == "create" or (user_tenant != SYSTEM_TENANT and route.verb in _UPDATING)):
         # upstream's cause: by it controllers know that there is nothing to be done any more

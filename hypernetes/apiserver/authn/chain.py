@@ -78,8 +78,8 @@ class Authenticator:
         """
         user = self._by_certificate(peer_certificate, headers) if peer_certificate is not None else None
         token = _bearer(authorization)
-        if user is None and token is not None:
-            user = await self._by_token(token)
+        if user is None and token is not None and token.isascii():  # no token is else; and it may be no text at all
+            user = self._by_static_token(token) or await self._by_token(token)
         if user is None and peer_certificate is None and token is None:
             return ANONYMOUS
         if user is None:
@@ -95,7 +95,7 @@ class Authenticator:
         if not token.isascii():
             return None
         if serviceaccounts.claimed_tenant(token) is None:
-            user = await self._by_other_token(token)
+            user = self._by_static_token(token) or await self._by_other_token(token)
             meant = sorted(serviceaccounts.API_AUDIENCES.intersection(wanted))
         else:
             user = await self._by_token(token, wanted, tenant)
@@ -121,8 +121,13 @@ class Authenticator:
         return user_in(identity, LivingTenant(identity.tenant.name, uid, _ANY_TIME), "a front proxy")
 
     def _by_static_token(self, encoded: str) -> User | None:
+        """Nobody, of a token that looks like one of another kind."""
         user = static_tokens.find(encoded, self._tokens)
-        return user if user is not None and self._objects.tenant_uid(user.tenant) == user.tenant_uid else None
+        if user is None or self._objects.tenant_uid(user.tenant) != user.tenant_uid:
+            return None
+        if localusers.recognises(encoded) or bootstraptokens.secret_name(encoded) is not None:
+            return None
+        return user if serviceaccounts.claimed_tenant(encoded) is None else None
 
     async def _by_other_token(self, encoded: str) -> User | None:
         """Of a token that is no service account's."""
@@ -130,10 +135,7 @@ class Authenticator:
             return await self._by_local_token(encoded)
         if (secret_name := bootstraptokens.secret_name(encoded)) is not None:
             return self._by_bootstrap_token(encoded, secret_name)
-        user = self._by_static_token(encoded)
-        if user is None and self._sources is not None:
-            user = await self._sources.user_of(encoded)
-        return user
+        return None if self._sources is None else await self._sources.user_of(encoded)
 
     async def _by_local_token(self, encoded: str) -> User | None:
         if self._local_users is None:
@@ -148,8 +150,6 @@ class Authenticator:
         self, encoded: str, audiences: Collection[str] = serviceaccounts.API_AUDIENCES, only: str | None = None
     ) -> User | None:
         """`only`: the one tenant whose tokens count; None for all."""
-        if not encoded.isascii():
-            return None  # no token is; and it may hold bytes that are no text
         fingerprint = serviceaccounts.fingerprint(encoded)
         known = self._verified.get(fingerprint)
         tenant = serviceaccounts.claimed_tenant(encoded) if known is None else known.token.tenant

@@ -1,7 +1,5 @@
 """What a request asks to do, for the authorizer to decide on."""
 
-from dataclasses import replace
-
 from hypernetes.api import selectors
 from hypernetes.apiserver.authn.users import User
 from hypernetes.apiserver.authz.attributes import Attributes
@@ -16,7 +14,7 @@ def needed(user: User, route: Route, field_selector: str = "") -> tuple[Attribut
     asked = attributes(user, route, route.name, field_selector)
     if route.subresource in _ENTERING and route.verb == "get":
         # a WebSocket begins with a GET, and is no reading all the same: both are asked for, as upstream
-        return asked, replace(asked, verb="create")
+        return asked, asked._replace(verb="create")
     return (asked,)
 
 

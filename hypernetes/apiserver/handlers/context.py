@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiohttp import web
@@ -94,7 +94,7 @@ def check_allowed(authorizer: Authorizer, user: User, route: Route, name: str, f
 
 def check_may_create(call: "Call", name: str) -> None:
     """Of an object whose name is known from its body; a PUT that creates is a create, too. Raises StatusError."""
-    check_allowed(call.parts.authorizer, call.user, replace(call.route, verb="create"), name)
+    check_allowed(call.parts.authorizer, call.user, call.route._replace(verb="create"), name)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ def _no_border(patch: Patch) -> None:
     patch.setattr(
         authorizer.Authorizer,
         "_in_tenant",
-        lambda self, user, asked: inside(self, user, replace(asked, tenant=user.tenant)),
+        lambda self, user, asked: inside(self, user, asked._replace(tenant=user.tenant)),
     )
 
 

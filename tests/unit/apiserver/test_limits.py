@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -75,7 +74,7 @@ class Watching:
 )  # fmt: skip
 async def test_streams_are_looked_after_as_long_as_they_are_open(verb, way, needed):
     one = call(verb, subresource=way)
-    one.route = replace(one.route, resource=scheme.by_name("v1", "pods"))
+    one.route = one.route._replace(resource=scheme.by_name("v1", "pods"))
 
     async def served(_call):
         assert one.parts.reauthorization.asked == needed
