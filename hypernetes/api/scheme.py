@@ -5,7 +5,7 @@ Every other module asks here instead of spelling a path, a plural or a scope by 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from hypernetes.api import facts
 
@@ -23,9 +23,9 @@ _STORED_AS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
-    """One served resource, as one version of its group."""
+    """One served resource, as one version of its group. What its properties say is made once: each request asks."""
 
     group: str  # "" for the core group
     version: str
@@ -38,21 +38,21 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: dict[str, "Subresource"] = field(default_factory=dict, compare=False, hash=False)
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """The path below a tenant's root: `/api/v1` or `/apis/apps/v1`."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
-    @property
+    @cached_property
     def group_resource(self) -> str:
         """How error messages name it: `pods`, `deployments.apps`."""
         return f"{self.name}.{self.group}" if self.group else self.name
 
-    @property
+    @cached_property
     def stored(self) -> "Resource":
         """The resource under which the objects are stored; itself, except for second names of the same objects."""
         alias = _STORED_AS.get((self.api_version, self.name))

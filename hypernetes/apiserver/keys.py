@@ -6,6 +6,7 @@ The order makes every list one range: of a resource in all tenants, in one tenan
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from hypernetes.api.scheme import Resource
@@ -25,28 +26,27 @@ class ObjectKey(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keys:
     """Makes and reads the keys of one cluster."""
 
     cluster_id: str
 
-    @property
+    @cached_property
     def root(self) -> str:
         return f"/{_ROOT}/{self.cluster_id}/"
 
     def of(self, resource: Resource, tenant: str, namespace: str, name: str) -> str:
-        return f"{self.range(resource, tenant, namespace or '-')}{name}"
+        stored = resource.stored
+        return f"{self.root}{stored.group or 'core'}/{stored.name}/{tenant}/{namespace or '-'}/{name}"
 
     def range(self, resource: Resource, tenant: str | None = None, namespace: str | None = None) -> str:
         """The prefix of all objects of a resource, of one tenant, of one namespace; it ends with a slash."""
         stored = resource.stored
-        parts = [stored.group or "core", stored.name]
-        if tenant is not None:
-            parts.append(tenant)
-            if namespace:
-                parts.append(namespace)
-        return f"{self.root}{'/'.join(parts)}/"
+        everywhere = f"{self.root}{stored.group or 'core'}/{stored.name}/"
+        if tenant is None:
+            return everywhere
+        return f"{everywhere}{tenant}/{namespace}/" if namespace else f"{everywhere}{tenant}/"
 
     def collection(self, key: str) -> str:
         """Of an object's key or a range of such: the range of its resource in its tenant; "" where it spans several."""

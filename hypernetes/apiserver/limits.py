@@ -152,7 +152,9 @@ class Limits:
         size, seconds = _body_size(call.http), seconds_for(call.http.query.get("timeout", ""))
         self._bodies.take(call.user.tenant, size)
         try:
-            if size:
+            if size and call.http.content.is_eof():  # it is all there
+                await negotiation.receive(call.http)
+            elif size:
                 await _receive(call.http, seconds)
             body = await negotiation.read_body(call.http) if size else b""
             wait = self._wait(call)

@@ -87,6 +87,11 @@ class Entry:
         """What field selectors see, by path (`spec.nodeName`)."""
         return self._indexed()[1]
 
+    @property
+    def node(self) -> str:
+        """`spec.nodeName`, of kinds that have it: of each new pod it is asked, which names none and so isn't parsed."""
+        return self.fields.get("spec.nodeName", "") if b'"nodeName":' in self.data else ""
+
     def _indexed(self) -> tuple[Labels, Labels]:
         if self._index is None:
             obj = orjson.loads(self.data)

@@ -86,7 +86,7 @@ def _buckets(event: Event) -> Iterator[Bucket]:
     yield EVERYTHING.bucket
     nodes = set()
     if name.resource in _OF_NODES:
-        nodes = {entry.fields.get("spec.nodeName", "") for entry in (event.entry, event.previous) if entry is not None}
+        nodes = {entry.node for entry in (event.entry, event.previous) if entry is not None}
     for tenant in (name.tenant, "*"):
         base = (name.group, name.resource, tenant)
         yield base

@@ -73,7 +73,7 @@ class NodeGraph:
             if key.resource != _PODS.name or key.group != "core":
                 continue
             if event.previous is not None:
-                self._forget(key, event.previous.fields.get("spec.nodeName", ""))
+                self._forget(key, event.previous.node)
             if event.entry is not None:
                 self._put(key, event.entry)
 
@@ -160,7 +160,7 @@ class NodeGraph:
         return self._pods.get(node, {})
 
     def _put(self, key: ObjectKey, entry: Entry) -> None:
-        node = entry.fields.get("spec.nodeName", "")
+        node = entry.node
         if node:
             self._pods[node][key] = _Pod(entry)
 

@@ -242,8 +242,12 @@ def _settle(future: "asyncio.Future[Any]", outcome: object) -> None:
 
 
 async def _answer(future: "asyncio.Future[T]") -> T:
+    deadline = asyncio.get_running_loop().call_later(_DEADLINE_SECONDS, _give_up, future)
     try:
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            return await future
-    except TimeoutError:
-        raise Unavailable(f"the disk did not answer within {_DEADLINE_SECONDS:.0f} s") from None
+        return await future
+    finally:
+        deadline.cancel()
+
+
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    _settle(future, Unavailable(f"the disk did not answer within {_DEADLINE_SECONDS:.0f} s"))

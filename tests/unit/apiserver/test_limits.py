@@ -39,6 +39,9 @@ class Request(dict):
         self.aborted = False
         self._chunks = [body]
 
+    def is_eof(self):
+        return self.sent.is_set()
+
     async def readany(self):
         await self.sent.wait()
         return self._chunks.pop() if self._chunks else b""
