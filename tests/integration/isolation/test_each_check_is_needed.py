@@ -58,10 +58,7 @@ def _every_path_is_discovery(patch: Patch) -> None:
 
 
 def _a_request_is_about_all_tenants(patch: Patch) -> None:
-    async def every(*_: object) -> None:
-        return None
-
-    patch.setattr(app.Application, "_tenant", every)
+    patch.setattr(app, "_tenant", lambda *_: None)
 
 
 def _ranges_span_tenants(patch: Patch) -> None:
