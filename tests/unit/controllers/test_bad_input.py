@@ -20,7 +20,7 @@ from tests.unit.controllers.fake_cluster import virtual_clock as virtual_clock
 from tests.unit.controllers.test_zones import TestStories as Nodes
 
 pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("virtual_clock"), pytest.mark.timeout(300)]
-PODS = 500
+PODS = 5000  # of each of the two
 
 
 def owner(kind: str, name: str, replicas: int | None, app: str, version: str = "apps/v1", **spec: Any) -> Json:

@@ -28,9 +28,11 @@ class Load:
         self.cluster: FakeCluster | None = None
         self.total: int | None = 0  # millicores of all pods together
         self.queue: int | None = None  # an external metric
+        self.asked: list[str | None] = []  # containers
 
     async def resource(self, scope: Scope, name: str, container: str | None) -> Mapping[str, Sample]:
         assert self.cluster is not None
+        self.asked.append(container)
         assert (scope.tenant, scope.namespace, scope.selector) == ("acme", "prod", "app=web")
         if self.total is None:
             raise MetricsUnavailable("no metrics returned from resource metrics API")
@@ -62,7 +64,7 @@ def autoscaler(name: str = "web", **spec: Any) -> Json:
     return thing("HorizontalPodAutoscaler", name, "autoscaling/v2", spec=spec)
 
 
-async def resize(cluster: FakeCluster) -> None:
+async def resize(cluster: FakeCluster, *beside: Json) -> None:
     """As the Deployment's controllers would: as many pods as it wants, all long ready."""
     wanted = cluster.find("Deployment", "web")["spec"]["replicas"]
     for name in cluster.names("Pod")[wanted:]:
@@ -71,7 +73,7 @@ async def resize(cluster: FakeCluster) -> None:
         long_ready = {**ready(), "lastTransitionTime": "2029-01-01T00:00:00Z"}
         status = {"phase": "Running", "startTime": "2029-01-01T00:00:00Z", "conditions": [long_ready]}
         container = {"name": "web", "image": "i", "resources": {"requests": {"cpu": "200m"}}}
-        await cluster.put(pod(f"web-{number:02}", spec={"containers": [container]}, status=status))
+        await cluster.put(pod(f"web-{number:02}", spec={"containers": [container, *beside]}, status=status))
 
 
 async def set_up(cluster: FakeCluster, load: Load, replicas: int) -> None:
@@ -133,6 +135,32 @@ async def test_replicas_rise_with_the_load_and_fall_when_the_window_has_passed()
             in (events(cluster))
         )
         assert "SuccessfulRescale: New size: 2; reason: All metrics below target" in events(cluster)
+
+
+async def test_of_one_container_its_own_load_and_request_count() -> None:
+    load = Load()
+    sidecar = {"name": "proxy", "image": "i", "resources": {"requests": {"cpu": "2"}}}
+    async with story(load).running() as cluster:
+        load.cluster = cluster
+        spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {}}
+        await cluster.put(thing("Deployment", "web", "apps/v1", spec=spec))
+        await resize(cluster, sidecar)
+        load.total = 400  # of 200m requested by `web`, in each of two: 4 pods for 50 %; with the proxy's 2: 1
+        await cluster.put(autoscaler(metrics=[_of_container("web")]))
+        await settle(1)
+        assert (set(load.asked), replicas(cluster)) == ({"web"}, 4)
+        (told,) = cluster.find("HorizontalPodAutoscaler", "web")["status"]["currentMetrics"]
+        assert told["containerResource"] == {
+            "name": "cpu", "container": "web", "current": {"averageUtilization": 100, "averageValue": "200m"},
+        }  # fmt: skip
+        await cluster.change("HorizontalPodAutoscaler", "web", spec=autoscaler(metrics=[_of_container("none")])["spec"])
+        await settle(16)
+        assert conditions(cluster)["ScalingActive"] == ("False", "FailedGetContainerResourceMetric")
+
+
+def _of_container(name: str) -> Json:
+    target = {"type": "Utilization", "averageUtilization": 50}
+    return {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": name, "target": target}}
 
 
 async def test_the_time_of_the_last_change_is_told() -> None:
