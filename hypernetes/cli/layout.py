@@ -78,6 +78,10 @@ class Layout:
     def node(self, name: str) -> Path:
         return self.root / "nodes" / name
 
+    def node_network(self, name: str) -> Path:
+        """The local network provider's configuration of one of several nodes."""
+        return self.node(name) / "network.yaml"
+
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
 

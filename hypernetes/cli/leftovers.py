@@ -17,6 +17,7 @@ from pathlib import Path
 from hypernetes.cli.layout import Cluster, Layout
 from hypernetes.providers.loading import load
 from hypernetes.providers.network.base import NetworkProvider
+from hypernetes.providers.network.local import machinenodes
 
 PROCESS_STOP_SECONDS = 10.0
 NETWORK_SECONDS = 60.0
@@ -131,6 +132,7 @@ async def remove_networks(layout: Layout, cluster: Cluster) -> None:
         )  # fmt: skip
         async with asyncio.timeout(NETWORK_SECONDS):
             await provider.close(remove=True)
+    await asyncio.to_thread(machinenodes.remove, cluster.id)
 
 
 def remove_sockets(cluster: Cluster, base: Path = _RUN) -> None:

@@ -58,7 +58,13 @@ main.add_command(guest)
 @dir_option
 @bind_option
 @port_option
-@click.option("--nodes", type=click.IntRange(1, 16), default=1, show_default=True, help="Agents on this machine.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Agents on this machine; of several each has a network namespace.",
+)
 @click.option(
     "--store",
     default="sqlite",
@@ -121,8 +127,6 @@ def up(
         with os.fdopen(report_to, "w", encoding="utf-8") as pipe:
             up_module.run_detached(request, pipe)
         return
-    if nodes > 1:
-        echo(f"note: {nodes} agents on one machine; pods of different nodes have no network between them yet")
     if not detach:
         up_module.run(request, echo)
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypernetes.cli.layout import Cluster, Layout
 from hypernetes.pki import CONTROLLERS, SCHEDULER, node_role
+from hypernetes.providers.network.local import machinenodes
 
 APISERVER_STOP_SECONDS = 10.0
 STOP_SECONDS = 20.0  # an agent lets go of its machines; it doesn't stop them
@@ -27,6 +28,11 @@ class Options:
     max_restart_seconds: int | None = None  # between a crash loop's restarts; None: the agent's own
     controllers: int = 1  # processes that share the tenants between them
     network_provider: str = "local"  # NAME or NAME=FILE
+
+    @property
+    def has_node_namespaces(self) -> bool:
+        """Whether each node has a network namespace of its own, so that what goes between them really does."""
+        return len(self.nodes) > 1 and self.network_provider == "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +64,21 @@ def others(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options) ->
         )
         for name, role, more in names
     ]  # fmt: skip
-    for node, port in zip(options.nodes, cluster.agent_ports, strict=True):
-        programs.append(_agent(bin_dir, layout, cluster, options, node, port))
+    for number, (node, port) in enumerate(zip(options.nodes, cluster.agent_ports, strict=True)):
+        programs.append(_agent(bin_dir, layout, cluster, options, node, port, number))
     return programs
 
 
-def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, node: str, port: int) -> Program:
+def _agent(
+    bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, node: str, port: int, number: int
+) -> Program:
     pki, role = layout.pki_directory(cluster), node_role(node)
     optional = [word for registry in options.insecure_registries for word in ("--insecure-registry", registry)]
     optional += _volume_options(options)
+    provider = options.network_provider
+    if options.has_node_namespaces:
+        provider = f"local={layout.node_network(node)}"
+        optional += ["--network-address", machinenodes.address(number)]
     if options.max_restart_seconds is not None:
         optional += ["--max-container-restart-period", str(options.max_restart_seconds)]
     return _program(
@@ -74,7 +86,7 @@ def _agent(bin_dir: Path, layout: Layout, cluster: Cluster, options: Options, no
         "--dir", layout.node(node), "--node-name", node, "--kubeconfig", layout.kubeconfig(role),
         "--cert", pki.certificate(role), "--key", pki.key(role), "--client-ca", pki.ca_certificate,
         "--port", port, "--cluster-id", cluster.id, "--guest", options.guest, "--accel", options.accel,
-        "--network-provider", options.network_provider, *optional,
+        "--network-provider", provider, *optional,
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from hypernetes.cli import leftovers, lock, preflight
 from hypernetes.cli.down import remove_all
 from hypernetes.cli.errors import CommandError
@@ -24,6 +26,8 @@ from hypernetes.cli.processes import limit_log
 from hypernetes.cli.programs import Options
 from hypernetes.cli.progress import Report
 from hypernetes.cli.supervisor import Supervisor
+from hypernetes.providers.network.base import NetworkError
+from hypernetes.providers.network.local import machinenodes
 
 READY = "\x04ready"  # the control character keeps it apart from what is for the user
 SUPERVISOR_LOG = "hn-up"
@@ -150,6 +154,8 @@ async def _supervise(request: Request, report: Report, on_ready: Callable[[], No
     cluster = check(request)
     layout.save(cluster)
     ran_before = bool(leftovers.machines(cluster, list(leftovers.running_processes())))
+    if request.options.has_node_namespaces:
+        await _make_node_namespaces(request, cluster)
     supervisor = Supervisor(layout, cluster, request.options, Path(sys.executable).parent, report)
     was_up = False
     try:
@@ -159,3 +165,16 @@ async def _supervise(request: Request, report: Report, on_ready: Callable[[], No
             await remove_all(layout, cluster, report)
     if not was_up:
         raise CommandError("interrupted; what had been started was stopped")
+
+
+async def _make_node_namespaces(request: Request, cluster: Cluster) -> None:
+    """Raises CommandError."""
+    nodes = request.options.nodes
+    try:
+        await asyncio.to_thread(machinenodes.ensure, cluster.id, nodes)
+    except (NetworkError, OSError, NetlinkError) as error:
+        raise CommandError(f"the nodes' network namespaces can't be made: {error}") from error
+    for node in nodes:
+        file = request.layout.node_network(node)
+        file.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        file.write_text(f"namespace: {machinenodes.namespace(cluster.id, node)}\n")

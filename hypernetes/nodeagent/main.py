@@ -76,6 +76,7 @@ class Options:
     network: str
     max_restart_seconds: float
     volume_configuration: Path | None = None
+    network_address: str = ""  # where networks reach this node; `node_ip` if it says nothing
 
 
 class StartError(Exception):
@@ -88,7 +89,8 @@ def network_provider(named: str, options: Options) -> NetworkProvider:
     try:
         provider: NetworkProvider = loading.load("network", name)(
             cluster_id=options.cluster_id, node_name=options.node_name, state_dir=options.directory / "network",
-            node_address=options.node_ip, configuration=Path(file) if separator else None,
+            node_address=options.network_address or options.node_ip,
+            configuration=Path(file) if separator else None,
         )  # fmt: skip
     except (loading.NoSuchProviderError, ValueError) as error:
         raise StartError(str(error)) from error
@@ -135,7 +137,9 @@ async def run(options: Options) -> None:
             runtime=runtime,
             network=network,
             puller=Puller(store, session, policy, options.mirrors),
-            addresses=Addresses(client, views, options.node_name, options.node_ip, bound=network.binds_ports),
+            addresses=Addresses(
+                client, views, options.node_name, options.network_address or options.node_ip, bound=network.binds_ports
+            ),
             storage=storage,
             records=records,
             views=views,
@@ -327,6 +331,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dir", "directory", type=_PATH, required=True, help="Where images and pods' records are kept.")
 @click.option("--node-name", required=True)
 @click.option("--node-ip", default="127.0.0.1", show_default=True, help="Where hn-apiserver reaches this agent.")
+@click.option(
+    "--network-address", default="", metavar="ADDRESS",
+    help="Where other nodes' networks reach this one's; --node-ip unless it is another.",
+)  # fmt: skip
 @click.option("--kubeconfig", type=_PATH, required=True)
 @click.option("--cert", "certificate", type=_PATH, help="The agent's serving certificate.")
 @click.option("--key", type=_PATH)
@@ -362,7 +370,7 @@ def main(
     directory: Path, node_name: str, node_ip: str, kubeconfig: Path, certificate: Path, key: Path, client_ca: Path,
     port: int, cluster_id: str, guest: Path, insecure_registry: tuple[str, ...], registry_mirror: tuple[str, ...],
     accel: str, network_provider: str, max_container_restart_period: float, runtime: str, nodes: int,
-    volume_configuration: Path | None, log_level: str,
+    volume_configuration: Path | None, network_address: str, log_level: str,
 ) -> None:  # fmt: skip
     """Runs this node's pods, each as a virtual machine."""
     configure_log(log_level)
@@ -387,7 +395,7 @@ def main(
         certificate=certificate, key=key, client_ca=client_ca, port=port, cluster_id=cluster_id, guest=guest.resolve(),
         insecure_registries=insecure_registry, mirrors=parse_mirrors(registry_mirror), accel=accel,
         network=network_provider, max_restart_seconds=max_container_restart_period,
-        volume_configuration=volume_configuration,
+        volume_configuration=volume_configuration, network_address=network_address,
     )  # fmt: skip
     _until_stopped(run(options))
 

@@ -55,6 +55,7 @@ class Cluster:
     port: int
     store: str = "sqlite"
     guest: Path = GUEST
+    nodes: int = 1
 
     @property
     def layout(self) -> Layout:
@@ -64,7 +65,7 @@ class Cluster:
         return [
             "up", "--dir", str(self.directory), "--port", str(self.port), "--guest", str(self.guest),
             "--insecure-registry", REGISTRY, "--store", self.store,
-            "--max-container-restart-period", str(RESTART_SECONDS),
+            "--max-container-restart-period", str(RESTART_SECONDS), "--nodes", str(self.nodes),
         ]  # fmt: skip
 
     def hn(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -124,7 +125,7 @@ class Cluster:
     def host_traces(self) -> list[str]:
         """What of this cluster can be seen on the machine: processes, namespaces, links, nftables tables, groups."""
         identity = self.layout.load().id
-        namespaces = [path.name for path in Path("/run/netns").glob(f"hn-{identity}-*")]
+        namespaces = [path.name for path in Path("/run/netns").glob(f"hn*-{identity}*")]
         links = [path.name for path in Path("/sys/class/net").glob(f"hn{identity}*")]
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         return [

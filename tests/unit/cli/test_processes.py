@@ -25,8 +25,9 @@ def test_the_processes_of_a_cluster_and_their_command_lines():
     assert " ".join(programs[3].argv) == (
         "/bin/hn-agent --dir /srv/data/nodes/n-2 --node-name n-2 --kubeconfig /srv/data/kubeconfig/node-n-2.kubeconfig "
         "--cert /srv/data/pki/node-n-2.crt --key /srv/data/pki/node-n-2.key --client-ca /srv/data/pki/ca.crt "
-        "--port 10251 --cluster-id abc123 --guest /g --accel tcg --network-provider local "
-        "--insecure-registry 127.0.0.1:5000 --log-level debug"
+        "--port 10251 --cluster-id abc123 --guest /g --accel tcg "
+        "--network-provider local=/srv/data/nodes/n-2/network.yaml "
+        "--insecure-registry 127.0.0.1:5000 --network-address 198.18.0.3 --log-level debug"
     )
 
 

@@ -28,3 +28,17 @@ def test_several_controllers_are_processes_alike_under_names_of_their_own(tmp_pa
     found = {each.name: each.argv for each in programs.others(Path("/bin"), layout, cluster, options)}
     assert list(found) == ["hn-scheduler", "hn-controllers", "hn-controllers-2", "hn-controllers-3", "hn-agent-n1"]
     assert found["hn-controllers"] == found["hn-controllers-2"] == found["hn-controllers-3"]
+
+
+def test_of_several_nodes_each_has_a_network_namespace_and_an_address(tmp_path: Path) -> None:
+    layout, cluster = Layout.of(tmp_path), Cluster("abc123", agent_ports=(10250, 10251))
+    found = {
+        each.name: dict(pairwise(each.argv))
+        for each in programs.others(Path("/bin"), layout, cluster, Options(("n1", "n2")))
+    }
+    addresses = [found[f"hn-agent-{node}"]["--network-address"] for node in ("n1", "n2")]
+    assert len(set(addresses)) == len(addresses)
+    assert found["hn-agent-n2"]["--network-provider"] == f"local={layout.node('n2') / 'network.yaml'}"
+    assert found["hn-controllers"]["--network-provider"] == "local"
+    others = programs.others(Path("/bin"), layout, cluster, Options(("n1", "n2"), network_provider="neutron"))
+    assert not any("--network-address" in each.argv for each in others)

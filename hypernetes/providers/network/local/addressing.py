@@ -14,6 +14,7 @@ UPLINKS = IPv4Network("100.64.0.0/10")  # RFC 6598: neither a tenant's choice no
 RESERVED = (UPLINKS, *subnets.RESERVED)
 UPLINK_COUNT = UPLINKS.num_addresses // 2
 
+TUNNEL_PORT = 4789  # of UDP (RFC 7348)
 _SEGMENT_BITS = 24  # a VXLAN network identifier (RFC 7348); 0 means none
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 

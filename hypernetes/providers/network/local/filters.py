@@ -11,7 +11,7 @@ In a router (`bridge ports`): a frame from a tap carries its port's MAC and addr
 from collections.abc import Iterable
 
 from hypernetes.providers.network.local import names, policies
-from hypernetes.providers.network.local.addressing import RESERVED, Pin
+from hypernetes.providers.network.local.addressing import RESERVED, TUNNEL_PORT, Pin
 from hypernetes.providers.network.local.tables import (
     ACCEPT,
     DROP,
@@ -56,6 +56,7 @@ def host(cluster_id: str) -> list[Command]:
     table.chain(
         "forward",
         (to_pods, from_pods, DROP),
+        (from_pods, payload("udp", "dport", TUNNEL_PORT), DROP),  # a node believes what comes in a tunnel
         (to_pods, state("established", "related"), ACCEPT),
         (to_pods, DROP),
         (from_pods, state("invalid"), DROP),

@@ -18,8 +18,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from hypernetes.providers.network.base import NetworkError, NetworkSpec, Peer
 from hypernetes.providers.network.local import links, names, namespaces
+from hypernetes.providers.network.local.addressing import TUNNEL_PORT
 
-UDP_PORT = 4789
 OVERHEAD_BYTES = 50  # outer Ethernet, IPv4, UDP and VXLAN headers
 _AF_BRIDGE = 7
 _OWN = 0x02  # NTF_SELF: the entry is the tunnel's
@@ -89,7 +89,7 @@ def _make(router: str, network: NetworkSpec, node: str) -> None:
         try:
             host.link(
                 "add", ifname=names.tunnel(network.uid), kind="vxlan", net_ns_fd=inside, vxlan_id=network.segment_id,
-                vxlan_local=node, vxlan_port=UDP_PORT, vxlan_learning=0,
+                vxlan_local=node, vxlan_port=TUNNEL_PORT, vxlan_learning=0,
             )  # fmt: skip
         except NetlinkError as error:
             if error.code != errno.EEXIST:
