@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hypernetes.api import scheme
 from hypernetes.api.status import StatusError, already_exists, conflict, invalid
 from hypernetes.apiserver import (
     admission,
@@ -17,7 +18,7 @@ from hypernetes.apiserver import (
     versions,
     views,
 )
-from hypernetes.apiserver.handlers import claims, managers, negotiation, options, quotas
+from hypernetes.apiserver.handlers import claims, managers, negotiation, networktenants, options, quotas
 from hypernetes.apiserver.handlers.context import CREATED, Call, check_may_create
 from hypernetes.apiserver.handlers.reading import view_for
 from hypernetes.apiserver.jsonvalues import clone
@@ -28,6 +29,7 @@ from hypernetes.apiserver.validation import Causes
 
 Object = dict[str, Any]
 
+_NETWORKS = scheme.by_name("hypernetes.io/v1", "networks")
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 _MAX_CAUSES = 1_000  # in one answer: a body of 3 MB can be wrong in a million places
 _NAME_ATTEMPTS = 8  # for a generated name that is taken; as upstream
@@ -48,6 +50,8 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def create_object(call: Call, obj: Object, managed: bytes | None = None, *, dry_run: bool = False) -> Written:
     """Creates a decoded object; `managed` says who manages it, where that is known. Raises StatusError."""
+    if call.resource.stored is _NETWORKS:
+        call = networktenants.directed(call, obj)
     resource, tenant = call.resource, call.one_tenant
     strategy = registry.of(resource)
     claimed = obj["metadata"].pop("managedFields", None)

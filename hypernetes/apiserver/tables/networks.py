@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from hypernetes.apiserver.tables.ages import age_of
-from hypernetes.apiserver.tables.labels import NONE
+from hypernetes.apiserver.tables.labels import NONE, labels
 
 Object = dict[str, Any]
 
@@ -25,10 +25,14 @@ def user(obj: Object, now: datetime) -> list[Any]:
 
 
 def network(obj: Object, now: datetime) -> list[Any]:
-    subnets = obj.get("spec", {}).get("subnets") or {}
+    """The columns of the original's user guide, and then some."""
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    subnets = spec.get("subnets") or status.get("subnets") or {}
     shown = ",".join(subnet.get("cidr", "") for _, subnet in sorted(subnets.items()))
-    phase = obj.get("status", {}).get("phase", "")
-    return [obj["metadata"]["name"], shown or NONE, phase, age_of(obj, now)]
+    return [
+        obj["metadata"]["name"], shown or NONE, spec.get("providerNetworkID") or "",
+        labels(obj["metadata"].get("labels")), status.get("phase", ""), age_of(obj, now), status.get("message") or NONE,
+    ]  # fmt: skip
 
 
 def port(obj: Object, now: datetime) -> list[Any]:

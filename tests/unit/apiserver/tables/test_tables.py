@@ -227,7 +227,7 @@ def test_our_own_kinds_have_rows():
     shown = cells(
         "hypernetes.io/v1", "Network", spec={"subnets": {"a": {"cidr": "10.0.0.0/24"}}}, status={"phase": "Active"}
     )
-    assert (shown["Subnets"], shown["Phase"]) == ("10.0.0.0/24", "Active")
+    assert (shown["Subnets"], shown["Status"]) == ("10.0.0.0/24", "Active")
     spec = {"network": "default", "address": "10.0.0.5", "podRef": {"namespace": "web", "name": "p"}}
     shown = cells("hypernetes.io/v1", "Port", spec=spec)
     assert (shown["Pod"], shown["Node"]) == ("web/p", "<none>")
