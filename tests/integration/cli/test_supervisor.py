@@ -35,10 +35,16 @@ async def nodes(request):
 async def tenants(request):
     return web.json_response({{"metadata": {{"resourceVersion": "1"}}, "items": []}})
 
+async def classes(request):
+    if request.method == "POST":
+        return web.json_response(await request.json(), status=201)
+    return web.json_response({{"metadata": {{"resourceVersion": "1"}}, "items": []}})
+
 app = web.Application()
 app.router.add_get("/readyz", ready)
 app.router.add_get("/api/v1/nodes", nodes)
 app.router.add_get("/apis/hypernetes.io/v1/tenants", tenants)
+app.router.add_route("*", "/apis/storage.k8s.io/v1/storageclasses", classes)
 pki = directory / "pki"
 context = server_context(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", require_client=True)
 web.run_app(app, host="127.0.0.1", port=port, ssl_context=context, print=None)
