@@ -1,6 +1,6 @@
 """What the agent knows of each container: the part of a pod's record that restarts and status are made from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -152,6 +152,13 @@ def attempt_of(container_id: str) -> tuple[str, int] | None:
     """(name, attempt) of an id that `ContainerRecord.id` made; None for any other."""
     name, dot, attempt = container_id.rpartition(".")
     return (name, int(attempt)) if dot and attempt.isdecimal() else None
+
+
+def is_of(records: Mapping[str, ContainerRecord], container_id: str) -> bool:
+    """Whether a guest may speak of it: the present attempt of a container, the one before, or one just begun."""
+    parsed = attempt_of(container_id)
+    record = records.get(parsed[0]) if parsed else None
+    return parsed is not None and record is not None and abs(parsed[1] - record.attempt) <= 1
 
 
 def reconcile(

@@ -46,6 +46,7 @@ _FULL_HEADS = re.compile(rb"\n.{29}Z std(?:out|err) F ")
 # What one piece of output became: all its entries have its time.
 _PIECE = re.compile(rb"^(\S{30}) (stdout|stderr) [FP] [^\n]*\n(?:\1 \2 [FP] [^\n]*\n)*+", re.MULTILINE)
 _HEAD_BYTES = 40  # of an entry, before its text
+_RECORD_HEAD = 18  # of a piece in the guest, before its container's id and its text; it counts in SPOOL_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class _File:
             self._cut(self._written.last_position)
         elif piece in self._written.pieces:
             return
-        self._written.last = None
+        # A guest repeats in order: after the first that is new, or wasn't whole, nothing is known any more.
+        self._written.last, self._written.pieces = None, set()
         self._append(format_entries(stream, time, data))
 
     def _cut(self, size: int) -> None:
@@ -156,6 +158,7 @@ class _Written:
     @classmethod
     def find(cls, path: Path) -> "_Written":
         found, size = cls(set(), None, 0), 0
+        head = _RECORD_HEAD + len(path.stem)
         for number in range(MAX_FILES):
             if not (file := rotated(path, number)).exists():
                 continue
@@ -165,8 +168,9 @@ class _Written:
                     if number == 0 and (not found.pieces or found.pieces == {piece}):
                         found.last, found.last_position = piece, position + match.start()
                     found.pieces.add(piece)
+                    size += head
                 size += len(block) - _HEAD_BYTES * block.count(b"\n")
-                if size > SPOOL_WINDOW:
+                if size > 2 * SPOOL_WINDOW:  # what is cut off by a full disk counts for less than it was
                     return found
         return found
 
@@ -459,22 +463,23 @@ class _Cursor:
         return cls.at_start(path)
 
     def new_blocks(self) -> Iterator[bytes]:
-        numbers = {}
-        for number in range(MAX_FILES):
-            with contextlib.suppress(FileNotFoundError):
-                numbers[number] = rotated(self.path, number).stat().st_ino
-        known = next((number for number, inode in numbers.items() if inode == self.inode), None)
-        if known is None:
-            known, self.position = max(numbers, default=0), 0
-        for number in range(known, -1, -1):
-            if number in numbers:
-                yield from self._rest(rotated(self.path, number), numbers[number])
+        with contextlib.ExitStack() as stack:
+            # All at once, the newest first: between two blocks a rotation may give their names to others.
+            files = []
+            for number in range(MAX_FILES):
+                with contextlib.suppress(FileNotFoundError):
+                    file = stack.enter_context(rotated(self.path, number).open("rb"))
+                    files.append((file, os.fstat(file.fileno()).st_ino))
+            known = next((number for number, (_, inode) in enumerate(files) if inode == self.inode), None)
+            if known is None:
+                known, self.position = len(files) - 1, 0
+            for file, inode in reversed(files[: known + 1]):
+                yield from self._rest(file, inode)
 
-    def _rest(self, path: Path, inode: int) -> Iterator[bytes]:
+    def _rest(self, file: IO[bytes], inode: int) -> Iterator[bytes]:
         if inode != self.inode:
             self.inode, self.position = inode, 0
-        with path.open("rb") as file:
-            file.seek(self.position)
-            for block in _blocks(file, _FOLLOW_BYTES):
-                self.position += len(block)
-                yield block
+        file.seek(self.position)
+        for block in _blocks(file, _FOLLOW_BYTES):
+            self.position += len(block)
+            yield block

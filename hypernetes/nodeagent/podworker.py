@@ -25,7 +25,7 @@ from hypernetes.client import REQUEST_ERRORS, is_reason
 from hypernetes.nodeagent import endings, hosts, lifecycle, podstatus, refusals, sizing
 from hypernetes.nodeagent.addresses import AddressError
 from hypernetes.nodeagent.broadcast import Broadcast
-from hypernetes.nodeagent.containers import Phase, attempt_of, reconcile, run_of
+from hypernetes.nodeagent.containers import Phase, attempt_of, is_of, reconcile, run_of
 from hypernetes.nodeagent.logs import PodLogs
 from hypernetes.nodeagent.machineparts import MachineParts
 from hypernetes.nodeagent.parts import Parts, PodVolumesOfNode
@@ -116,7 +116,8 @@ class PodWorker:
     @property
     def can_end(self) -> bool:
         """Whether its containers are looked after now, so that `end` is heard."""
-        return self._containers is not None and self.record.final_phase is None and not self._deletion.is_set()
+        ends = self.record.final_phase is not None or self.record.reason or self._deletion.is_set()
+        return self._containers is not None and not ends
 
     def end(self, why: Ended) -> None:
         """For a reason of the node's."""
@@ -361,15 +362,17 @@ class PodWorker:
         assert self.machine is not None
         growing = self._tasks.create_task(self._pod_storage().follow(self.pod, self.machine))
         try:
-            phase = await self._containers.run()
+            phase = "Failed" if self.record.reason else await self._containers.run()
+            if phase is None:
+                return False
+            if self.record.reason:
+                # Ended by the node, which an agent that dies meanwhile leaves to the next: over when nothing runs.
+                self._changed()
+                await self._containers.stop_all(self.grace)
         finally:
             growing.cancel()
             await asyncio.wait({growing})
-        if phase is None:
-            return False
         self.record.final_phase = phase
-        if self.record.reason:
-            await self._containers.stop_all(self.grace)
         self._step(Step.FINISHED)
         return True
 
@@ -393,8 +396,9 @@ class PodWorker:
             record.lost(now)
         started = any(self.record.containers[container.name].attempt >= 0 for container in self.pod.spec.containers)
         decision = lifecycle.decide(self.pod, self.record.containers, now)
-        if started and (decision.finished is not None or self.pod.spec.restart_policy == "Never"):
-            self.record.final_phase = decision.finished or "Failed"
+        never = self.pod.spec.restart_policy == "Never" or bool(self.record.reason)
+        if started and (decision.finished is not None or never):
+            self.record.final_phase = "Failed" if self.record.reason else decision.finished or "Failed"
             self._step(Step.FINISHED)
             return
         for container in self.pod.spec.init_containers:
@@ -490,7 +494,8 @@ class PodWorker:
         assert self.machine is not None
         await self._end_session()
         self._machine_parts = None
-        self.session = Session(self.machine, self.logs, self._on_exit)
+        known = lambda container_id: is_of(self.record.containers, container_id)  # noqa: E731
+        self.session = Session(self.machine, self.logs, self._on_exit, known)
         self._session_task = self._tasks.create_task(self.session.run())
 
     async def _end_session(self) -> None:

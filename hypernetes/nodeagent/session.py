@@ -20,8 +20,16 @@ ACKNOWLEDGE_BYTES = 256 * 1024
 class Session:
     """Takes a machine's events in. `gone` is set at the last one."""
 
-    def __init__(self, machine: Machine, logs: PodLogs, on_exit: Callable[[ContainerStatus], None]) -> None:
-        self.machine, self._logs, self._on_exit = machine, logs, on_exit
+    def __init__(
+        self,
+        machine: Machine,
+        logs: PodLogs,
+        on_exit: Callable[[ContainerStatus], None],
+        is_known: Callable[[str], bool],
+    ) -> None:
+        """`is_known`: whether the pod has such an attempt; a guest's word on any other is nothing."""
+        self.machine, self._logs, self._on_exit, self._is_known = machine, logs, on_exit, is_known
+        self._strange = 0
         self.gone: MachineGone | None = None
         self.ended = asyncio.Event()
         self._written = 0
@@ -51,7 +59,10 @@ class Session:
 
     def _take(self, output: Output) -> None:
         try:
-            self._logs.write(output)
+            if self._is_known(output.container_id):
+                self._logs.write(output)
+            else:
+                self._drop(output)
         except OSError as error:
             # A full disk must not stop the containers: their output is dropped until there is room again.
             log.warning("log.write.failed", container=output.container_id, error=str(error))
@@ -60,6 +71,11 @@ class Session:
         self._waiting_bytes += len(output.data)
         if self._waiting_bytes >= ACKNOWLEDGE_BYTES:
             self._much.set()
+
+    def _drop(self, output: Output) -> None:
+        self._strange += 1
+        if self._strange == 1:
+            log.warning("log.of.nobody", machine=self.machine.id, container=output.container_id[:64])
 
     async def _acknowledge(self) -> None:
         while True:

@@ -215,9 +215,12 @@ void spool_pump(void)
 	while (link_synced() && !link_congested() && unsent) {
 		if (in_flight && in_flight + unsent->length > SPOOL_WINDOW)
 			return;
-		in_flight += unsent->length;
-		link_send_in_place(unsent->type, 0, 0, unsent->payload, unsent->length);
-		unsent = unsent->next;
+		struct record *r = unsent;
+
+		/* first: a send that finds room again comes back here */
+		unsent = r->next;
+		in_flight += r->length;
+		link_send_in_place(r->type, 0, 0, r->payload, r->length);
 	}
 }
 

@@ -1,6 +1,7 @@
 """What requests to hn-init are made of, and what its answers mean. Pure."""
 
 import ipaddress
+import re
 import struct
 from collections.abc import Mapping, Sequence
 
@@ -58,6 +59,7 @@ _PROPAGATION = {
     Propagation.BOTH_WAYS: Option.FROM_MACHINE | Option.TO_MACHINE,
 }
 _OUTPUT = struct.Struct("<QQBB")
+_CONTAINER = re.compile(rb"[A-Za-z0-9][-A-Za-z0-9._]*")  # becomes part of a file's name
 _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerState.EXITED}
 _STREAMS = {1: "stdout", 2: "stderr"}
 
@@ -257,11 +259,9 @@ def parse_output(payload: bytes) -> Output:
     container = payload[_OUTPUT.size : _OUTPUT.size + length]
     if stream not in _STREAMS or len(container) != length:
         raise ProtocolError("output of no stream")
-    try:
-        name = container.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolError("output of no container") from error
-    return Output(name, _STREAMS[stream], nanoseconds / 1e9, payload[_OUTPUT.size + length :], sequence)
+    if not _CONTAINER.fullmatch(container):
+        raise ProtocolError("output of no container")
+    return Output(container.decode(), _STREAMS[stream], nanoseconds / 1e9, payload[_OUTPUT.size + length :], sequence)
 
 
 def parse_exited(payload: bytes) -> tuple[int, ContainerStatus]:

@@ -190,3 +190,39 @@ def test_last_words_are_two_kibibytes_at_most(tmp_path: Path) -> None:
     assert logs.last_words("main.0").splitlines() == [f"line {number}" for number in range(20, 100)]
     logs.write(Output("main.0", "stdout", 1_800_000_200.0, b"x" * 5000 + b"\n", 101))
     assert logs.last_words("main.0") == "x" * 2047 + "\n"
+
+
+def test_what_is_remembered_of_tiny_pieces_is_bounded_and_let_go(tmp_path: Path) -> None:
+    written = PodLogs(tmp_path)
+    for number in range(150_000):
+        written.write(said(b"\n", 1000.0 + number / 1000))
+    written.close()
+    again = PodLogs(tmp_path)
+    again.write(said(b"\n", 1000.0 + 149_999 / 1000))
+    remembered = again._files[ID]._written
+    assert len(logs._Written.find(again.path(ID)).pieces) < 2 * (1 << 20) / 18 + 10_000
+    again.write(said(b"new\n", 2000.0))
+    assert not remembered.pieces
+    again.close()
+    assert text(tmp_path).count(b"\n") == 150_001
+
+
+def test_a_reader_keeps_its_files_while_they_are_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 2000)
+    monkeypatch.setattr(logs, "_FOLLOW_BYTES", 500)
+    written = PodLogs(tmp_path)
+    for number in range(100):
+        written.write(said(b"line %d\n" % number, 1000.0 + number))
+    cursor = logs._Cursor.at_start(written.path(ID))
+    files = [logs.rotated(written.path(ID), number) for number in (4, 3, 2, 1, 0)]
+    there = b"".join(file.read_bytes() for file in files if file.exists())
+    blocks = cursor.new_blocks()
+    seen = next(blocks)
+    for number in range(100, 140):
+        written.write(said(b"line %d\n" % number, 1000.0 + number))
+    seen += b"".join(blocks)
+    assert seen.startswith(there)
+    seen += b"".join(cursor.new_blocks())
+    written.close()
+    numbers = [int(line.rsplit(b" ", 1)[1]) for line in seen.splitlines()]
+    assert numbers == list(range(numbers[0], 140))

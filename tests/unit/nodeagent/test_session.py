@@ -34,7 +34,7 @@ class Machine:
 
 
 async def session(machine: Machine, directory: Path) -> "asyncio.Task[None]":
-    made = Session(machine, PodLogs(directory), lambda _: None)  # type: ignore[arg-type]
+    made = Session(machine, PodLogs(directory), lambda _: None, lambda each: each == "c.0")  # type: ignore[arg-type]
     return asyncio.create_task(made.run())
 
 
@@ -64,3 +64,15 @@ async def test_much_output_does_not_wait_for_its_acknowledgement(tmp_path: Path)
     assert len(machine.acknowledged) >= 8, "a window is sixteen times as much"
     machine.said.put_nowait(MachineGone("Shutdown", "over"))
     await running
+
+
+async def test_output_of_what_the_pod_has_not_is_acknowledged_and_goes_nowhere(tmp_path: Path) -> None:
+    machine = Machine()
+    running = await session(machine, tmp_path / "logs")
+    for sequence, name in enumerate(("c.7", "../../other/logs/web.0", str(tmp_path / "log"), "d.0", "c.0"), start=1):
+        machine.said.put_nowait(Output(name, "stdout", 1000.0, b"hello\n", sequence))
+    await asyncio.sleep(1)
+    machine.said.put_nowait(MachineGone("Shutdown", "over"))
+    await running
+    assert machine.acknowledged[-1][1] == 5
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.log")] == ["logs/c.0.log"]
