@@ -15,6 +15,7 @@ from hypernetes.nodeagent.podworker import PodWorker
 log = structlog.get_logger()
 
 CRITICAL_PRIORITY = 2_000_000_000  # of system-cluster-critical; upstream's bound
+MOST_GRACE_SECONDS = 120.0  # of each wave, whatever its pods ask for
 SPARE_SECONDS = 10.0  # for a pod's machine and port to go, beyond its grace period
 MESSAGE = "Pod was terminated in response to imminent node shutdown."
 
@@ -48,7 +49,7 @@ class NodeShutdown:
         for wave in waves([worker for worker in self._workers() if worker.can_end]):
             log.info("node.shutdown.wave", pods=len(wave))
             for worker in wave:
-                worker.end(Ended("Terminated", MESSAGE, disruption=True))
+                worker.end(Ended("Terminated", MESSAGE, disruption=True, most_grace=MOST_GRACE_SECONDS))
             await asyncio.gather(*(self._wait(worker) for worker in wave))
         log.info("node.shutdown.over")
         self.over.set()

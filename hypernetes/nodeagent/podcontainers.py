@@ -2,6 +2,7 @@
 tables and files fresh, and stops it all when the time has come."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class Ended:
     reason: str
     message: str
     disruption: bool = False
+    most_grace: float = math.inf  # seconds; where the node can't wait for what the pod asks for
 
 
 class PodContainers:

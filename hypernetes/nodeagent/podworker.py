@@ -13,6 +13,7 @@ Whatever a step does twice after a crash is idempotent. Images are pulled by `st
 import asyncio
 import contextlib
 import errno
+import math
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -87,6 +88,7 @@ class PodWorker:
         self._exits = Broadcast()
         self._metadata_changed = asyncio.Event()
         self._removed_from_api = False
+        self._most_grace = math.inf
         self.given_back = asyncio.Event()  # it has nothing of the node any more, but its logs
         self._containers: PodContainers | None = None
         self._machine_parts: MachineParts | None = None
@@ -122,6 +124,7 @@ class PodWorker:
     def end(self, why: Ended) -> None:
         """For a reason of the node's."""
         if self._containers is not None:
+            self._most_grace = why.most_grace
             self._containers.end(why)
 
     def deleted(self) -> None:
@@ -443,7 +446,7 @@ class PodWorker:
             return FORCED_GRACE_SECONDS
         own = self.pod.spec.termination_grace_period_seconds
         default = float(DEFAULT_GRACE_SECONDS if own is None else own)
-        return remaining_grace(self.pod, self._parts.clock(), default)
+        return min(remaining_grace(self.pod, self._parts.clock(), default), self._most_grace)
 
     async def _give_back(self) -> None:
         """Machine, port, address, in this order; each again until it succeeds."""

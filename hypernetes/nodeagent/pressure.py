@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 10.0
 # A pod that ends gives back what it takes within its grace; this long no other is taken for the same lack.
+MOST_GRACE_SECONDS = 30.0  # whatever an evicted pod asks for: others wait for what it has
 SETTLE_SECONDS = 30.0
 
 MEMORY, DISK = "memory", "ephemeral-storage"
@@ -108,7 +109,7 @@ class PressureKeeper:
             f"The node was low on resource: {resource}. The pod was using {chosen.used // 1024}Ki, "
             f"request is {chosen.requested // 1024}Ki. "
         )
-        worker.end(Ended("Evicted", message, disruption=True))
+        worker.end(Ended("Evicted", message, disruption=True, most_grace=MOST_GRACE_SECONDS))
         return worker
 
     def _candidate(self, worker: PodWorker, resource: str) -> Candidate:

@@ -16,7 +16,7 @@ from hypernetes.nodeagent.podcontainers import Ended
 from hypernetes.nodeagent.pressure import LOOK_SECONDS, Candidate, PressureKeeper, requested, victim
 from hypernetes.nodeagent.runtime.base import Footprint
 from tests.unit.nodeagent.fakes import World
-from tests.unit.nodeagent.test_podworker import at_work, is_running, until
+from tests.unit.nodeagent.test_podworker import at_work, is_running, saved, until
 
 FINE = MachineFacts(2, 8 << 30, 4 << 30, 100 << 30, 50 << 30, 100, 30_000, "", "", "", "")
 SHORT_OF_MEMORY = replace(FINE, memory_available_bytes=50 << 20)
@@ -182,3 +182,36 @@ async def test_a_node_that_is_shut_down_ends_its_pods_within_their_grace_and_isn
         assert "imminent node shutdown" in (status.message or "")
         assert world.machine().signals == [("main.0", 15)]
         assert world.machine().off
+
+
+@pytest.mark.looptime
+async def test_a_pod_that_the_node_ends_is_failed_when_nothing_runs_and_by_the_next_agent_if_need_be(
+    world: World,
+) -> None:
+    async with at_work(world, world.pod()) as worker:
+        await until(lambda: is_running(world))
+        world.machine().stubborn.add("main.0")
+        worker.end(Ended("Evicted", "The node was low on memory."))
+        await until(lambda: bool(world.machine().signals))
+        await asyncio.sleep(5)  # less than its grace
+        assert (world.stored().status.phase, worker.can_end) == ("Running", False)
+    async with at_work(world, world.stored(), saved(world)):
+        await until(lambda: world.stored().status.phase == "Failed")
+        assert world.stored().status.reason == "Evicted"
+        assert world.machine().signals[-1] == ("main.0", 9)
+        assert [spec.id for spec in world.machine().started] == ["main.0"]
+
+
+@pytest.mark.looptime
+async def test_what_a_pod_asks_for_is_no_reason_to_wait_for_days(world: World) -> None:
+    pod = world.pod()
+    pod.spec.termination_grace_period_seconds = 10_000_000
+    async with at_work(world, pod) as worker:
+        keeper = PressureKeeper(lambda: [worker], lambda: SHORT_OF_MEMORY, lambda uid: Footprint(300 << 20, 0))
+        await until(lambda: is_running(world))
+        world.machine().stubborn.add("main.0")
+        keeping = asyncio.create_task(keeper.run())
+        await until(lambda: world.stored().status.phase == "Failed", 100)
+        await worker.given_back.wait()
+        keeping.cancel()
+        assert world.machine().signals == [("main.0", 15), ("main.0", 9)]
