@@ -109,7 +109,8 @@ def test_attach_shows_what_a_container_says_from_now_on_and_describe_tells_its_s
         describe = hooli.kubectl("describe", "pod", "talker")
         events = describe.partition("Events:")[2]
         reasons = [line.split()[1] for line in events.splitlines() if line.strip().startswith(("Normal", "Warning"))]
-        assert [reason for reason in reasons if reason != "Pulling"] == ["Scheduled", "Pulled", "Created", "Started"]
+        told = [reason for reason in reasons if reason != "Pulling"]
+        assert told == ["Scheduled", "MachineSized", "Pulled", "Created", "Started"]
         assert "Container created" in events
         assert "Container started" in events
         argv = hooli.cluster.kubectl_argv(
