@@ -5,6 +5,7 @@ most important first. Of the nodes, the one is chosen on which the least is lost
 priorities, then the fewest pods. Pods that are on their way out anyway cost nothing: for them it is waited.
 """
 
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from hypernetes.scheduler.demands import Demands
 from hypernetes.scheduler.relations import Relations
 from hypernetes.scheduler.snapshot import Amounts, Cluster, Mask, Placement
 
+_LONGEST_SECONDS, _BETTER_SECONDS = 1.0, 0.05  # of looking for any node, and for a better one
 _CANDIDATES = 100  # nodes that are looked at closely; upstream's number
 
 
@@ -61,7 +63,10 @@ def preempt(cluster: Cluster, preemptor: Preemptor, lookup: Lookup) -> Preemptio
     enough = ((cluster.allocatable - cluster.used + freed)[:, wanted] >= vector[wanted]).all(axis=1)
     possible: Mask = filters.allowed(cluster, preemptor.demands) & enough
     best: tuple[tuple[int, int, int, int], Preemption] | None = None
+    begun = time.perf_counter()
     for row in [row for row in sorted(by_row) if possible[row]][:_CANDIDATES]:
+        if time.perf_counter() - begun > (_LONGEST_SECONDS if best is None else _BETTER_SECONDS):
+            break  # what a tenant's pods ask of each other must not keep the others waiting
         victims = _victims(cluster, preemptor, vector, row, by_row[row], lookup)
         if victims is None:
             continue

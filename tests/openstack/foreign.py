@@ -20,22 +20,27 @@ _INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 for module in {" ".join(_MODULES)}; do insmod /modules/$module.ko; done
-for word in $(cat /proc/cmdline); do case $word in own=*) own=${{word#own=}};; peer=*) peer=${{word#peer=}};; esac; done
+for word in $(cat /proc/cmdline); do
+  case $word in own=*) own=${{word#own=}};; peers=*) peers=${{word#peers=}};; esac
+done
 ip link set lo up
 ip address add $own dev eth0
 ip link set eth0 mtu 1442 up
 echo {WORD} > /www/index.html
 httpd -p {PORT} -h /www
 echo up
-while true; do ping -c 1 -W 1 $peer >/dev/null && echo reaches $peer; sleep 1; done
+while true; do
+  for peer in $(echo $peers | tr , " "); do ping -c 1 -W 1 $peer >/dev/null && echo reaches $peer; done
+  sleep 1
+done
 """
 
 
 class ForeignMachine:
-    """On a port of Neutron's, on one node. It tries to reach `peer` for as long as it runs."""
+    """On a port of Neutron's, on one node. It tries to reach `peers` for as long as it runs."""
 
-    def __init__(self, neutron: Neutron, node: Switch, port: dict[str, Any], directory: Path, peer: str) -> None:
-        self._node, self._peer = node, peer
+    def __init__(self, neutron: Neutron, node: Switch, port: dict[str, Any], directory: Path, *peers: str) -> None:
+        self._node = node
         self.address: str = port["fixed_ips"][0]["ip_address"]
         self._link, self._console = f"f{port['id'][:11]}", directory / "console.log"
         prefix = neutron.rest.get(f"/subnets/{port['fixed_ips'][0]['subnet_id']}").json()["subnet"]["cidr"]
@@ -50,7 +55,8 @@ class ForeignMachine:
         )  # fmt: skip
         # microvm has nothing that the TSC could be calibrated against: without its frequency a guest may hang at boot.
         clock = f"tsc=reliable tsc_early_khz={tsc.frequency_khz()} no_timer_check mitigations=off"
-        words = f"console=ttyS0 quiet panic=-1 {clock} own={self.address}/{prefix.rpartition('/')[2]} peer={peer}"
+        own = f"own={self.address}/{prefix.rpartition('/')[2]} peers={','.join(peers)}"
+        words = f"console=ttyS0 quiet panic=-1 {clock} {own}"
         self._machine = Daemon(
             ["qemu-system-x86_64", "-M", "microvm,rtc=on,pit=off,pic=off", "-accel", "tcg",
              "-cpu", "Nehalem-v1", "-m", "128", "-nodefaults", "-no-user-config",
@@ -63,8 +69,9 @@ class ForeignMachine:
         self._machine.wait(lambda: "up\n" in self._said(), "the foreign machine")
         until(lambda: neutron.rest.get(f"/ports/{port['id']}").json()["port"]["status"] == "ACTIVE", "the port")
 
-    def reaches_its_peer(self) -> bool:
-        return f"reaches {self._peer}" in self._said()
+    def reaches(self, peer: str) -> bool:
+        """Whether it has reached it once."""
+        return f"reaches {peer}\n" in self._said()
 
     def _said(self) -> str:
         return self._console.read_text(errors="replace").replace("\r", "")

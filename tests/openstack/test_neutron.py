@@ -1,15 +1,21 @@
 """That the tests' Neutron carries packets: what all else here stands on."""
 
+import time
 from contextlib import ExitStack, closing
+from pathlib import Path
 
+from tests.openstack.daemons import until
 from tests.openstack.foreign import ForeignMachine
 from tests.openstack.keystones import Keystone
 from tests.openstack.neutrons import Neutron
 from tests.openstack.ovns import OVN
 
+ALL = ("10.0.0.5", "10.0.0.6", "10.0.0.7")
+SECONDS = 10
+
 
 def test_machines_on_two_nodes_reach_each_other_and_not_a_network_of_the_same_range(
-    keystone: Keystone, neutron: Neutron, ovn: OVN
+    keystone: Keystone, neutron: Neutron, ovn: OVN, tmp_path: Path
 ) -> None:
     with ExitStack() as cleanup:
         machines = []
@@ -30,9 +36,12 @@ def test_machines_on_two_nodes_reach_each_other_and_not_a_network_of_the_same_ra
                     **{"binding:host_id": node.name},
                 )  # fmt: skip
                 assert port["binding:vif_type"] == "ovs", port
-                machines.append(cleanup.enter_context(closing(ForeignMachine(neutron, node, port))))
+                directory = tmp_path / address
+                directory.mkdir()
+                made = ForeignMachine(neutron, node, port, directory, *(each for each in ALL if each != address))
+                machines.append(cleanup.enter_context(closing(made)))
         one, two, other = machines
-        assert one.pings(two.address)
-        assert two.pings(one.address)
-        assert not one.pings(other.address, seconds=2)
-        assert not other.pings(one.address, seconds=2)
+        until(lambda: one.reaches(two.address) and two.reaches(one.address), "the other machine of the network")
+        time.sleep(SECONDS)  # each has tried all the others meanwhile
+        assert not any(each.reaches(other.address) for each in (one, two))
+        assert not any(other.reaches(each.address) for each in (one, two))

@@ -245,7 +245,7 @@ async def test_beside_what_others_have_a_pod_and_a_foreign_machine_meet_and_noth
         async def met() -> bool:
             fetch = f"{_fetching(f'http://{foreign.address}:{PORT}/')} || true\n"
             said = await beside.kubectl("exec", "-i", "-n", "shared", "meets", "--", "sh", stdin=fetch)
-            return WORD in said and foreign.reaches_its_peer()
+            return WORD in said and foreign.reaches("10.9.0.77")
 
         await beside.eventually(met, "the two to meet")
         await beside.kubectl("delete", "pod", "meets", "-n", "shared", "--timeout=60s")

@@ -12,6 +12,7 @@ import orjson
 from hypernetes.api import scheme
 from hypernetes.api.status import StatusError
 from hypernetes.api.tenancy import SYSTEM_TENANT
+from hypernetes.apiserver import tenantstates
 from hypernetes.apiserver.handlers.context import Call
 from hypernetes.apiserver.mirror import Entry
 
@@ -41,7 +42,7 @@ def directed(call: Call, network: Object) -> Call:
 def _tenant_of(call: Call, project: str) -> str:
     mirror = call.parts.mirror
     for entry in mirror.range(mirror.keys.range(_TENANTS, SYSTEM_TENANT, None)):
-        if _project(entry) == project:
+        if _project(entry) == project and not tenantstates.ends(entry):
             return str(orjson.loads(entry.data)["metadata"]["name"])
     raise StatusError("NotFound", f'no tenant is the project "{project}" (spec.tenantID)')
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -126,7 +127,9 @@ class HostProcess:
 
     def end(self) -> None:
         """Twice is no error."""
-        self._process.kill()
+        if self._process.poll() is None:  # else its number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # with what it has started
         self._process.wait()
         for each in (self._questions, self._answers):
             with contextlib.suppress(OSError):

@@ -78,6 +78,7 @@ class HostedNetworkProvider:
         """Raises NetworkError and Fenced."""
         fencing.check()
         process = await self._running()
+        fencing.check()  # that may have taken its time
         answer = await process.ask(self._seconds, method, arguments, named)
         if gives is not None and not isinstance(answer, gives):
             text = f"the network provider {self._name} answers {method} with {type(answer).__name__}"
@@ -98,12 +99,17 @@ class HostedNetworkProvider:
                 raise NetworkError("ProviderExited", text)
             self._ends, self._started = self._ends + 1, now
             try:
-                self._process = await asyncio.to_thread(HostProcess, self._name, self._arguments)
+                process = await asyncio.to_thread(HostProcess, self._name, self._arguments)
             except ValueError as error:
                 raise NetworkError("ProviderExited", str(error)) from error
             if self._opened:
-                await self._process.ask(self._seconds, "open", (), {})
-            return self._process
+                try:
+                    await process.ask(self._seconds, "open", (), {})
+                except BaseException:
+                    process.end()  # not opened it is of no use, and may let through what it should filter
+                    raise
+            self._process = process
+            return process
 
 
 class HostedPortBinder(HostedNetworkProvider):
