@@ -21,6 +21,7 @@ from benchmarks.report import Figure, report
 from hypernetes.api import scheme, times
 from hypernetes.apiserver.authn import Authenticator, User
 from hypernetes.apiserver.authn.serviceaccounts import API_AUDIENCE, BoundObject, ServiceAccountToken, sign
+from hypernetes.apiserver.authn.tokenkeys import Ring, TokenKey
 from hypernetes.apiserver.authz import Attributes, Authorizer, NodeGraph, Rbac, defaultroles
 from hypernetes.apiserver.keys import Keys
 from hypernetes.apiserver.mirror import Mirror
@@ -101,8 +102,8 @@ class _Keys:
     def __init__(self) -> None:
         self.key = ECKey.generate_key("P-256")
 
-    async def of(self, tenant: str, tenant_uid: str) -> ECKey:
-        return self.key
+    async def ring(self, tenant: str, tenant_uid: str) -> Ring:
+        return Ring((TokenKey(self.key, None),), 1)
 
 
 async def measure_tokens() -> list[Figure]:
