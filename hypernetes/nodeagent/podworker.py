@@ -497,8 +497,9 @@ class PodWorker:
         assert self.machine is not None
         await self._end_session()
         self._machine_parts = None
-        known = lambda container_id: is_of(self.record.containers, container_id)  # noqa: E731
-        self.session = Session(self.machine, self.logs, self._on_exit, known)
+        self.session = Session(
+            self.machine, self.logs, self._on_exit, lambda container_id: is_of(self.record.containers, container_id)
+        )
         self._session_task = self._tasks.create_task(self.session.run())
 
     async def _end_session(self) -> None:

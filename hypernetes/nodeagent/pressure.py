@@ -24,8 +24,8 @@ from hypernetes.nodeagent.runtime.base import Footprint
 log = structlog.get_logger()
 
 LOOK_SECONDS = 10.0
-# A pod that ends gives back what it takes within its grace; this long no other is taken for the same lack.
 MOST_GRACE_SECONDS = 30.0  # whatever an evicted pod asks for: others wait for what it has
+# A pod that ends gives back what it takes within its grace; this long no other is taken for the same lack.
 SETTLE_SECONDS = 30.0
 
 MEMORY, DISK = "memory", "ephemeral-storage"

@@ -29,7 +29,7 @@ class Session:
     ) -> None:
         """`is_known`: whether the pod has such an attempt; a guest's word on any other is nothing."""
         self.machine, self._logs, self._on_exit, self._is_known = machine, logs, on_exit, is_known
-        self._strange = 0
+        self._warned = False  # of output of what the pod has not
         self.gone: MachineGone | None = None
         self.ended = asyncio.Event()
         self._written = 0
@@ -61,8 +61,9 @@ class Session:
         try:
             if self._is_known(output.container_id):
                 self._logs.write(output)
-            else:
-                self._drop(output)
+            elif not self._warned:
+                self._warned = True
+                log.warning("log.of.nobody", machine=self.machine.id, container=output.container_id[:64])
         except OSError as error:
             # A full disk must not stop the containers: their output is dropped until there is room again.
             log.warning("log.write.failed", container=output.container_id, error=str(error))
@@ -71,11 +72,6 @@ class Session:
         self._waiting_bytes += len(output.data)
         if self._waiting_bytes >= ACKNOWLEDGE_BYTES:
             self._much.set()
-
-    def _drop(self, output: Output) -> None:
-        self._strange += 1
-        if self._strange == 1:
-            log.warning("log.of.nobody", machine=self.machine.id, container=output.container_id[:64])
 
     async def _acknowledge(self) -> None:
         while True:

@@ -132,7 +132,7 @@ class HostedPortBinder(HostedNetworkProvider):
     async def _forgotten(self) -> None:
         try:
             await self._ask("forget")
-        except NetworkError:
+        except (NetworkError, fencing.Fenced):
             self._process.end()  # the next one begins with nothing
 
     async def sweep_ports(self, keep: Mapping[str, str]) -> frozenset[str]:
